@@ -1,0 +1,156 @@
+#include "array.h"
+
+#define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
+#define NPY_TARGET_VERSION NPY_2_0_API_VERSION
+#include <numpy/arrayobject.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "bind.h"
+#include "memory.h"
+
+namespace rushlight {
+
+namespace {
+
+static_assert(sizeof(npy_intp) == sizeof(int64_t), "64-bit platforms only");
+
+PyArray_Descr* bfloat16_descriptor = nullptr;  // ml_dtypes registers it at run time, when it is first used
+
+PyArrayObject* as_numpy(PyObject* object) { return reinterpret_cast<PyArrayObject*>(object); }
+
+DType dtype_of(PyArrayObject* array) {
+  switch (PyArray_TYPE(array)) {
+    case NPY_BOOL: return DType::boolean;
+    case NPY_UINT8: return DType::uint8;
+    case NPY_INT8: return DType::int8;
+    case NPY_INT16: return DType::int16;
+    case NPY_INT32: return DType::int32;
+    case NPY_LONGLONG:
+    case NPY_INT64: return DType::int64;
+    case NPY_HALF: return DType::float16;
+    case NPY_FLOAT32: return DType::float32;
+    case NPY_FLOAT64: return DType::float64;
+    default: break;
+  }
+  if (bfloat16_descriptor != nullptr && PyArray_TYPE(array) == bfloat16_descriptor->type_num) return DType::bfloat16;
+  return DType::other;
+}
+
+PyArray_Descr* descriptor(DType dtype) {
+  switch (dtype) {
+    case DType::boolean: return PyArray_DescrFromType(NPY_BOOL);
+    case DType::uint8: return PyArray_DescrFromType(NPY_UINT8);
+    case DType::int8: return PyArray_DescrFromType(NPY_INT8);
+    case DType::int16: return PyArray_DescrFromType(NPY_INT16);
+    case DType::int32: return PyArray_DescrFromType(NPY_INT32);
+    case DType::int64: return PyArray_DescrFromType(NPY_INT64);
+    case DType::float16: return PyArray_DescrFromType(NPY_HALF);
+    case DType::float32: return PyArray_DescrFromType(NPY_FLOAT32);
+    case DType::float64: return PyArray_DescrFromType(NPY_FLOAT64);
+    case DType::bfloat16:
+      if (bfloat16_descriptor != nullptr) {
+        Py_INCREF(bfloat16_descriptor);
+        return bfloat16_descriptor;
+      }
+      [[fallthrough]];
+    default: throw nb::type_error("rushlight core: no such dtype");
+  }
+}
+
+constexpr const char* storage_name = "rushlight.storage";
+
+void release_storage(PyObject* capsule) {
+  void* memory = PyCapsule_GetPointer(capsule, storage_name);
+  release(memory, reinterpret_cast<size_t>(PyCapsule_GetContext(capsule)));
+}
+
+}  // namespace
+
+bool is_array(nb::handle object) { return PyArray_Check(object.ptr()); }
+
+Array borrow(nb::handle object) {
+  if (!PyArray_Check(object.ptr())) throw nb::type_error("rushlight core: a kernel takes NumPy arrays");
+  PyArrayObject* numpy = as_numpy(object.ptr());
+  Array array;
+  array.object = object.ptr();
+  array.data = static_cast<char*>(PyArray_DATA(numpy));
+  array.dimensions = PyArray_NDIM(numpy);
+  array.shape = reinterpret_cast<const int64_t*>(PyArray_SHAPE(numpy));
+  array.strides = reinterpret_cast<const int64_t*>(PyArray_STRIDES(numpy));
+  bool usable = PyArray_ISALIGNED(numpy) && PyArray_ISNOTSWAPPED(numpy);
+  array.dtype = usable ? dtype_of(numpy) : DType::other;
+  array.writeable = PyArray_ISWRITEABLE(numpy);
+  return array;
+}
+
+NewArray empty(DType dtype, std::span<const int64_t> shape) { return empty(dtype, shape, nullptr); }
+
+NewArray empty(DType dtype, std::span<const int64_t> shape, const int* order) {
+  PyArray_Descr* numpy_dtype = descriptor(dtype);
+  size_t bytes = static_cast<size_t>(item_size(dtype));
+  for (int64_t extent : shape) {
+    if (extent < 0 || __builtin_mul_overflow(bytes, static_cast<size_t>(extent), &bytes) || bytes > PTRDIFF_MAX) {
+      Py_DECREF(numpy_dtype);
+      throw std::bad_alloc();
+    }
+  }
+  void* memory = nullptr;
+  try {
+    memory = allocate(bytes);
+  } catch (...) {
+    Py_DECREF(numpy_dtype);
+    throw;
+  }
+  nb::object capsule = nb::steal(PyCapsule_New(memory, storage_name, release_storage));
+  if (!capsule.is_valid()) {
+    release(memory, bytes);
+    Py_DECREF(numpy_dtype);
+    throw nb::python_error();
+  }
+  PyCapsule_SetContext(capsule.ptr(), reinterpret_cast<void*>(bytes));
+  npy_intp strides[max_dimensions];
+  if (order != nullptr) {
+    npy_intp step = item_size(dtype);
+    for (size_t i = shape.size(); i-- > 0;) {
+      strides[order[i]] = step;
+      step *= std::max<int64_t>(shape[order[i]], 1);
+    }
+  }
+  PyObject* object = PyArray_NewFromDescr(
+      &PyArray_Type, numpy_dtype, static_cast<int>(shape.size()), reinterpret_cast<const npy_intp*>(shape.data()),
+      order == nullptr ? nullptr : strides, memory, order == nullptr ? NPY_ARRAY_CARRAY : NPY_ARRAY_BEHAVED, nullptr);
+  if (object == nullptr) throw nb::python_error();
+  PyArray_SetBaseObject(as_numpy(object), capsule.release().ptr());
+  nb::object owner = nb::steal(object);
+  Array array = borrow(owner);
+  return {std::move(owner), array};
+}
+
+NewArray contiguous(nb::handle source) {
+  Array array = borrow(source);
+  if (array.contiguous()) return {nb::borrow(source), array};
+  NewArray copy = empty(array.dtype, {array.shape, static_cast<size_t>(array.dimensions)});
+  if (PyArray_CopyInto(as_numpy(copy.object.ptr()), as_numpy(source.ptr())) != 0) throw nb::python_error();
+  return copy;
+}
+
+static void* import_numpy() {
+  import_array();
+  return &bfloat16_descriptor;
+}
+
+void bind_array(nb::module_& module) {
+  if (import_numpy() == nullptr) throw nb::python_error();
+  module.def(
+      "register_bfloat16",
+      [](nb::handle dtype) {
+        PyArray_Descr* found = nullptr;
+        if (!PyArray_DescrConverter(dtype.ptr(), &found)) throw nb::python_error();
+        bfloat16_descriptor = found;  // kept for the life of the process
+      },
+      nb::arg("dtype"), "Tells the core the NumPy dtype that ml_dtypes registered as bfloat16.");
+}
+
+}  // namespace rushlight

@@ -1,0 +1,26 @@
+// Each file of kernels binds its own: one function here, one call in bind.cpp.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+namespace rushlight {
+
+void bind_array(nanobind::module_& module);
+void bind_convolution(nanobind::module_& module);
+void bind_matmul(nanobind::module_& module);
+void bind_peak(nanobind::module_& module);
+void bind_convert(nanobind::module_& module);
+void bind_elementwise(nanobind::module_& module);
+void bind_memory(nanobind::module_& module);
+void bind_reduction(nanobind::module_& module);
+void bind_dropout(nanobind::module_& module);
+void bind_random(nanobind::module_& module);
+void bind_threads(nanobind::module_& module);
+void bind_move(nanobind::module_& module);
+void bind_normalize(nanobind::module_& module);
+void bind_pooling(nanobind::module_& module);
+void bind_resample(nanobind::module_& module);
+void bind_softmax(nanobind::module_& module);
+void bind_update(nanobind::module_& module);
+
+}  // namespace rushlight

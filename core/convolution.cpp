@@ -1,0 +1,300 @@
+// Convolution of NumPy arrays and its two gradients: checks sizes, states each as sums over windows, picks the engine.
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "array.h"
+#include "bind.h"
+#include "convolution_engine.h"
+#include "gemm.h"
+#include "half.h"
+
+namespace rushlight {
+
+namespace {
+
+using convolution::Extents;
+using convolution::Tap;
+using convolution::volume;
+using convolution::Weights;
+using convolution::Windows;
+
+using Sizes = std::vector<int64_t>;
+
+constexpr int64_t largest_option = int64_t{1} << 31;  // beyond it, index arithmetic isn't safe
+constexpr double largest_padded = 1 << 26;            // items of an image that is mostly padding
+
+// The options of a convolution with the sizes of its three tensors, spatial dimensions filled up to three in front.
+struct Shapes {
+  int64_t images = 0, groups = 1, in_channels = 0, out_channels = 0;  // channels of one group
+  Extents input{1, 1, 1}, kernel{1, 1, 1}, output{1, 1, 1};
+  Extents stride{1, 1, 1}, padding{0, 0, 0}, dilation{1, 1, 1};
+  bool safe = true;
+
+  Shapes(std::vector<int64_t> x, std::vector<int64_t> w, const Sizes& strides, const Sizes& paddings,
+         const Sizes& dilations, int64_t group_count) {
+    const size_t spatial = w.size() - 2;
+    if (w.size() < 3 || w.size() > 5 || x.size() != w.size() || strides.size() != spatial ||
+        paddings.size() != spatial || dilations.size() != spatial || group_count < 1 || w[0] % group_count != 0 ||
+        x[1] != w[1] * group_count) {
+      throw nb::value_error("convolution: the shapes and options don't fit");
+    }
+    images = x[0];
+    groups = group_count;
+    in_channels = w[1];
+    out_channels = w[0] / groups;
+    for (size_t i = 0; i < spatial; ++i) {
+      const size_t d = 3 - spatial + i;
+      input[d] = x[2 + i];
+      kernel[d] = w[2 + i];
+      stride[d] = strides[i];
+      padding[d] = paddings[i];
+      dilation[d] = dilations[i];
+      if (stride[d] < 1 || padding[d] < 0 || dilation[d] < 1 || kernel[d] < 1) {
+        throw nb::value_error("convolution: an option is out of range");
+      }
+      if (std::max({stride[d], padding[d], dilation[d], kernel[d], input[d]}) >= largest_option) {
+        safe = false;
+        return;
+      }
+      const int64_t room = input[d] + 2 * padding[d] - dilation[d] * (kernel[d] - 1) - 1;
+      if (room < 0) throw nb::value_error("convolution: the kernel is larger than the padded input");
+      output[d] = room / stride[d] + 1;
+    }
+    double image = static_cast<double>(in_channels), padded = image;
+    for (int d = 0; d < 3; ++d) {
+      image *= static_cast<double>(input[d]);
+      padded *= static_cast<double>(input[d] + 2 * padding[d] + stride[d]);
+    }
+    safe = padded < std::max(largest_padded, 8 * image);
+  }
+
+  int64_t window() const { return volume(kernel); }
+
+  std::vector<int64_t> shape(int64_t channels, const Extents& extents, int spatial) const {
+    std::vector<int64_t> result{images, channels};
+    result.insert(result.end(), extents.end() - spatial, extents.end());
+    return result;
+  }
+
+  // y as sums over windows of x.
+  Windows forward() const {
+    Windows windows{images, groups, in_channels, out_channels, input, output, stride, {}, {}, volume(output), 0};
+    windows.out_step = {output[1] * output[2], output[2], 1};
+    for_each_tap([&](Extents tap, int64_t weight) {
+      Extents offset;
+      for (int d = 0; d < 3; ++d) offset[d] = tap[d] * dilation[d] - padding[d];
+      windows.taps.push_back({offset, weight});
+    });
+    return windows;
+  }
+
+  // The positions of gx that are `remainder` modulo the stride, as sums over windows of g.
+  Windows backward(const Extents& remainder) const {
+    Windows windows{images, groups, out_channels, in_channels, output, {}, {1, 1, 1}, {}, {}, volume(input), 0};
+    const Extents pitch{input[1] * input[2], input[2], 1};
+    for (int d = 0; d < 3; ++d) {
+      windows.positions[d] = (input[d] - remainder[d] + stride[d] - 1) / stride[d];
+      windows.out_step[d] = stride[d] * pitch[d];
+      windows.out_base += remainder[d] * pitch[d];
+    }
+    for_each_tap([&](Extents tap, int64_t weight) {
+      Extents offset;
+      for (int d = 0; d < 3; ++d) {
+        const int64_t from = remainder[d] + padding[d] - tap[d] * dilation[d];
+        if (from % stride[d] != 0) return;
+        offset[d] = from / stride[d];
+      }
+      windows.taps.push_back({offset, weight});
+    });
+    return windows;
+  }
+
+  template <class Body>
+  void for_each_tap(Body&& body) const {
+    int64_t weight = 0;
+    for (int64_t d = 0; d < kernel[0]; ++d) {
+      for (int64_t h = 0; h < kernel[1]; ++h) {
+        for (int64_t w = 0; w < kernel[2]; ++w) body(Extents{d, h, w}, weight++);
+      }
+    }
+  }
+
+  // A window of one number at every position: no more than a product of matrices.
+  bool pointwise() const {
+    return window() == 1 && stride == Extents{1, 1, 1} && padding == Extents{0, 0, 0} && groups == 1;
+  }
+  bool depthwise() const { return in_channels == 1 && groups > 1; }
+};
+
+template <class T>
+void pointwise_forward(const Shapes& shapes, const T* x, const T* w, const T* bias, T* y) {
+  const int64_t plane = volume(shapes.input), step = shapes.in_channels * plane;
+  Sizes none(static_cast<size_t>(shapes.images), 0), offsets;
+  for (int64_t n = 0; n < shapes.images; ++n) offsets.push_back(n * step);
+  Product<T> product{shapes.out_channels,
+                     plane,
+                     shapes.in_channels,
+                     {w, shapes.in_channels, 1},
+                     {x, plane, 1},
+                     y,
+                     plane,
+                     1,
+                     nullptr,
+                     bias};
+  multiply(product, shapes.images, none.data(), offsets.data(), shapes.out_channels * plane);
+}
+
+template <class T>
+void pointwise_input_gradient(const Shapes& shapes, const T* g, const T* w, T* gx) {
+  const int64_t plane = volume(shapes.input), step = shapes.out_channels * plane;
+  Sizes none(static_cast<size_t>(shapes.images), 0), offsets;
+  for (int64_t n = 0; n < shapes.images; ++n) offsets.push_back(n * step);
+  Product<T> product{
+      shapes.in_channels, plane, shapes.out_channels, {w, 1, shapes.in_channels}, {g, plane, 1}, gx, plane, 1};
+  multiply(product, shapes.images, none.data(), offsets.data(), shapes.in_channels * plane);
+}
+
+template <class T>
+void sum(const Windows& windows, const T* x, const Weights<T>& weights, const T* bias, T* y) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (convolution::winograd_pays(windows)) return sum_windows_winograd(windows, x, weights, bias, y);
+  }
+  if (convolution::narrow_pays(windows)) return sum_windows_narrow(windows, x, weights, bias, y);
+  sum_windows(windows, x, weights, bias, y);
+}
+
+template <class T>
+void forward(const Shapes& shapes, const T* x, const T* w, const T* bias, T* y) {
+  if (shapes.pointwise()) return pointwise_forward(shapes, x, w, bias, y);
+  const int64_t window = shapes.window(), in_channels = shapes.in_channels;
+  const Weights<T> weights{w, shapes.out_channels * in_channels * window, in_channels * window, window};
+  const Windows windows = shapes.forward();
+  if (shapes.depthwise()) return sum_windows_depthwise(windows, x, weights, bias, y);
+  sum(windows, x, weights, bias, y);
+}
+
+template <class T>
+void input_gradient(const Shapes& shapes, const T* g, const T* w, T* gx) {
+  if (shapes.pointwise()) return pointwise_input_gradient(shapes, g, w, gx);
+  const int64_t window = shapes.window(), in_channels = shapes.in_channels;
+  const Weights<T> weights{w, shapes.out_channels * in_channels * window, window, in_channels * window};
+  Extents remainder;
+  for (remainder[0] = 0; remainder[0] < std::min(shapes.stride[0], shapes.input[0]); ++remainder[0]) {
+    for (remainder[1] = 0; remainder[1] < std::min(shapes.stride[1], shapes.input[1]); ++remainder[1]) {
+      for (remainder[2] = 0; remainder[2] < std::min(shapes.stride[2], shapes.input[2]); ++remainder[2]) {
+        const Windows windows = shapes.backward(remainder);
+        if (shapes.depthwise() && shapes.out_channels == 1) {
+          sum_windows_depthwise<T>(windows, g, weights, nullptr, gx);
+        } else {
+          sum<T>(windows, g, weights, nullptr, gx);
+        }
+      }
+    }
+  }
+}
+
+template <class T>
+void weights_gradient(const Shapes& shapes, const T* g, const T* x, T* gw) {
+  const Windows windows = shapes.forward();
+  if (shapes.depthwise()) return weight_gradient_depthwise(windows, g, x, gw);
+  weight_gradient(windows, g, x, gw);
+}
+
+bool native(DType dtype) { return dtype == DType::float32 || dtype == DType::float64; }
+
+// Runs body<T>() without the GIL for the dtype of `array`, float32 or float64.
+template <class Body>
+void run(const Array& array, Body&& body) {
+  Unlocked unlocked;
+  if (array.dtype == DType::float32) {
+    body(float{});
+  } else {
+    body(double{});
+  }
+}
+
+Sizes shape_of(const Array& array) { return Sizes(array.shape, array.shape + array.dimensions); }
+
+nb::object convolve(nb::handle x_object, nb::handle w_object, nb::handle bias_object, const Sizes& stride,
+                    const Sizes& padding, const Sizes& dilation, int64_t groups) {
+  const DType dtype = borrow(x_object).dtype;
+  if (dtype != borrow(w_object).dtype) return not_implemented();
+  if (is_half(dtype) && (bias_object.is_none() || borrow(bias_object).dtype == dtype)) {
+    return narrowed(
+        convolve(widened(x_object), widened(w_object), widened(bias_object), stride, padding, dilation, groups), dtype);
+  }
+  if (!native(dtype)) return not_implemented();
+  const NewArray x = contiguous(x_object), w = contiguous(w_object);
+  NewArray bias;
+  if (!bias_object.is_none()) {
+    if (borrow(bias_object).dtype != x.array.dtype) return not_implemented();
+    bias = contiguous(bias_object);
+  }
+  const Shapes shapes(shape_of(x.array), shape_of(w.array), stride, padding, dilation, groups);
+  if (bias.object.is_valid() && bias.array.size() != shapes.out_channels * groups) {
+    throw nb::value_error("convolution: the bias doesn't fit");
+  }
+  if (!shapes.safe) return not_implemented();
+  NewArray y = empty(x.array.dtype, shapes.shape(shapes.out_channels * groups, shapes.output, x.array.dimensions - 2));
+  run(x.array,
+      [&]<class T>(T) { forward(shapes, x.array.as<T>(), w.array.as<T>(), bias.array.as<T>(), y.array.as<T>()); });
+  return std::move(y.object);
+}
+
+nb::object convolve_input_gradient(nb::handle g_object, nb::handle w_object, const Sizes& size, const Sizes& stride,
+                                   const Sizes& padding, const Sizes& dilation, int64_t groups) {
+  const DType dtype = borrow(g_object).dtype;
+  if (dtype != borrow(w_object).dtype) return not_implemented();
+  if (is_half(dtype)) {
+    return narrowed(
+        convolve_input_gradient(widened(g_object), widened(w_object), size, stride, padding, dilation, groups), dtype);
+  }
+  if (!native(dtype)) return not_implemented();
+  const NewArray g = contiguous(g_object), w = contiguous(w_object);
+  const Shapes shapes(size, shape_of(w.array), stride, padding, dilation, groups);
+  if (!shapes.safe) return not_implemented();
+  if (shape_of(g.array) != shapes.shape(shapes.out_channels * groups, shapes.output, g.array.dimensions - 2)) {
+    throw nb::value_error("convolution_input_gradient: the gradient doesn't fit");
+  }
+  NewArray gx = empty(g.array.dtype, size);
+  run(g.array, [&]<class T>(T) { input_gradient(shapes, g.array.as<T>(), w.array.as<T>(), gx.array.as<T>()); });
+  return std::move(gx.object);
+}
+
+nb::object convolve_weight_gradient(nb::handle g_object, nb::handle x_object, const Sizes& size, const Sizes& stride,
+                                    const Sizes& padding, const Sizes& dilation, int64_t groups) {
+  const DType dtype = borrow(g_object).dtype;
+  if (dtype != borrow(x_object).dtype) return not_implemented();
+  if (is_half(dtype)) {
+    return narrowed(
+        convolve_weight_gradient(widened(g_object), widened(x_object), size, stride, padding, dilation, groups), dtype);
+  }
+  if (!native(dtype)) return not_implemented();
+  const NewArray g = contiguous(g_object), x = contiguous(x_object);
+  const Shapes shapes(shape_of(x.array), size, stride, padding, dilation, groups);
+  if (!shapes.safe) return not_implemented();
+  if (shape_of(g.array) != shapes.shape(shapes.out_channels * groups, shapes.output, g.array.dimensions - 2)) {
+    throw nb::value_error("convolution_weight_gradient: the gradient doesn't fit");
+  }
+  NewArray gw = empty(g.array.dtype, size);
+  run(g.array, [&]<class T>(T) { weights_gradient(shapes, g.array.as<T>(), x.array.as<T>(), gw.array.as<T>()); });
+  return std::move(gw.object);
+}
+
+}  // namespace
+
+void bind_convolution(nb::module_& module) {
+  module.def("convolution", &convolve, nb::arg("x"), nb::arg("weight"), nb::arg("bias").none(), nb::arg("stride"),
+             nb::arg("padding"), nb::arg("dilation"), nb::arg("groups"),
+             "Cross-correlation of x (N, C, *S) with weight (O, C / groups, *K), plus bias (O) or None.");
+  module.def("convolution_input_gradient", &convolve_input_gradient, nb::arg("g"), nb::arg("weight"), nb::arg("size"),
+             nb::arg("stride"), nb::arg("padding"), nb::arg("dilation"), nb::arg("groups"),
+             "Gradient of convolution with respect to x, of shape `size`.");
+  module.def("convolution_weight_gradient", &convolve_weight_gradient, nb::arg("g"), nb::arg("x"), nb::arg("size"),
+             nb::arg("stride"), nb::arg("padding"), nb::arg("dilation"), nb::arg("groups"),
+             "Gradient of convolution with respect to weight, of shape `size`.");
+}
+
+}  // namespace rushlight

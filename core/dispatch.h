@@ -1,0 +1,55 @@
+// Kernels as templates: from the dtype of an array to the C++ type of its items.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <type_traits>
+
+#include "array.h"
+
+namespace rushlight {
+
+using float16 = _Float16;
+
+// The upper half of a float32, rounded to nearest even.
+struct bfloat16 {
+  uint16_t bits;
+  bfloat16() = default;
+  bfloat16(float value) {
+    uint32_t wide = std::bit_cast<uint32_t>(value);
+    if (value != value) {
+      bits = static_cast<uint16_t>((wide >> 16) | 0x40);
+    } else {
+      bits = static_cast<uint16_t>((wide + 0x7fff + ((wide >> 16) & 1)) >> 16);
+    }
+  }
+  operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+};
+
+// The type that arithmetic on items of type T is done in.
+template <class T>
+using Compute = std::conditional_t<std::is_same_v<T, float16> || std::is_same_v<T, bfloat16>, float, T>;
+
+template <class T>
+constexpr DType dtype_of() {
+  if constexpr (std::is_same_v<T, float16>) return DType::float16;
+  if constexpr (std::is_same_v<T, bfloat16>) return DType::bfloat16;
+  if constexpr (std::is_same_v<T, float>) return DType::float32;
+  if constexpr (std::is_same_v<T, double>) return DType::float64;
+  if constexpr (std::is_same_v<T, int64_t>) return DType::int64;
+  return DType::other;
+}
+
+// body(T{}) for the floating type that `dtype` names; false where it names none.
+template <class Body>
+bool dispatch_floating(DType dtype, Body&& body) {
+  switch (dtype) {
+    case DType::float16: body(float16{}); return true;
+    case DType::bfloat16: body(bfloat16{}); return true;
+    case DType::float32: body(float{}); return true;
+    case DType::float64: body(double{}); return true;
+    default: return false;
+  }
+}
+
+}  // namespace rushlight

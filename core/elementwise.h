@@ -1,0 +1,59 @@
+// Programs of elementwise instructions, run block by block in the L1 cache over broadcast operands of any strides.
+#pragma once
+
+#include <vector>
+
+#include "opcodes.h"
+#include "strided.h"
+
+namespace rushlight {
+
+// A Python number: an operand, or a constant of a program.
+struct Number {
+  enum Kind : uint8_t { boolean, integer, floating, too_large } kind = boolean;
+  int64_t integral = 0;
+  double value = 0;
+};
+
+// Immutable once made, so any number of threads may call it.
+class Program {
+ public:
+  // instructions: tuples (opcode name, sources ...); a source is the number of a value (first the inputs, then each
+  // instruction's result) or a constant in a tuple of its own. Raises ValueError for what isn't a program.
+  Program(nb::handle instructions, int inputs, const std::vector<int>& outputs, const std::vector<bool>& boolean);
+
+  // program(*operands, out=None)
+  nb::object call(nb::handle operands, nb::handle options) const;
+
+ private:
+  struct Instruction {
+    Opcode opcode;
+    int source_count;
+    int sources[3];  // numbers of values: inputs, results, constants
+    int slot;        // where its result lives while it is needed
+  };
+  struct Operand;
+  struct Task;
+
+  static constexpr int dtype_count = static_cast<int>(DType::other);
+  static constexpr int most_inputs = 64, most_outputs = 32;
+
+  void assign_slots();
+  void choose_kernels();
+  void specialize_powers(const Operand* operands, DType compute, Kernel* kernels) const;
+  nb::object run(Operand* operands, DType dtype, nb::handle out) const;
+
+  int inputs_;
+  std::vector<Instruction> instructions_;
+  std::vector<Number> constants_;
+  std::vector<int> outputs_;
+  std::vector<bool> boolean_;
+  int slots_ = 0;
+  int cost_ = 0;
+  bool has_power_ = false;
+  std::vector<bool> written_directly_;        // of each output: whether its instruction may write to it...
+  std::vector<bool> reads_inputs_later_;      // ... but not into an operand that a later instruction reads
+  std::vector<Kernel> kernels_[dtype_count];  // empty where the program has no code for the dtype
+};
+
+}  // namespace rushlight

@@ -1,0 +1,52 @@
+// Matrix products over any strides: the engine below matmul, linear, convolution and attention.
+#pragma once
+
+#include <cstdint>
+
+namespace rushlight {
+
+// A matrix where it lies; strides in items. A transpose is a swap of the strides.
+template <class T>
+struct Matrix {
+  const T* data;
+  int64_t row_stride;
+  int64_t column_stride;
+};
+
+// C (m, n) = A (m, k) B (k, n) + bias, or added onto C. One of the strides of C is 1. Either bias may be null.
+template <class T>
+struct Product {
+  int64_t m, n, k;
+  Matrix<T> a, b;
+  T* c;
+  int64_t c_row_stride, c_column_stride;
+  const T* column_bias = nullptr;  // n numbers, one for each column of C
+  const T* row_bias = nullptr;     // m numbers, one for each row of C
+  bool accumulate = false;
+
+  // C^T = B^T A^T
+  Product transposed() const {
+    return {n,
+            m,
+            k,
+            {b.data, b.column_stride, b.row_stride},
+            {a.data, a.column_stride, a.row_stride},
+            c,
+            c_column_stride,
+            c_row_stride,
+            row_bias,
+            column_bias,
+            accumulate};
+  }
+};
+
+// `count` products of one form, a, b and c moving by these numbers of items from one to the next; on all threads.
+// Every number of C is summed in an order that depends on the shapes alone.
+template <class T>
+void multiply(Product<T> product, int64_t count = 1, const int64_t* a_offsets = nullptr,
+              const int64_t* b_offsets = nullptr, int64_t c_step = 0);
+
+extern template void multiply<float>(Product<float>, int64_t, const int64_t*, const int64_t*, int64_t);
+extern template void multiply<double>(Product<double>, int64_t, const int64_t*, const int64_t*, int64_t);
+
+}  // namespace rushlight

@@ -1,0 +1,199 @@
+// matmul and linear on NumPy arrays: shapes and broadcasting become products of the engine in gemm.h.
+#include <algorithm>
+#include <vector>
+
+#include "array.h"
+#include "bind.h"
+#include "gemm.h"
+#include "half.h"
+
+namespace rushlight {
+
+namespace {
+
+constexpr int64_t short_work = 32 * 1024;  // multiply-adds during which the GIL may as well be kept
+
+template <class Body>
+void unlocked_if(bool unlock, Body&& body) {
+  if (unlock) {
+    Unlocked unlocked;
+    body();
+  } else {
+    body();
+  }
+}
+
+// The last two dimensions of an array as a matrix, and the rest as a batch; strides in items.
+struct Stack {
+  std::vector<int64_t> batch_shape, batch_strides;
+  int64_t rows, columns, row_stride, column_stride;
+
+  // A vector is one row on the left of a product, one column on the right.
+  Stack(const Array& array, bool left) {
+    const int64_t item = item_size(array.dtype);
+    const int n = array.dimensions;
+    if (n == 1) {
+      rows = left ? 1 : array.shape[0];
+      columns = left ? array.shape[0] : 1;
+      row_stride = column_stride = array.strides[0] / item;
+      return;
+    }
+    rows = array.shape[n - 2];
+    columns = array.shape[n - 1];
+    row_stride = array.strides[n - 2] / item;
+    column_stride = array.strides[n - 1] / item;
+    for (int d = 0; d < n - 2; ++d) {
+      batch_shape.push_back(array.shape[d]);
+      batch_strides.push_back(array.strides[d] / item);
+    }
+  }
+
+  // Folds the batch into the rows where it lies evenly: one tall matrix.
+  bool fold() {
+    int64_t total = rows, stride = row_stride;
+    bool started = rows != 1;
+    for (int d = static_cast<int>(batch_shape.size()) - 1; d >= 0; --d) {
+      if (batch_shape[d] == 1) continue;
+      if (!started) {
+        stride = batch_strides[d];
+      } else if (batch_strides[d] != stride * total) {
+        return false;
+      }
+      started = true;
+      total *= batch_shape[d];
+    }
+    rows = total;
+    row_stride = stride;
+    batch_shape.clear();
+    batch_strides.clear();
+    return true;
+  }
+
+  bool shared() const {
+    return std::all_of(batch_shape.begin(), batch_shape.end(), [](int64_t extent) { return extent == 1; });
+  }
+
+  // Where each matrix of the broadcast batch begins.
+  std::vector<int64_t> offsets(const std::vector<int64_t>& shape, int64_t count) const {
+    std::vector<int64_t> result(static_cast<size_t>(count));
+    std::vector<int64_t> index(shape.size(), 0), strides(shape.size(), 0);
+    const size_t missing = shape.size() - batch_shape.size();
+    for (size_t d = 0; d < batch_shape.size(); ++d) strides[missing + d] = batch_shape[d] == 1 ? 0 : batch_strides[d];
+    int64_t offset = 0;
+    for (int64_t& entry : result) {
+      entry = offset;
+      for (size_t d = shape.size(); d-- > 0;) {
+        offset += strides[d];
+        if (++index[d] < shape[d]) break;
+        offset -= strides[d] * shape[d];
+        index[d] = 0;
+      }
+    }
+    return result;
+  }
+};
+
+[[noreturn]] void mismatch() { throw nb::value_error("matmul: the shapes of the operands don't fit"); }
+
+std::vector<int64_t> broadcast(const std::vector<int64_t>& left, const std::vector<int64_t>& right) {
+  std::vector<int64_t> result(std::max(left.size(), right.size()), 1);
+  for (size_t d = 0; d < left.size(); ++d) result[result.size() - left.size() + d] = left[d];
+  for (size_t d = 0; d < right.size(); ++d) {
+    int64_t& extent = result[result.size() - right.size() + d];
+    if (extent == 1) {
+      extent = right[d];
+    } else if (right[d] != 1 && right[d] != extent) {
+      mismatch();
+    }
+  }
+  return result;
+}
+
+template <class T>
+void multiply_stacks(const Array& a, Stack left, const Array& b, const Stack& right, const T* bias, const Array& c) {
+  std::vector<int64_t> batch = broadcast(left.batch_shape, right.batch_shape);
+  if (right.shared() && left.fold()) batch.clear();
+  int64_t count = 1;
+  for (int64_t extent : batch) count *= extent;
+  Product<T> product{left.rows,
+                     right.columns,
+                     left.columns,
+                     {a.as<T>(), left.row_stride, left.column_stride},
+                     {b.as<T>(), right.row_stride, right.column_stride},
+                     c.as<T>(),
+                     right.columns,
+                     1,
+                     bias};
+  const bool long_work = count * product.m * product.n * product.k > short_work;
+  if (count == 1) {
+    unlocked_if(long_work, [&] { multiply(product); });
+    return;
+  }
+  const std::vector<int64_t> left_offsets = left.offsets(batch, count), right_offsets = right.offsets(batch, count);
+  unlocked_if(long_work,
+              [&] { multiply(product, count, left_offsets.data(), right_offsets.data(), product.m * product.n); });
+}
+
+bool native(const Array& array) { return array.dtype == DType::float32 || array.dtype == DType::float64; }
+
+nb::object matmul(nb::handle a_object, nb::handle b_object) {
+  const Array a = borrow(a_object), b = borrow(b_object);
+  if (is_half(a.dtype) && a.dtype == b.dtype) {
+    return narrowed(matmul(widened(a_object), widened(b_object)), a.dtype);
+  }
+  if (a.dtype != b.dtype || !native(a)) return not_implemented();
+  if (a.dimensions == 0 || b.dimensions == 0) mismatch();
+  Stack left(a, true), right(b, false);
+  if (left.columns != right.rows) mismatch();
+  std::vector<int64_t> shape = broadcast(left.batch_shape, right.batch_shape);
+  if (a.dimensions > 1) shape.push_back(left.rows);
+  if (b.dimensions > 1) shape.push_back(right.columns);
+  NewArray result = empty(a.dtype, shape);
+  if (a.dtype == DType::float32) {
+    multiply_stacks<float>(a, std::move(left), b, right, nullptr, result.array);
+  } else {
+    multiply_stacks<double>(a, std::move(left), b, right, nullptr, result.array);
+  }
+  return std::move(result.object);
+}
+
+// x (..., k) times the transpose of w (n, k), plus bias (n).
+nb::object linear(nb::handle x_object, nb::handle w_object, nb::handle bias_object) {
+  const Array x = borrow(x_object), w = borrow(w_object);
+  if (is_half(x.dtype) && x.dtype == w.dtype && (bias_object.is_none() || borrow(bias_object).dtype == x.dtype)) {
+    return narrowed(linear(widened(x_object), widened(w_object), widened(bias_object)), x.dtype);
+  }
+  if (x.dtype != w.dtype || !native(x)) return not_implemented();
+  NewArray bias;
+  if (!bias_object.is_none()) {
+    bias = contiguous(bias_object);
+    if (bias.array.dtype != x.dtype) return not_implemented();
+  }
+  if (x.dimensions == 0 || w.dimensions != 2) mismatch();
+  Stack left(x, true), right(w, false);
+  std::swap(right.rows, right.columns);
+  std::swap(right.row_stride, right.column_stride);
+  if (left.columns != right.rows) mismatch();
+  if (bias.object.is_valid() && bias.array.size() != right.columns) mismatch();
+  std::vector<int64_t> shape(x.shape, x.shape + x.dimensions);
+  shape.back() = right.columns;
+  NewArray result = empty(x.dtype, shape);
+  if (x.dtype == DType::float32) {
+    multiply_stacks<float>(x, std::move(left), w, right, bias.array.as<float>(), result.array);
+  } else {
+    multiply_stacks<double>(x, std::move(left), w, right, bias.array.as<double>(), result.array);
+  }
+  return std::move(result.object);
+}
+
+}  // namespace
+
+void bind_matmul(nb::module_& module) {
+  module.def("matmul", &matmul, nb::arg("a"), nb::arg("b"),
+             "a (..., m, k) times b (..., k, n), leading dimensions broadcast; a vector is a row on the left, a column "
+             "on the right.");
+  module.def("linear", &linear, nb::arg("x"), nb::arg("w"), nb::arg("bias").none(),
+             "x (..., k) times the transpose of w (n, k), plus bias (n) or None.");
+}
+
+}  // namespace rushlight

@@ -1,0 +1,113 @@
+// The register-blocked heart of every matrix product and convolution, one source for every instruction set.
+//
+// A tile of C has `rows` x `vectors` vector accumulators. The B side is read as vectors along the columns of C, the A
+// side one number at a time, broadcast. Because A is only ever broadcast, its rows may lie anywhere: a row pointer for
+// each row of the tile and an index for each step of k are enough, so strided matrices and the windows of an image are
+// multiplied where they lie.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+namespace rushlight {
+
+#if defined(__AVX512F__)
+constexpr int vector_bytes = 64;
+constexpr int tile_rows = 8;  // more row pointers wouldn't fit the integer registers
+constexpr int tile_vectors = 2;
+#elif defined(__AVX2__)
+constexpr int vector_bytes = 32;
+constexpr int tile_rows = 6;
+constexpr int tile_vectors = 2;
+#elif defined(__aarch64__)
+constexpr int vector_bytes = 16;
+constexpr int tile_rows = 6;
+constexpr int tile_vectors = 4;
+#else
+constexpr int vector_bytes = 16;
+constexpr int tile_rows = 6;
+constexpr int tile_vectors = 2;
+#endif
+
+template <class T>
+struct Vector {
+  typedef T type __attribute__((vector_size(vector_bytes)));
+};
+template <class T>
+using Lanes = typename Vector<T>::type;
+template <class T>
+constexpr int lanes = vector_bytes / static_cast<int>(sizeof(T));
+template <class T>
+constexpr int tile_columns = lanes<T> * tile_vectors;
+
+template <class T>
+inline Lanes<T> load(const T* source) {
+  Lanes<T> result;
+  std::memcpy(&result, source, sizeof result);
+  return result;
+}
+template <class T>
+inline void store(T* target, Lanes<T> value) {
+  std::memcpy(target, &value, sizeof value);
+}
+
+// Where step k of the product finds its number, counted from a row's pointer.
+struct Strided {
+  int64_t stride;
+  int64_t operator()(int64_t k) const { return k * stride; }
+};
+struct Indexed {
+  const int64_t* offsets;
+  int64_t operator()(int64_t k) const { return offsets[k]; }
+};
+
+enum class Store { overwrite, accumulate };
+
+// C[i][:] = sum over k < count of rows[i][step(k)] * b[k * b_stride :], for i < R, V vectors wide. `bias`, if not null,
+// is added to every row. Not inlined: the registers are all its own.
+template <int R, int V, class T, class Step>
+[[gnu::noinline]] void multiply_tile(int64_t count, const T* const* rows, Step step, const T* b, int64_t b_stride, T* c,
+                                     int64_t c_stride, Store mode, const T* bias) {
+  const T* row[R];
+  for (int i = 0; i < R; ++i) row[i] = rows[i];
+  Lanes<T> sum[R][V] = {};
+  for (int64_t k = 0; k < count; ++k) {
+    const int64_t index = step(k);
+    Lanes<T> right[V];
+#pragma GCC unroll 8
+    for (int j = 0; j < V; ++j) right[j] = load(b + j * lanes<T>);
+#pragma GCC unroll 16
+    for (int i = 0; i < R; ++i) {
+      const T left = row[i][index];
+#pragma GCC unroll 8
+      for (int j = 0; j < V; ++j) sum[i][j] += left * right[j];
+    }
+    b += b_stride;
+  }
+#pragma GCC unroll 8
+  for (int j = 0; j < V; ++j) {
+    Lanes<T> start = {};
+    if (bias != nullptr) start = load(bias + j * lanes<T>);
+#pragma GCC unroll 16
+    for (int i = 0; i < R; ++i) {
+      T* target = c + i * c_stride + j * lanes<T>;
+      Lanes<T> value = sum[i][j] + start;
+      if (mode == Store::accumulate) value += load(target);
+      store(target, value);
+    }
+  }
+}
+
+// The same for a number of rows known only at run time, 1 <= count_rows <= tile_rows.
+template <int V, class T, class Step, int R = tile_rows>
+inline void multiply_rows(int count_rows, int64_t count, const T* const* rows, Step step, const T* b, int64_t b_stride,
+                          T* c, int64_t c_stride, Store mode, const T* bias) {
+  if constexpr (R > 1) {
+    if (count_rows < R) {
+      return multiply_rows<V, T, Step, R - 1>(count_rows, count, rows, step, b, b_stride, c, c_stride, mode, bias);
+    }
+  }
+  multiply_tile<R, V>(count, rows, step, b, b_stride, c, c_stride, mode, bias);
+}
+
+}  // namespace rushlight

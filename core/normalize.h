@@ -1,0 +1,86 @@
+// The engine of batch, group, instance, layer and RMS normalisation: moments of a set of items in one stable sweep.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+#include "lanes.h"
+
+namespace rushlight {
+
+// Mean and sum of squared deviations of `count` items. Parts are merged as in Chan, Golub and LeVeque, "Updating
+// formulae and a pairwise algorithm for computing sample variances" (1979).
+struct Moments {
+  double count = 0, mean = 0, squares = 0;
+
+  void merge(const Moments& other) {
+    if (other.count == 0) return;
+    double both = count + other.count, delta = other.mean - mean;
+    mean += delta * other.count / both;
+    squares += other.squares + delta * delta * count * other.count / both;
+    count = both;
+  }
+  double variance() const { return squares / count; }
+};
+
+// Two passes over each block while it is in the first-level cache, so memory is read once.
+template <class T>
+void add_moments(Moments& moments, const T* x, int64_t count) {
+  using C = Compute<T>;
+  constexpr int64_t block = 2048;
+  for (int64_t start = 0; start < count; start += block) {
+    const T* items = x + start;
+    int64_t length = std::min(block, count - start);
+    C mean = total(items, length) / static_cast<C>(length);
+    C squares = sum_of<C>(length, [mean](auto value) { return (value - mean) * (value - mean); }, items);
+    moments.merge({static_cast<double>(length), static_cast<double>(mean), static_cast<double>(squares)});
+  }
+}
+
+template <class T>
+double mean_square(const T* x, int64_t count) {
+  using C = Compute<T>;
+  constexpr int64_t block = 2048;
+  double sum = 0;
+  for (int64_t start = 0; start < count; start += block) {
+    sum += static_cast<double>(
+        sum_of<C>(std::min(block, count - start), [](auto value) { return value * value; }, x + start));
+  }
+  return sum / static_cast<double>(count);
+}
+
+// y = (x - mean) * scale + shift, with one scale and shift for all items.
+template <class T, class C>
+void normalize_run(const T* __restrict x, T* __restrict y, int64_t count, C mean, C scale, C shift) {
+  for (int64_t i = 0; i < count; ++i) y[i] = static_cast<T>((static_cast<C>(x[i]) - mean) * scale + shift);
+}
+
+// The sums that every gradient needs: of g, and of g * (x - mean).
+template <class T, class C>
+void gradient_sums(const T* g, const T* x, int64_t count, C mean, double& sum, double& product) {
+  constexpr int64_t block = 4096;
+  for (int64_t start = 0; start < count; start += block) {
+    C part = 0, part_product = 0;
+    sums_of<C>(
+        std::min(block, count - start), part, part_product,
+        [mean](auto& first, auto& second, auto gradient, auto value) {
+          first += gradient;
+          second += gradient * (value - mean);
+        },
+        g + start, x + start);
+    sum += static_cast<double>(part);
+    product += static_cast<double>(part_product);
+  }
+}
+
+// gx = g * scale - (x - mean) * slope - shift
+template <class T, class C>
+void gradient_run(const T* __restrict g, const T* __restrict x, T* __restrict gx, int64_t count, C mean, C scale,
+                  C slope, C shift) {
+  for (int64_t i = 0; i < count; ++i) {
+    gx[i] = static_cast<T>(static_cast<C>(g[i]) * scale - (static_cast<C>(x[i]) - mean) * slope - shift);
+  }
+}
+
+}  // namespace rushlight

@@ -1,0 +1,541 @@
+// Maximum and average pooling with their gradients. A plane is one channel of one sample; rows of outputs are made at
+// once, tap by tap, so that the inner loops run over neighbouring outputs.
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "array.h"
+#include "bind.h"
+#include "lanes.h"
+#include "threads.h"
+#include "window.h"
+
+namespace rushlight {
+
+namespace {
+
+using Sizes = std::vector<int64_t>;
+
+constexpr int64_t work_grain = 1 << 15;  // items read by a block of work, roughly
+
+// ---- maximum -------------------------------------------------------------------------------------------------------
+
+template <class T>
+constexpr T lowest() {
+  if constexpr (std::is_integral_v<T>) return std::numeric_limits<T>::lowest();
+  return static_cast<T>(-std::numeric_limits<float>::infinity());
+}
+
+// The first of equal maxima wins, and a NaN wins over everything, as in PyTorch.
+template <class T>
+bool beats(T value, T best) {
+  return (value > best) | (value != value);
+}
+
+// `stride` as a constant where it is small, so that the loops can be vectorised.
+template <class Body>
+void with_stride(int64_t stride, Body&& body) {
+  if (stride == 1) return body(std::integral_constant<int64_t, 1>());
+  if (stride == 2) return body(std::integral_constant<int64_t, 2>());
+  body(stride);
+}
+
+template <class T, class Index>
+void take_greater(const T* __restrict x, auto stride, T* __restrict best, Index* __restrict where, Index first,
+                  int64_t count) {
+  for (int64_t o = 0; o < count; ++o) {
+    T value = x[o * stride];
+    bool take = beats(value, best[o]);
+    best[o] = take ? value : best[o];
+    where[o] = take ? static_cast<Index>(first + static_cast<Index>(o * stride)) : where[o];
+  }
+}
+
+template <class T>
+void take_greater(const T* __restrict x, auto stride, T* __restrict best, int64_t count) {
+  for (int64_t o = 0; o < count; ++o) {
+    T value = x[o * stride];
+    best[o] = beats(value, best[o]) ? value : best[o];
+  }
+}
+
+// The maxima of one row of outputs and where they are in the plane.
+template <class T, class Index>
+void maximum_row(const T* plane, const Window& window, int64_t row, T* best, Index* where) {
+  const Axis &depth = window.depth(), &height = window.height(), &width = window.width();
+  int64_t od = row / height.output, oh = row % height.output;
+  int64_t first_depth = std::min(depth.begin[od], depth.input - 1);
+  int64_t first_height = std::min(height.begin[oh], height.input - 1);
+  int64_t first_row = (first_depth * height.input + first_height) * width.input;
+  for (int64_t o = 0; o < width.output; ++o) {
+    best[o] = lowest<T>();
+    where[o] = static_cast<Index>(first_row + std::min(width.begin[o], width.input - 1));
+  }
+  for (int64_t d = depth.begin[od]; d < depth.end[od]; d += depth.step) {
+    for (int64_t h = height.begin[oh]; h < height.end[oh]; h += height.step) {
+      int64_t start = (d * height.input + h) * width.input;
+      const T* line = plane + start;
+      if (width.stride == 0) {
+        for (int64_t o = 0; o < width.output; ++o) {
+          for (int64_t w = width.begin[o]; w < width.end[o]; ++w) {
+            if (beats(line[w], best[o])) best[o] = line[w], where[o] = static_cast<Index>(start + w);
+          }
+        }
+        continue;
+      }
+      with_stride(width.stride, [&](auto stride) {
+        for (const Tap& tap : width.taps) {
+          int64_t w = tap.first * width.stride + tap.offset;
+          take_greater(line + w, stride, best + tap.first, where + tap.first, static_cast<Index>(start + w),
+                       tap.last - tap.first);
+        }
+      });
+    }
+  }
+}
+
+// The maxima alone: down the columns first, then along the one line that is left. `line` has room for a row of inputs.
+template <class T>
+void maximum_row(const T* plane, const Window& window, int64_t row, T* best, T* line) {
+  const Axis &depth = window.depth(), &height = window.height(), &width = window.width();
+  int64_t od = row / height.output, oh = row % height.output;
+  std::fill_n(best, width.output, lowest<T>());
+  std::fill_n(line, width.input, lowest<T>());
+  for (int64_t d = depth.begin[od]; d < depth.end[od]; d += depth.step) {
+    for (int64_t h = height.begin[oh]; h < height.end[oh]; h += height.step) {
+      take_greater(plane + (d * height.input + h) * width.input, std::integral_constant<int64_t, 1>(), line,
+                   width.input);
+    }
+  }
+  if (width.stride == 0) {
+    for (int64_t o = 0; o < width.output; ++o) {
+      for (int64_t w = width.begin[o]; w < width.end[o]; ++w) {
+        if (beats(line[w], best[o])) best[o] = line[w];
+      }
+    }
+    return;
+  }
+  with_stride(width.stride, [&](auto stride) {
+    for (const Tap& tap : width.taps) {
+      take_greater(line + tap.first * width.stride + tap.offset, stride, best + tap.first, tap.last - tap.first);
+    }
+  });
+}
+
+// How many items a row of outputs reads.
+int64_t row_work(const Window& window) {
+  const Axis &depth = window.depth(), &height = window.height(), &width = window.width();
+  auto longest = [](const Axis& axis) {
+    int64_t length = 1;
+    for (int64_t o = 0; o < axis.output; ++o) {
+      length = std::max(length, (axis.end[o] - axis.begin[o] + axis.step - 1) / axis.step);
+    }
+    return length;
+  };
+  return longest(depth) * longest(height) * width.input + width.output * longest(width);
+}
+
+// body(plane, row) over all rows of outputs; `scratch` items of type S are handed to it as well.
+template <class S, class Body>
+void for_each_row(int64_t planes, const Window& window, int64_t scratch, Body&& body) {
+  int64_t rows = window.output_rows();
+  if (planes * window.output() == 0) return;
+  parallel_for(planes * rows, work_grain / row_work(window), [&](int64_t begin, int64_t end) {
+    std::vector<S> memory(static_cast<size_t>(scratch));
+    for (int64_t i = begin; i < end; ++i) body(i / rows, i % rows, memory.data());
+  });
+}
+
+template <class T>
+void maximum(const T* x, T* y, int64_t planes, const Window& window) {
+  for_each_row<T>(planes, window, window.width().input, [&](int64_t plane, int64_t row, T* line) {
+    T* best = y + plane * window.output() + row * window.width().output;
+    maximum_row(x + plane * window.input(), window, row, best, line);
+  });
+}
+
+template <class T, class Index>
+void maximum(const T* x, T* y, int64_t* indices, int64_t planes, const Window& window) {
+  int64_t length = window.width().output;
+  for_each_row<Index>(planes, window, length, [&](int64_t plane, int64_t row, Index* where) {
+    int64_t at = plane * window.output() + row * length;
+    maximum_row(x + plane * window.input(), window, row, y + at, where);
+    std::copy_n(where, length, indices + at);
+  });
+}
+
+// Each output's gradient goes to the input that was its maximum, which is found again rather than remembered: an array
+// of indices would take as much memory as two of the outputs.
+template <class T, class Index>
+void maximum_gradient(const T* g, const T* x, T* gx, int64_t planes, const Window& window) {
+  int64_t length = window.width().output;
+  parallel_for(planes, work_grain / std::max<int64_t>(1, window.input()), [&](int64_t begin, int64_t end) {
+    std::vector<Index> where(static_cast<size_t>(length));
+    std::vector<T> best(static_cast<size_t>(length));
+    for (int64_t plane = begin; plane < end; ++plane) {
+      T* to = gx + plane * window.input();
+      const T* from = g + plane * window.output();
+      std::fill_n(to, window.input(), T(0));
+      for (int64_t row = 0; length > 0 && row < window.output_rows(); ++row, from += length) {
+        maximum_row(x + plane * window.input(), window, row, best.data(), where.data());
+        for (int64_t o = 0; o < length; ++o) to[where[o]] = static_cast<T>(to[where[o]] + from[o]);
+      }
+    }
+  });
+}
+
+// ---- average -------------------------------------------------------------------------------------------------------
+
+template <class C>
+C divisor(const Window& window, int64_t row, int64_t column, int64_t override) {
+  if (override != 0) return static_cast<C>(override);
+  const Axis& height = window.height();
+  return static_cast<C>(window.depth().extent[row / height.output] * height.extent[row % height.output] *
+                        window.width().extent[column]);
+}
+
+// Each plane's average.
+template <class T>
+void average_of_planes(const T* x, T* y, int64_t planes, int64_t size) {
+  parallel_for(planes, work_grain / std::max<int64_t>(1, size), [&](int64_t begin, int64_t end) {
+    for (int64_t plane = begin; plane < end; ++plane) {
+      y[plane] = static_cast<T>(total(x + plane * size, size) / static_cast<Compute<T>>(size));
+    }
+  });
+}
+
+template <class T>
+void average(const T* x, T* y, int64_t planes, const Window& window, int64_t divisor_override) {
+  using C = Compute<T>;
+  const Axis &depth = window.depth(), &height = window.height(), &width = window.width();
+  if (width.stride == 0 && window.output() == 1) return average_of_planes(x, y, planes, window.input());
+  for_each_row<C>(planes, window, width.input + width.output, [&](int64_t plane, int64_t row, C* line) {
+    C* sum = line + width.input;
+    std::fill_n(line, width.input + width.output, C(0));
+    int64_t od = row / height.output, oh = row % height.output;
+    for (int64_t d = depth.begin[od]; d < depth.end[od]; d += depth.step) {
+      for (int64_t h = height.begin[oh]; h < height.end[oh]; h += height.step) {
+        const T* from = x + plane * window.input() + (d * height.input + h) * width.input;
+        for (int64_t w = 0; w < width.input; ++w) line[w] += from[w];
+      }
+    }
+    if (width.stride == 0) {
+      for (int64_t o = 0; o < width.output; ++o) sum[o] = total(line + width.begin[o], width.extent[o]);
+    } else {
+      with_stride(width.stride, [&](auto stride) {
+        for (const Tap& tap : width.taps) {
+          const C* __restrict from = line + tap.first * width.stride + tap.offset;
+          C* __restrict to = sum + tap.first;
+          for (int64_t o = 0; o < tap.last - tap.first; ++o) to[o] += from[o * stride];
+        }
+      });
+    }
+    T* to = y + plane * window.output() + row * width.output;
+    for (int64_t o = 0; o < width.output; ++o) {
+      to[o] = static_cast<T>(sum[o] / divisor<C>(window, row, o, divisor_override));
+    }
+  });
+}
+
+template <class T>
+void average_gradient(const T* g, T* gx, int64_t planes, const Window& window, int64_t divisor_override) {
+  using C = Compute<T>;
+  const Axis &depth = window.depth(), &height = window.height(), &width = window.width();
+  parallel_for(planes, work_grain / std::max<int64_t>(1, window.input()), [&](int64_t begin, int64_t end) {
+    std::vector<C> line(static_cast<size_t>(width.input)), share(static_cast<size_t>(width.output));
+    std::vector<C> wide(std::is_same_v<C, T> ? 0 : static_cast<size_t>(window.input()));
+    for (int64_t plane = begin; plane < end; ++plane) {
+      C* to;
+      if constexpr (std::is_same_v<C, T>) {
+        to = gx + plane * window.input();
+      } else {
+        to = wide.data();
+      }
+      std::fill_n(to, window.input(), C(0));
+      const T* from = g + plane * window.output();
+      for (int64_t row = 0; width.output > 0 && row < window.output_rows(); ++row, from += width.output) {
+        for (int64_t o = 0; o < width.output; ++o) {
+          share[o] = static_cast<C>(from[o]) / divisor<C>(window, row, o, divisor_override);
+        }
+        std::fill(line.begin(), line.end(), C(0));
+        if (width.stride == 0) {
+          for (int64_t o = 0; o < width.output; ++o) {
+            for (int64_t w = width.begin[o]; w < width.end[o]; ++w) line[w] += share[o];
+          }
+        } else {
+          with_stride(width.stride, [&](auto stride) {
+            for (const Tap& tap : width.taps) {
+              C* __restrict spread = line.data() + tap.first * width.stride + tap.offset;
+              const C* __restrict shares = share.data() + tap.first;
+              for (int64_t o = 0; o < tap.last - tap.first; ++o) spread[o * stride] += shares[o];
+            }
+          });
+        }
+        int64_t od = row / height.output, oh = row % height.output;
+        for (int64_t d = depth.begin[od]; d < depth.end[od]; d += depth.step) {
+          for (int64_t h = height.begin[oh]; h < height.end[oh]; h += height.step) {
+            C* sum = to + (d * height.input + h) * width.input;
+            for (int64_t w = 0; w < width.input; ++w) sum[w] += line[w];
+          }
+        }
+      }
+      if constexpr (!std::is_same_v<C, T>) {
+        for (int64_t i = 0; i < window.input(); ++i) gx[plane * window.input() + i] = static_cast<T>(to[i]);
+      }
+    }
+  });
+}
+
+// ---- bindings ------------------------------------------------------------------------------------------------------
+
+std::span<const int64_t> trailing(const Array& array, size_t count) {
+  if (static_cast<size_t>(array.dimensions) < count) return {};
+  return {array.shape + array.dimensions - count, count};
+}
+
+// The leading shape of `array` followed by `spatial`.
+Sizes with_spatial(const Array& array, std::span<const int64_t> spatial) {
+  Sizes shape(array.shape, array.shape + array.dimensions - spatial.size());
+  shape.insert(shape.end(), spatial.begin(), spatial.end());
+  return shape;
+}
+
+Sizes output_shape(const Array& x, const Window& window, size_t dimensions) {
+  Sizes spatial;
+  for (size_t i = 3 - dimensions; i < 3; ++i) spatial.push_back(window.axes[i].output);
+  return with_spatial(x, spatial);
+}
+
+int64_t planes_of(const Array& array, size_t dimensions) {
+  int64_t planes = 1;
+  for (int i = 0; i < array.dimensions - static_cast<int>(dimensions); ++i) planes *= array.shape[i];
+  return planes;
+}
+
+// Positions in a plane are counted in 32 bits where items are no wider, which lets both share vector registers.
+template <class T>
+using PlaneIndex = std::conditional_t<sizeof(T) == 8, int64_t, int32_t>;
+
+bool countable(const Array& x, const Window& window) {
+  return item_size(x.dtype) == 8 || window.input() <= std::numeric_limits<int32_t>::max();
+}
+
+template <class Body>
+bool dispatch_ordered(DType dtype, Body&& body) {
+  if (dtype == DType::int64) {
+    body(int64_t{});
+    return true;
+  }
+  return dispatch_floating(dtype, body);
+}
+
+nb::object maximum_of(nb::handle input, const std::optional<Window>& window, size_t dimensions, bool with_indices) {
+  if (!window || !countable(borrow(input), *window)) return not_implemented();
+  NewArray x = contiguous(input);
+  Sizes shape = output_shape(x.array, *window, dimensions);
+  NewArray y, indices;
+  bool known = dispatch_ordered(x.array.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    y = empty(x.array.dtype, shape);
+    if (with_indices) indices = empty(DType::int64, shape);
+    int64_t planes = planes_of(x.array, dimensions);
+    Unlocked unlocked;
+    if (with_indices) {
+      maximum<T, PlaneIndex<T>>(x.array.as<T>(), y.array.as<T>(), indices.array.as<int64_t>(), planes, *window);
+    } else {
+      maximum(x.array.as<T>(), y.array.as<T>(), planes, *window);
+    }
+  });
+  if (!known) return not_implemented();
+  if (with_indices) return nb::make_tuple(y.object, indices.object);
+  return y.object;
+}
+
+nb::object maximum_gradient_of(nb::handle gradient, nb::handle input, const std::optional<Window>& window,
+                               size_t dimensions) {
+  if (!window || !countable(borrow(input), *window)) return not_implemented();
+  NewArray g = contiguous(gradient), x = contiguous(input);
+  Sizes shape = output_shape(x.array, *window, dimensions);
+  if (g.array.dtype != x.array.dtype || !std::ranges::equal(shape, trailing(g.array, shape.size()))) {
+    return not_implemented();
+  }
+  NewArray gx;
+  bool known = dispatch_floating(x.array.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    gx = empty(x.array.dtype, {x.array.shape, static_cast<size_t>(x.array.dimensions)});
+    int64_t planes = planes_of(x.array, dimensions);
+    Unlocked unlocked;
+    maximum_gradient<T, PlaneIndex<T>>(g.array.as<T>(), x.array.as<T>(), gx.array.as<T>(), planes, *window);
+  });
+  return known ? gx.object : not_implemented();
+}
+
+nb::object average_of(nb::handle input, const std::optional<Window>& window, size_t dimensions,
+                      int64_t divisor_override) {
+  if (!window) return not_implemented();
+  NewArray x = contiguous(input), y;
+  Sizes shape = output_shape(x.array, *window, dimensions);
+  bool known = dispatch_floating(x.array.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    y = empty(x.array.dtype, shape);
+    int64_t planes = planes_of(x.array, dimensions);
+    Unlocked unlocked;
+    average(x.array.as<T>(), y.array.as<T>(), planes, *window, divisor_override);
+  });
+  return known ? y.object : not_implemented();
+}
+
+nb::object average_gradient_of(nb::handle gradient, const Sizes& size, const std::optional<Window>& window,
+                               int64_t divisor_override) {
+  if (!window) return not_implemented();
+  NewArray g = contiguous(gradient), gx;
+  if (output_shape(g.array, *window, size.size()) != Sizes(g.array.shape, g.array.shape + g.array.dimensions)) {
+    return not_implemented();
+  }
+  bool known = dispatch_floating(g.array.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    gx = empty(g.array.dtype, with_spatial(g.array, size));
+    int64_t planes = planes_of(g.array, size.size());
+    Unlocked unlocked;
+    average_gradient(g.array.as<T>(), gx.array.as<T>(), planes, *window, divisor_override);
+  });
+  return known ? gx.object : not_implemented();
+}
+
+std::optional<Window> average_window(std::span<const int64_t> spatial, const Sizes& kernel_size, const Sizes& stride,
+                                     const Sizes& padding, bool ceil_mode, bool count_include_pad) {
+  Sizes dilation(kernel_size.size(), 1);
+  return regular_window(spatial, {kernel_size, stride, padding, dilation, ceil_mode, count_include_pad});
+}
+
+// Writes each item to where its index says, in zeros of `output_size`; the inverse of a maximum pooling.
+nb::object max_unpool(nb::handle input, nb::handle index, const Sizes& output_size) {
+  Array given = borrow(input), given_index = borrow(index);
+  size_t dimensions = output_size.size();
+  if (given_index.dtype != DType::int64 || static_cast<size_t>(given.dimensions) < dimensions ||
+      !std::ranges::equal(std::span(given.shape, given.dimensions),
+                          std::span(given_index.shape, given_index.dimensions))) {
+    return not_implemented();
+  }
+  NewArray x = contiguous(input), indices = contiguous(index), y;
+  int64_t bound = 1;
+  for (int64_t size : output_size) {
+    if (size < 0 || __builtin_mul_overflow(bound, size, &bound)) return not_implemented();
+  }
+  int64_t planes = planes_of(x.array, dimensions), count = x.array.size();
+  const int64_t* where = indices.array.as<int64_t>();
+  for (int64_t i = 0; i < count; ++i) {
+    if (where[i] < 0 || where[i] >= bound) return not_implemented();  // the meaning says which index is outside
+  }
+  bool known = dispatch_ordered(x.array.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    y = empty(x.array.dtype, with_spatial(x.array, output_size));
+    const T* from = x.array.as<T>();
+    T* to = y.array.as<T>();
+    Unlocked unlocked;
+    int64_t length = planes == 0 ? 0 : count / planes;
+    parallel_for(planes, work_grain / std::max<int64_t>(1, bound), [&](int64_t begin, int64_t end) {
+      for (int64_t plane = begin; plane < end; ++plane) {
+        std::fill_n(to + plane * bound, bound, T(0));
+        for (int64_t i = plane * length; i < (plane + 1) * length; ++i) to[plane * bound + where[i]] = from[i];
+      }
+    });
+  });
+  return known ? y.object : not_implemented();
+}
+
+}  // namespace
+
+void bind_pooling(nb::module_& module) {
+  module.def(
+      "max_pool",
+      [](nb::handle x, const Sizes& kernel_size, const Sizes& stride, const Sizes& padding, const Sizes& dilation,
+         bool ceil_mode) {
+        size_t n = kernel_size.size();
+        auto window = regular_window(trailing(borrow(x), n), {kernel_size, stride, padding, dilation, ceil_mode, true});
+        return maximum_of(x, window, n, false);
+      },
+      nb::arg("x"), nb::arg("kernel_size"), nb::arg("stride"), nb::arg("padding"), nb::arg("dilation"),
+      nb::arg("ceil_mode"));
+  module.def(
+      "max_pool_with_indices",
+      [](nb::handle x, const Sizes& kernel_size, const Sizes& stride, const Sizes& padding, const Sizes& dilation,
+         bool ceil_mode) {
+        size_t n = kernel_size.size();
+        auto window = regular_window(trailing(borrow(x), n), {kernel_size, stride, padding, dilation, ceil_mode, true});
+        return maximum_of(x, window, n, true);
+      },
+      nb::arg("x"), nb::arg("kernel_size"), nb::arg("stride"), nb::arg("padding"), nb::arg("dilation"),
+      nb::arg("ceil_mode"));
+  module.def(
+      "max_pool_gradient",
+      [](nb::handle g, nb::handle x, const Sizes& kernel_size, const Sizes& stride, const Sizes& padding,
+         const Sizes& dilation, bool ceil_mode) {
+        size_t n = kernel_size.size();
+        auto window = regular_window(trailing(borrow(x), n), {kernel_size, stride, padding, dilation, ceil_mode, true});
+        return maximum_gradient_of(g, x, window, n);
+      },
+      nb::arg("g"), nb::arg("x"), nb::arg("kernel_size"), nb::arg("stride"), nb::arg("padding"), nb::arg("dilation"),
+      nb::arg("ceil_mode"));
+  module.def(
+      "adaptive_max_pool",
+      [](nb::handle x, const Sizes& output_size) {
+        size_t n = output_size.size();
+        return maximum_of(x, adaptive_window(trailing(borrow(x), n), output_size), n, false);
+      },
+      nb::arg("x"), nb::arg("output_size"));
+  module.def(
+      "adaptive_max_pool_with_indices",
+      [](nb::handle x, const Sizes& output_size) {
+        size_t n = output_size.size();
+        return maximum_of(x, adaptive_window(trailing(borrow(x), n), output_size), n, true);
+      },
+      nb::arg("x"), nb::arg("output_size"));
+  module.def(
+      "adaptive_max_pool_gradient",
+      [](nb::handle g, nb::handle x, const Sizes& output_size) {
+        size_t n = output_size.size();
+        return maximum_gradient_of(g, x, adaptive_window(trailing(borrow(x), n), output_size), n);
+      },
+      nb::arg("g"), nb::arg("x"), nb::arg("output_size"));
+  module.def("max_unpool", &max_unpool, nb::arg("x"), nb::arg("indices"), nb::arg("output_size"));
+  module.def(
+      "avg_pool",
+      [](nb::handle x, const Sizes& kernel_size, const Sizes& stride, const Sizes& padding, bool ceil_mode,
+         bool count_include_pad, std::optional<int64_t> divisor_override) {
+        size_t n = kernel_size.size();
+        auto window =
+            average_window(trailing(borrow(x), n), kernel_size, stride, padding, ceil_mode, count_include_pad);
+        return average_of(x, window, n, divisor_override.value_or(0));
+      },
+      nb::arg("x"), nb::arg("kernel_size"), nb::arg("stride"), nb::arg("padding"), nb::arg("ceil_mode"),
+      nb::arg("count_include_pad"), nb::arg("divisor_override").none());
+  module.def(
+      "avg_pool_gradient",
+      [](nb::handle g, const Sizes& size, const Sizes& kernel_size, const Sizes& stride, const Sizes& padding,
+         bool ceil_mode, bool count_include_pad, std::optional<int64_t> divisor_override) {
+        auto window = average_window(size, kernel_size, stride, padding, ceil_mode, count_include_pad);
+        return average_gradient_of(g, size, window, divisor_override.value_or(0));
+      },
+      nb::arg("g"), nb::arg("size"), nb::arg("kernel_size"), nb::arg("stride"), nb::arg("padding"),
+      nb::arg("ceil_mode"), nb::arg("count_include_pad"), nb::arg("divisor_override").none());
+  module.def(
+      "adaptive_avg_pool",
+      [](nb::handle x, const Sizes& output_size) {
+        size_t n = output_size.size();
+        return average_of(x, adaptive_window(trailing(borrow(x), n), output_size), n, 0);
+      },
+      nb::arg("x"), nb::arg("output_size"));
+  module.def(
+      "adaptive_avg_pool_gradient",
+      [](nb::handle g, const Sizes& size) {
+        Array array = borrow(g);
+        return average_gradient_of(g, size, adaptive_window(size, trailing(array, size.size())), 0);
+      },
+      nb::arg("g"), nb::arg("size"));
+}
+
+}  // namespace rushlight

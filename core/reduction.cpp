@@ -1,0 +1,294 @@
+#include "reduction.h"
+
+#include <optional>
+#include <utility>
+
+#include "bind.h"
+#include "reduction_operations.h"
+
+namespace rushlight {
+
+namespace {
+
+// What a call asks for: which dimensions are reduced, and the shape that is left.
+struct Request {
+  Array array;
+  bool is_reduced[max_dimensions] = {};
+  int64_t shape[max_dimensions];
+  int dimensions = 0;
+  int64_t reduced_count = 1;
+
+  std::span<const int64_t> result_shape() const { return {shape, static_cast<size_t>(dimensions)}; }
+};
+
+bool mark_dimension(PyObject* number, Request& request) {
+  if (!PyLong_Check(number)) return false;
+  int overflow = 0;
+  int64_t dimension = PyLong_AsLongLongAndOverflow(number, &overflow), count = request.array.dimensions;
+  if (overflow != 0) return false;
+  if (count == 0) return dimension == 0 || dimension == -1;
+  if (dimension < -count || dimension >= count) return false;
+  bool& mark = request.is_reduced[dimension < 0 ? dimension + count : dimension];
+  return !std::exchange(mark, true);
+}
+
+// `dim` is None or empty for all dimensions, an int, or a tuple of them; nothing where it is none of these.
+std::optional<Request> read_request(nb::handle array, nb::handle dim, bool keepdim) {
+  Request request;
+  request.array = borrow(array);
+  int count = request.array.dimensions;
+  if (request.array.dtype == DType::other) return {};
+  if (dim.is_none()) {
+    std::fill_n(request.is_reduced, count, true);
+  } else if (PyLong_Check(dim.ptr())) {
+    if (!mark_dimension(dim.ptr(), request)) return {};
+  } else if (PyTuple_Check(dim.ptr())) {
+    Py_ssize_t size = PyTuple_Size(dim.ptr());
+    if (size == 0) std::fill_n(request.is_reduced, count, true);
+    for (Py_ssize_t i = 0; i < size; ++i) {
+      if (!mark_dimension(PyTuple_GetItem(dim.ptr(), i), request)) return {};
+    }
+  } else {
+    return {};
+  }
+  for (int i = 0; i < count; ++i) {
+    if (request.is_reduced[i]) request.reduced_count *= request.array.shape[i];
+    if (!request.is_reduced[i]) request.shape[request.dimensions++] = request.array.shape[i];
+    if (request.is_reduced[i] && keepdim) request.shape[request.dimensions++] = 1;
+  }
+  return request;
+}
+
+template <class Op, class Write>
+void reduce_unlocked(const Op& op, const Request& request, bool in_order, Write&& write) {
+  ReductionPlan plan(request.array, request.is_reduced, in_order);
+  if (request.array.size() < 16384) {
+    reduce(op, request.array, plan, write);
+  } else {
+    Unlocked unlocked;
+    reduce(op, request.array, plan, write);
+  }
+}
+
+nb::object converted(NewArray made, DType dtype) {
+  if (made.array.dtype == dtype) return std::move(made.object);
+  NewArray result = empty_like(made.array, dtype);
+  copy_strided(result.array, made.array);
+  return std::move(result.object);
+}
+
+template <class T, class F>
+nb::object fold_to(const Request& request, DType result_dtype, double scale = 1) {
+  NewArray made = empty(reduction_dtype<T>(), request.result_shape());
+  T* values = made.array.as<T>();
+  reduce_unlocked(Fold<T, F>{scale}, request, false, [&](int64_t place, T value) { values[place] = value; });
+  return converted(std::move(made), result_dtype);
+}
+
+bool is_floating(DType dtype) { return dtype >= DType::float16 && dtype <= DType::float64; }
+
+// Integers are added up and multiplied in int64, float16 and bfloat16 in float32.
+template <class F>
+nb::object sum_like(const Request& request, double scale = 1) {
+  DType dtype = request.array.dtype;
+  if (dtype == DType::float64) return fold_to<double, F>(request, dtype, scale);
+  if (is_floating(dtype)) return fold_to<float, F>(request, dtype, scale);
+  return fold_to<int64_t, F>(request, DType::int64);
+}
+
+template <class F>
+nb::object extreme_value(const Request& request) {
+  if (request.reduced_count == 0) return not_implemented();
+  DType dtype = request.array.dtype;
+  if (dtype == DType::float64) return fold_to<double, F>(request, dtype);
+  if (is_floating(dtype)) return fold_to<float, F>(request, dtype);
+  if (dtype == DType::boolean) return fold_to<uint8_t, F>(request, dtype);
+  return fold_to<int64_t, F>(request, dtype);
+}
+
+template <class F>
+nb::object truth(const Request& request) {
+  return fold_to<uint8_t, F>(request, DType::boolean);
+}
+
+template <class T, class F>
+std::pair<nb::object, nb::object> extreme_with_place(const Request& request, DType dtype) {
+  NewArray made = empty(reduction_dtype<T>(), request.result_shape());
+  NewArray places = empty(DType::int64, request.result_shape());
+  T* values = made.array.as<T>();
+  int64_t* indices = places.array.as<int64_t>();
+  reduce_unlocked(Extreme<T, F>{}, request, true, [&](int64_t place, const typename Extreme<T, F>::Total& total) {
+    values[place] = total.value;
+    indices[place] = total.place;
+  });
+  return {converted(std::move(made), dtype), std::move(places.object)};
+}
+
+// Values and places of the first largest or smallest items.
+template <class F>
+nb::object extreme(const Request& request, bool only_place) {
+  if (request.reduced_count == 0) return not_implemented();
+  DType dtype = request.array.dtype;
+  std::pair<nb::object, nb::object> found = dtype == DType::float64   ? extreme_with_place<double, F>(request, dtype)
+                                            : is_floating(dtype)      ? extreme_with_place<float, F>(request, dtype)
+                                            : dtype == DType::boolean ? extreme_with_place<uint8_t, F>(request, dtype)
+                                                                      : extreme_with_place<int64_t, F>(request, dtype);
+  if (only_place) return std::move(found.second);
+  return nb::make_tuple(std::move(found.first), std::move(found.second));
+}
+
+template <class T>
+nb::object moments(const Request& request, double correction, bool with_mean) {
+  NewArray variances = empty(reduction_dtype<T>(), request.result_shape());
+  NewArray means;
+  T* variance = variances.array.as<T>();
+  T* mean = nullptr;
+  if (with_mean) {
+    means = empty(reduction_dtype<T>(), request.result_shape());
+    mean = means.array.as<T>();
+  }
+  double divisor = std::max(static_cast<double>(request.reduced_count) - correction, 0.0);
+  bool none = request.reduced_count == 0;
+  reduce_unlocked(Moments<T>{}, request, false, [&](int64_t place, const typename Moments<T>::Total& total) {
+    variance[place] = static_cast<T>(total.squares / divisor);
+    if (mean != nullptr) mean[place] = none ? std::numeric_limits<T>::quiet_NaN() : static_cast<T>(total.mean);
+  });
+  nb::object first = converted(std::move(variances), request.array.dtype);
+  if (!with_mean) return first;
+  return nb::make_tuple(std::move(first), converted(std::move(means), request.array.dtype));
+}
+
+template <class T>
+nb::object log_sum_exp(const Request& request) {
+  NewArray made = empty(reduction_dtype<T>(), request.result_shape());
+  T* values = made.array.as<T>();
+  reduce_unlocked(LogSumExp<T>{}, request, false, [&](int64_t place, T value) { values[place] = value; });
+  return converted(std::move(made), request.array.dtype);
+}
+
+// Running sums or products along one dimension, from its end where `reverse`. Floats are accumulated in double.
+template <class T, class F>
+nb::object scan(const Array& array, int dimension, bool reverse) {
+  using Wide = std::conditional_t<std::is_same_v<T, float>, double, T>;
+  std::span<const int64_t> shape(array.shape, static_cast<size_t>(array.dimensions));
+  NewArray made = empty(reduction_dtype<T>(), shape);
+  int64_t length = array.dimensions == 0 ? 1 : array.shape[dimension], inner = 1, total = array.size();
+  for (int i = dimension + 1; i < array.dimensions; ++i) inner *= array.shape[i];
+  if (total == 0) return std::move(made.object);
+  Array from = array;
+  if (array.dtype != made.array.dtype || !array.contiguous()) {
+    copy_strided(made.array, array);
+    from = made.array;
+  }
+  const T* x = from.as<T>();
+  T* y = made.array.as<T>();
+  constexpr int64_t width = 256;  // columns that are scanned together
+  int64_t strips = (inner + width - 1) / width, tasks = total / (length * inner) * strips;
+  auto work = [&](int64_t begin, int64_t end) {
+    Wide running[width];
+    for (int64_t task = begin; task < end; ++task) {
+      int64_t column = task % strips * width, columns = std::min(width, inner - column);
+      int64_t at = task / strips * length * inner + column;
+      if (inner == 1) {
+        Wide value = F::template start<Wide>();
+        int64_t step = reverse ? -1 : 1;
+        if (reverse) at += length - 1;
+        for (int64_t i = 0; i < length; ++i, at += step) {
+          value = F::join(value, static_cast<Wide>(x[at]));
+          y[at] = static_cast<T>(value);
+        }
+        continue;
+      }
+      std::fill_n(running, columns, F::template start<Wide>());
+      if (reverse) at += (length - 1) * inner;
+      for (int64_t i = 0; i < length; ++i, at += reverse ? -inner : inner) {
+        for (int64_t c = 0; c < columns; ++c) {
+          running[c] = F::join(running[c], static_cast<Wide>(x[at + c]));
+          y[at + c] = static_cast<T>(running[c]);
+        }
+      }
+    }
+  };
+  int64_t grain = std::max<int64_t>(32768 / (length * std::min(width, inner)), 1);
+  if (total < 16384) {
+    work(0, tasks);
+  } else {
+    Unlocked unlocked;
+    parallel_for(tasks, grain, work);
+  }
+  return std::move(made.object);
+}
+
+template <class F>
+nb::object scan_any(nb::handle source, int64_t dim, bool reverse) {
+  Array array = borrow(source);
+  int64_t count = std::max(array.dimensions, 1);
+  if (array.dtype == DType::other || dim < -count || dim >= count) return not_implemented();
+  int dimension = static_cast<int>(dim < 0 ? dim + count : dim);
+  if (array.dtype == DType::float64) return scan<double, F>(array, dimension, reverse);
+  if (array.dtype == DType::float32) return scan<float, F>(array, dimension, reverse);
+  if (is_floating(array.dtype)) return not_implemented();
+  return scan<int64_t, F>(array, dimension, reverse);
+}
+
+// Binds `function(request)` as name(x, *, dim=None, keepdim=False).
+template <class Function>
+void define(nb::module_& module, const char* name, const char* text, Function function) {
+  module.def(
+      name,
+      [function](nb::handle x, nb::handle dim, bool keepdim) -> nb::object {
+        std::optional<Request> request = read_request(x, dim, keepdim);
+        return request ? function(*request) : not_implemented();
+      },
+      nb::arg("x"), nb::kw_only(), nb::arg("dim") = nb::none(), nb::arg("keepdim") = false, text);
+}
+
+}  // namespace
+
+void bind_reduction(nb::module_& module) {
+  define(module, "sum", "Sum; of integers and bools in int64.", [](const Request& r) { return sum_like<Add>(r); });
+  define(module, "prod", "Product; of integers and bools in int64.",
+         [](const Request& r) { return sum_like<Multiply>(r); });
+  define(module, "mean", "Mean of floating items.", [](const Request& r) {
+    if (!is_floating(r.array.dtype)) return not_implemented();
+    return sum_like<Add>(r, 1.0 / static_cast<double>(r.reduced_count));
+  });
+  define(module, "euclidean_norm", "Square root of the sum of the squares of floating items.",
+         [](const Request& r) { return is_floating(r.array.dtype) ? sum_like<AddSquares>(r) : not_implemented(); });
+  define(module, "amax", "Largest item; NaN where there is one.",
+         [](const Request& r) { return extreme_value<Largest>(r); });
+  define(module, "amin", "Smallest item; NaN where there is one.",
+         [](const Request& r) { return extreme_value<Smallest>(r); });
+  define(module, "any", "Whether any item isn't zero.", [](const Request& r) { return truth<Largest>(r); });
+  define(module, "all", "Whether no item is zero.", [](const Request& r) { return truth<Smallest>(r); });
+  define(module, "argmax", "Place of the first largest item, in row-major order of the reduced dimensions.",
+         [](const Request& r) { return extreme<Largest>(r, true); });
+  define(module, "argmin", "Place of the first smallest item, in row-major order of the reduced dimensions.",
+         [](const Request& r) { return extreme<Smallest>(r, true); });
+  define(module, "max_with_indices", "Largest items and their first places.",
+         [](const Request& r) { return extreme<Largest>(r, false); });
+  define(module, "min_with_indices", "Smallest items and their first places.",
+         [](const Request& r) { return extreme<Smallest>(r, false); });
+  define(module, "logsumexp", "log(sum(exp(x))) of floating items.", [](const Request& r) {
+    if (!is_floating(r.array.dtype)) return not_implemented();
+    return r.array.dtype == DType::float64 ? log_sum_exp<double>(r) : log_sum_exp<float>(r);
+  });
+  auto variance = [](bool with_mean) {
+    return [with_mean](nb::handle x, nb::handle dim, double correction, bool keepdim) -> nb::object {
+      std::optional<Request> r = read_request(x, dim, keepdim);
+      if (!r || !is_floating(r->array.dtype)) return not_implemented();
+      return r->array.dtype == DType::float64 ? moments<double>(*r, correction, with_mean)
+                                              : moments<float>(*r, correction, with_mean);
+    };
+  };
+  module.def("var", variance(false), nb::arg("x"), nb::kw_only(), nb::arg("dim") = nb::none(),
+             nb::arg("correction") = 1.0, nb::arg("keepdim") = false, "Variance of floating items.");
+  module.def("var_mean", variance(true), nb::arg("x"), nb::kw_only(), nb::arg("dim") = nb::none(),
+             nb::arg("correction") = 1.0, nb::arg("keepdim") = false, "Variance and mean of floating items.");
+  module.def("cumsum", &scan_any<Add>, nb::arg("x"), nb::kw_only(), nb::arg("dim"), nb::arg("reverse") = false,
+             "Running sums along `dim`.");
+  module.def("cumprod", &scan_any<Multiply>, nb::arg("x"), nb::kw_only(), nb::arg("dim"), nb::arg("reverse") = false,
+             "Running products along `dim`.");
+}
+
+}  // namespace rushlight

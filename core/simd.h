@@ -1,0 +1,238 @@
+// Vectors of the build's width over GCC's and Clang's vector extensions: `a + b`, `a < b ? a : b` work as on scalars.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+namespace rushlight {
+
+#if defined(__AVX512F__)
+constexpr int vector_bytes = 64;
+#elif defined(__AVX2__)
+constexpr int vector_bytes = 32;
+#else
+constexpr int vector_bytes = 16;
+#endif
+
+template <class T>
+struct VectorOf {
+  typedef T type __attribute__((vector_size(vector_bytes)));
+};
+template <class T>
+using Vec = typename VectorOf<T>::type;
+template <class T>
+constexpr int lanes = vector_bytes / static_cast<int>(sizeof(T));
+
+// What a comparison of vectors gives: integers of the same size, all bits set where it holds.
+template <class T>
+using Mask = decltype(Vec<T>{} < Vec<T>{});
+// Integers of the size of T, for work on its bits.
+template <class T>
+using BitsOf = std::conditional_t<
+    sizeof(T) == 8, int64_t,
+    std::conditional_t<sizeof(T) == 4, int32_t, std::conditional_t<sizeof(T) == 2, int16_t, int8_t>>>;
+template <class T>
+using Bits = Vec<BitsOf<T>>;
+
+// The scalar type of a vector type.
+template <class V>
+using Lane = std::remove_cvref_t<decltype(V{}[0])>;
+
+template <class T>
+inline Vec<T> load(const T* from) {
+  Vec<T> value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
+}
+template <class T>
+inline void store(T* to, Vec<T> value) {
+  std::memcpy(to, &value, sizeof value);
+}
+// The first `count` lanes; the others are zero.
+template <class T>
+inline Vec<T> load_partial(const T* from, int64_t count) {
+  Vec<T> value = {};
+  std::memcpy(&value, from, static_cast<size_t>(count) * sizeof(T));
+  return value;
+}
+template <class T>
+inline void store_partial(T* to, Vec<T> value, int64_t count) {
+  std::memcpy(to, &value, static_cast<size_t>(count) * sizeof(T));
+}
+template <class T>
+inline Vec<T> broadcast(T value) {
+  return value - Vec<T>{};
+}
+
+// m ? a : b, lane by lane; `m` from a comparison of vectors of the same lane size.
+template <class M, class V>
+inline V select(M m, V a, V b) {
+  return m ? a : b;
+}
+template <class V>
+inline V select(decltype(V{} < V{}) m, V a, Lane<V> b) {
+  return m ? a : broadcast<Lane<V>>(b);
+}
+template <class V>
+inline V select(decltype(V{} < V{}) m, Lane<V> a, V b) {
+  return m ? broadcast<Lane<V>>(a) : b;
+}
+
+template <class To, class From>
+inline To reinterpret(From value) {
+  static_assert(sizeof(To) == sizeof(From));
+  return (To)value;
+}
+
+// a * b + c; one instruction where the processor has it.
+template <class V>
+inline V fma(V a, V b, V c) {
+  return a * b + c;
+}
+template <class V>
+inline V fma(V a, V b, Lane<V> c) {
+  return a * b + c;
+}
+
+// coefficients[0] + x * (coefficients[1] + ...), lowest power first
+template <class V>
+inline V polynomial(V, Lane<V> c) {
+  return broadcast<Lane<V>>(c);
+}
+template <class V, class... Rest>
+inline V polynomial(V x, Lane<V> c, Rest... rest) {
+  return fma(x, polynomial(x, static_cast<Lane<V>>(rest)...), c);
+}
+
+template <class V>
+inline V sign_bit(V x) {
+  using T = Lane<V>;
+  return reinterpret<V>(reinterpret<Bits<T>>(x) & std::numeric_limits<BitsOf<T>>::min());
+}
+template <class V>
+inline V absolute(V x) {
+  using T = Lane<V>;
+  if constexpr (std::is_floating_point_v<T>) {
+    return reinterpret<V>(reinterpret<Bits<T>>(x) & std::numeric_limits<BitsOf<T>>::max());
+  } else if constexpr (std::is_signed_v<T>) {
+    using Unsigned = Vec<std::make_unsigned_t<T>>;
+    return select(x < 0, reinterpret<V>(-reinterpret<Unsigned>(x)), x);  // the least value stays what it is
+  } else {
+    return x;
+  }
+}
+template <class V>
+inline V copysign(V magnitude, V sign) {
+  using T = Lane<V>;
+  return reinterpret<V>(reinterpret<Bits<T>>(absolute(magnitude)) | reinterpret<Bits<T>>(sign_bit(sign)));
+}
+
+// NaN where either is NaN.
+template <class V>
+inline V maximum(V a, V b) {
+  if constexpr (std::is_floating_point_v<Lane<V>>) return select((a >= b) | (a != a), a, b);
+  return select(a >= b, a, b);
+}
+template <class V>
+inline V minimum(V a, V b) {
+  if constexpr (std::is_floating_point_v<Lane<V>>) return select((a <= b) | (a != a), a, b);
+  return select(a <= b, a, b);
+}
+
+// Applies a function of scalars to each lane.
+template <class V, class F, class... Vs>
+inline V per_lane(F f, V x, Vs... more) {
+  V result = x;
+  for (int i = 0; i < lanes<Lane<V>>; ++i) result[i] = static_cast<Lane<V>>(f(x[i], more[i]...));
+  return result;
+}
+
+// To the nearest integer, ties to even. Numbers from 2^23 (2^52) on are integers already.
+template <class V>
+inline V rint(V x) {
+  using T = Lane<V>;
+  constexpr T magic = sizeof(T) == 4 ? T(8388608) : T(4503599627370496);
+  V magnitude = absolute(x);
+  return select(magnitude < magic, copysign(V((magnitude + magic) - magic), x), x);
+}
+template <class V>
+inline V floor(V x) {
+  V nearest = rint(x);
+  return select(nearest > x, V(nearest - 1), nearest);
+}
+template <class V>
+inline V ceil(V x) {
+  V nearest = rint(x);
+  return select(nearest < x, copysign(V(nearest + 1), x), nearest);
+}
+template <class V>
+inline V trunc(V x) {
+  return copysign(floor(absolute(x)), x);
+}
+
+template <class V>
+inline V sqrt(V x) {
+  using T = Lane<V>;
+  constexpr bool single = sizeof(T) == 4;
+#if defined(__AVX512F__)
+  if constexpr (single) return (V)_mm512_sqrt_ps((__m512)x);
+  if constexpr (!single) return (V)_mm512_sqrt_pd((__m512d)x);
+#elif defined(__AVX2__)
+  if constexpr (single) return (V)_mm256_sqrt_ps((__m256)x);
+  if constexpr (!single) return (V)_mm256_sqrt_pd((__m256d)x);
+#elif defined(__x86_64__)
+  if constexpr (single) return (V)_mm_sqrt_ps((__m128)x);
+  if constexpr (!single) return (V)_mm_sqrt_pd((__m128d)x);
+#elif defined(__aarch64__)
+  if constexpr (single) return (V)vsqrtq_f32((float32x4_t)x);
+  if constexpr (!single) return (V)vsqrtq_f64((float64x2_t)x);
+#else
+  return per_lane([](T v) { return single ? __builtin_sqrtf(v) : __builtin_sqrt(v); }, x);
+#endif
+}
+
+// The lower and the upper half of a float vector as doubles, and back.
+struct Wide {
+  Vec<double> low, high;
+};
+typedef float HalfOfFloats __attribute__((vector_size(vector_bytes / 2)));
+inline Wide widen(Vec<float> x) {
+  HalfOfFloats half[2];
+  std::memcpy(half, &x, sizeof x);
+  return {__builtin_convertvector(half[0], Vec<double>), __builtin_convertvector(half[1], Vec<double>)};
+}
+inline Vec<float> narrow(Wide x) {
+  HalfOfFloats half[2] = {__builtin_convertvector(x.low, HalfOfFloats), __builtin_convertvector(x.high, HalfOfFloats)};
+  Vec<float> result;
+  std::memcpy(&result, half, sizeof result);
+  return result;
+}
+
+// Sums, products ... of a vector's lanes, in pairs: (0 with lanes/2), then halves again.
+template <class V, class F>
+inline Lane<V> reduce_lanes(V x, F f) {
+  Lane<V> value[lanes<Lane<V>>];
+  std::memcpy(value, &x, sizeof x);
+  for (int width = lanes<Lane<V>> / 2; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) value[i] = f(value[i], value[i + width]);
+  }
+  return value[0];
+}
+
+template <class M>
+inline bool any(M mask) {
+  int64_t parts[vector_bytes / 8];
+  std::memcpy(parts, &mask, sizeof mask);
+  int64_t all = 0;
+  for (int64_t part : parts) all |= part;
+  return all != 0;
+}
+
+}  // namespace rushlight

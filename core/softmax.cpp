@@ -1,0 +1,505 @@
+// Softmax, log-softmax and the losses that stand on them. An array is seen as (outer, count, inner) with the classes in
+// the middle: rows of neighbours where inner is one, else strips of as many columns as a vector has lanes.
+#include <nanobind/stl/string.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "array.h"
+#include "bind.h"
+#include "lanes.h"
+#include "threads.h"
+#include "vector_math.h"
+
+namespace rushlight {
+
+namespace {
+
+struct Classes {
+  int64_t outer = 1, count = 1, inner = 1;
+
+  int64_t positions() const { return outer * inner; }
+};
+
+bool classes_of(const Array& x, int64_t dim, Classes& shape) {
+  if (dim < 0) dim += x.dimensions;
+  if (x.dimensions == 0) return dim == 0 || dim == -1;
+  if (dim < 0 || dim >= x.dimensions) return false;
+  shape.count = x.shape[dim];
+  for (int i = 0; i < dim; ++i) shape.outer *= x.shape[i];
+  for (int i = static_cast<int>(dim) + 1; i < x.dimensions; ++i) shape.inner *= x.shape[i];
+  return true;
+}
+
+template <class T>
+constexpr T minus_infinity = -std::numeric_limits<T>::infinity();
+
+// The first `width` lanes, the others `rest`.
+template <class T>
+Vec<T> load_some(const T* from, int64_t width, T rest) {
+  if (width == lanes<T>) return load(from);
+  Vec<T> value = broadcast(rest);
+  std::memcpy(&value, from, static_cast<size_t>(width) * sizeof(T));
+  return value;
+}
+template <class T>
+void store_some(T* to, Vec<T> value, int64_t width) {
+  if (width == lanes<T>) return store(to, value);
+  store_partial(to, value, width);
+}
+
+// body(offset, width) over the vectors of `count` neighbours, the last of them perhaps in part.
+template <class T, class Body>
+void for_vectors(int64_t count, Body&& body) {
+  int64_t i = 0;
+  for (; i + lanes<T> <= count; i += lanes<T>) body(i, std::integral_constant<int64_t, lanes<T>>());
+  if (i < count) body(i, count - i);
+}
+
+// strip(start, position, width) for every strip of `width` columns: `start` is its first item, `position` its number
+// among the columns of all outer indices.
+template <class T, class Strip>
+void for_strips(const Classes& shape, Strip&& strip) {
+  int64_t across = (shape.inner + lanes<T> - 1) / lanes<T>;
+  int64_t work = std::max<int64_t>(1, shape.count * lanes<T>);
+  parallel_for(shape.outer * across, (1 << 13) / work, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      int64_t column = i % across * lanes<T>;
+      int64_t width = std::min<int64_t>(lanes<T>, shape.inner - column);
+      strip(i / across * shape.count * shape.inner + column, i / across * shape.inner + column, width);
+    }
+  });
+}
+
+template <class Row>
+void for_rows(const Classes& shape, Row&& row) {
+  parallel_for(shape.outer, (1 << 13) / std::max<int64_t>(1, shape.count), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) row(i);
+  });
+}
+
+template <class T>
+T maximum_of(const T* x, int64_t count) {
+  Vec<T> best = broadcast(minus_infinity<T>);
+  for_vectors<T>(count,
+                 [&](int64_t i, auto width) { best = maximum(best, load_some(x + i, width, minus_infinity<T>)); });
+  return reduce_lanes(best, [](T a, T b) { return a > b || a != a ? a : b; });
+}
+
+// The sum of exp(x - top); the terms go to `to` where it isn't null.
+template <class T>
+T exponentials(const T* x, T* to, int64_t count, T top) {
+  Vec<T> sum = {};
+  for_vectors<T>(count, [&](int64_t i, auto width) {
+    Vec<T> value = exp(load_some(x + i, width, minus_infinity<T>) - top);
+    sum += value;
+    if (to != nullptr) store_some(to + i, value, width);
+  });
+  return sum_of_lanes<T>(sum);
+}
+
+template <class T>
+void softmax_rows(const T* x, T* y, const Classes& shape, bool logarithm) {
+  int64_t n = shape.count;
+  for_rows(shape, [&](int64_t row) {
+    const T* from = x + row * n;
+    T* to = y + row * n;
+    T top = maximum_of(from, n);
+    if (logarithm) {
+      T rest = std::log(exponentials<T>(from, nullptr, n, top));
+      for (int64_t i = 0; i < n; ++i) to[i] = from[i] - top - rest;
+    } else {
+      T scale = 1 / exponentials(from, to, n, top);
+      for (int64_t i = 0; i < n; ++i) to[i] *= scale;
+    }
+  });
+}
+
+template <class T>
+void softmax_strips(const T* x, T* y, const Classes& shape, bool logarithm) {
+  int64_t n = shape.count, stride = shape.inner;
+  for_strips<T>(shape, [&](int64_t start, int64_t, int64_t width) {
+    const T* from = x + start;
+    T* to = y + start;
+    Vec<T> top = broadcast(minus_infinity<T>), sum = {};
+    for (int64_t k = 0; k < n; ++k) top = maximum(top, load_some(from + k * stride, width, T(0)));
+    for (int64_t k = 0; k < n; ++k) {
+      Vec<T> value = exp(load_some(from + k * stride, width, T(0)) - top);
+      sum += value;
+      if (!logarithm) store_some(to + k * stride, value, width);
+    }
+    Vec<T> rest = logarithm ? log(sum) : 1 / sum;
+    for (int64_t k = 0; k < n; ++k) {
+      Vec<T> value = logarithm ? load_some(from + k * stride, width, T(0)) - top - rest
+                               : load_some(to + k * stride, width, T(0)) * rest;
+      store_some(to + k * stride, value, width);
+    }
+  });
+}
+
+// From g and the result y: y * (g - sum(g * y)), or for the logarithm g - exp(y) * sum(g).
+template <class T>
+void softmax_gradient_rows(const T* g, const T* y, T* gx, const Classes& shape, bool logarithm) {
+  int64_t n = shape.count;
+  for_rows(shape, [&](int64_t row) {
+    const T *gs = g + row * n, *ys = y + row * n;
+    T* to = gx + row * n;
+    if (logarithm) {
+      T sum = total(gs, n);
+      for_vectors<T>(n, [&](int64_t i, auto width) {
+        store_some(to + i, Vec<T>(load_some(gs + i, width, T(0)) - exp(load_some(ys + i, width, T(0))) * sum), width);
+      });
+    } else {
+      T sum = sum_of<T>(n, [](auto a, auto b) { return a * b; }, gs, ys);
+      for (int64_t i = 0; i < n; ++i) to[i] = ys[i] * (gs[i] - sum);
+    }
+  });
+}
+
+template <class T>
+void softmax_gradient_strips(const T* g, const T* y, T* gx, const Classes& shape, bool logarithm) {
+  int64_t n = shape.count, stride = shape.inner;
+  for_strips<T>(shape, [&](int64_t start, int64_t, int64_t width) {
+    Vec<T> sum = {};
+    for (int64_t k = 0; k < n; ++k) {
+      Vec<T> value = load_some(g + start + k * stride, width, T(0));
+      sum += logarithm ? value : value * load_some(y + start + k * stride, width, T(0));
+    }
+    for (int64_t k = 0; k < n; ++k) {
+      int64_t at = start + k * stride;
+      Vec<T> gradient = load_some(g + at, width, T(0)), result = load_some(y + at, width, T(0));
+      store_some(gx + at, logarithm ? gradient - exp(result) * sum : result * (gradient - sum), width);
+    }
+  });
+}
+
+// Runs body(T{}) for float32 and float64; the 16-bit types are left to the NumPy meaning.
+template <class Body>
+bool dispatch_wide(DType dtype, Body&& body) {
+  if (dtype == DType::float32) return body(float{}), true;
+  if (dtype == DType::float64) return body(double{}), true;
+  return false;
+}
+
+std::span<const int64_t> shape_of(const Array& array) { return {array.shape, static_cast<size_t>(array.dimensions)}; }
+
+nb::object softmax(nb::handle input, int64_t dim, bool logarithm) {
+  NewArray x = contiguous(input), y;
+  Classes shape;
+  if (!classes_of(x.array, dim, shape)) return not_implemented();
+  bool known = dispatch_wide(x.array.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    y = empty(x.array.dtype, shape_of(x.array));
+    const T* from = x.array.as<T>();
+    Unlocked unlocked;
+    shape.inner == 1 ? softmax_rows(from, y.array.as<T>(), shape, logarithm)
+                     : softmax_strips(from, y.array.as<T>(), shape, logarithm);
+  });
+  return known ? y.object : not_implemented();
+}
+
+nb::object softmax_gradient(nb::handle gradient, nb::handle result, int64_t dim, bool logarithm) {
+  NewArray g = contiguous(gradient), y = contiguous(result), gx;
+  Classes shape;
+  if (!classes_of(y.array, dim, shape) || g.array.dtype != y.array.dtype ||
+      !std::ranges::equal(shape_of(g.array), shape_of(y.array))) {
+    return not_implemented();
+  }
+  bool known = dispatch_wide(y.array.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    gx = empty(y.array.dtype, shape_of(y.array));
+    const T *gs = g.array.as<T>(), *ys = y.array.as<T>();
+    Unlocked unlocked;
+    shape.inner == 1 ? softmax_gradient_rows(gs, ys, gx.array.as<T>(), shape, logarithm)
+                     : softmax_gradient_strips(gs, ys, gx.array.as<T>(), shape, logarithm);
+  });
+  return known ? gx.object : not_implemented();
+}
+
+// ---- losses against class indices
+// ------------------------------------------------------------------------------------
+
+enum class Reduction { none, mean, sum };
+
+bool reduction_of(const std::string& name, Reduction& reduction) {
+  if (name == "none") return reduction = Reduction::none, true;
+  if (name == "mean") return reduction = Reduction::mean, true;
+  if (name == "sum") return reduction = Reduction::sum, true;
+  return false;
+}
+
+// What the losses share: targets checked against the number of classes, the weight of each class, the reduction.
+struct Targets {
+  Classes shape;
+  NewArray target, weight;
+  Reduction reduction = Reduction::mean;
+  int64_t ignore_index = 0;
+
+  const int64_t* indices() const { return target.array.as<int64_t>(); }
+  // False where these arrays aren't what the kernels are written for; raises IndexError on a target out of range.
+  bool collect(const Array& x, nb::handle given_target, nb::handle given_weight, int64_t ignored,
+               const std::string& reduced) {
+    int64_t dim = x.dimensions == 1 ? 0 : 1;
+    if (x.dimensions == 0 || !classes_of(x, dim, shape) || !reduction_of(reduced, reduction)) return false;
+    target = contiguous(given_target);
+    ignore_index = ignored;
+    if (target.array.dtype != DType::int64 || target.array.size() != shape.positions()) return false;
+    if (!given_weight.is_none()) {
+      weight = contiguous(given_weight);
+      if (weight.array.dtype != x.dtype || weight.array.size() != shape.count) return false;
+    }
+    for (int64_t i = 0; i < shape.positions(); ++i) {
+      int64_t index = indices()[i];
+      if (index != ignored && (index < 0 || index >= shape.count)) {
+        throw nb::index_error(("Target " + std::to_string(index) + " is out of bounds: there are " +
+                               std::to_string(shape.count) + " classes, so targets are 0 to " +
+                               std::to_string(shape.count - 1) + ", or ignore_index=" + std::to_string(ignored))
+                                  .c_str());
+      }
+    }
+    return true;
+  }
+  bool counts(int64_t position) const { return indices()[position] != ignore_index; }
+  // The weight of the target at a position, zero where it is ignored.
+  template <class T>
+  T weight_at(int64_t position) const {
+    if (!counts(position)) return T(0);
+    return weight.object.is_valid() ? weight.array.as<T>()[indices()[position]] : T(1);
+  }
+  template <class T>
+  double total_weight() const {
+    double sum = 0;
+    for (int64_t i = 0; i < shape.positions(); ++i) sum += static_cast<double>(weight_at<T>(i));
+    return sum;
+  }
+  // Offset of the target's item in an array of `shape`.
+  int64_t offset(int64_t position) const {
+    return (position / shape.inner * shape.count + indices()[position]) * shape.inner + position % shape.inner;
+  }
+};
+
+// Sums the losses of all positions, in their order, where that is asked for.
+template <class T>
+NewArray reduced(const Targets& targets, NewArray&& losses) {
+  if (targets.reduction == Reduction::none) return std::move(losses);
+  double sum = 0;
+  for (int64_t i = 0; i < targets.shape.positions(); ++i) sum += static_cast<double>(losses.array.as<T>()[i]);
+  if (targets.reduction == Reduction::mean) sum /= targets.total_weight<T>();
+  NewArray result = empty(dtype_of<T>(), std::span<const int64_t>());
+  *result.array.as<T>() = static_cast<T>(sum);
+  return result;
+}
+
+// The factor that each position's gradient has: g, shared out by the reduction.
+template <class T>
+std::vector<T> shares(const Targets& targets, const NewArray& g) {
+  std::vector<T> result(static_cast<size_t>(targets.shape.positions()));
+  const T* gs = g.array.as<T>();
+  if (targets.reduction == Reduction::none) {
+    std::copy_n(gs, targets.shape.positions(), result.begin());
+  } else {
+    double divisor = targets.reduction == Reduction::mean ? targets.total_weight<T>() : 1;
+    std::fill(result.begin(), result.end(), static_cast<T>(static_cast<double>(*gs) / divisor));
+  }
+  return result;
+}
+
+nb::object nll_loss(nb::handle input, nb::handle target, nb::handle weight, int64_t ignore_index,
+                    const std::string& reduction) {
+  NewArray x = contiguous(input), y;
+  Targets targets;
+  if (!targets.collect(x.array, target, weight, ignore_index, reduction)) return not_implemented();
+  bool known = dispatch_wide(x.array.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    NewArray losses = empty(x.array.dtype, shape_of(targets.target.array));
+    for (int64_t i = 0; i < targets.shape.positions(); ++i) {
+      losses.array.as<T>()[i] =
+          targets.counts(i) ? -x.array.as<T>()[targets.offset(i)] * targets.weight_at<T>(i) : T(0);
+    }
+    y = reduced<T>(targets, std::move(losses));
+  });
+  return known ? y.object : not_implemented();
+}
+
+// x gives the gradient's shape alone.
+nb::object nll_loss_gradient(nb::handle gradient, nb::handle input, nb::handle target, nb::handle weight,
+                             int64_t ignore_index, const std::string& reduction) {
+  Array x = borrow(input);
+  NewArray g = contiguous(gradient), gx;
+  Targets targets;
+  if (!targets.collect(x, target, weight, ignore_index, reduction) || g.array.dtype != x.dtype ||
+      g.array.size() != (targets.reduction == Reduction::none ? targets.shape.positions() : 1)) {
+    return not_implemented();
+  }
+  bool known = dispatch_wide(x.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    gx = empty(x.dtype, shape_of(x));
+    T* to = gx.array.as<T>();
+    Unlocked unlocked;
+    std::vector<T> share = shares<T>(targets, g);
+    parallel_for(gx.array.size(), 1 << 18, [&](int64_t begin, int64_t end) { std::fill(to + begin, to + end, T(0)); });
+    for (int64_t i = 0; i < targets.shape.positions(); ++i) {
+      if (targets.counts(i)) to[targets.offset(i)] = -share[i] * targets.weight_at<T>(i);
+    }
+  });
+  return known ? gx.object : not_implemented();
+}
+
+// Per class: what label smoothing gives every class, and the sum over classes.
+template <class T>
+struct Smoothing {
+  T hit = 1;            // what the target itself keeps
+  T each = 0, all = 0;  // for a class of weight one, and for all classes together
+
+  Smoothing(const Targets& targets, double label_smoothing) {
+    double sum = 0;
+    for (int64_t k = 0; k < targets.shape.count; ++k) {
+      sum += targets.weight.object.is_valid() ? static_cast<double>(targets.weight.array.as<T>()[k]) : 1;
+    }
+    hit = static_cast<T>(1 - label_smoothing);
+    each = static_cast<T>(label_smoothing / static_cast<double>(targets.shape.count));
+    all = static_cast<T>(label_smoothing / static_cast<double>(targets.shape.count) * sum);
+  }
+};
+
+// The loss at each position, and the logarithm of its sum of exponentials.
+template <class T>
+void cross_entropy_positions(const T* x, const Targets& targets, double label_smoothing, T* loss, T* log_sums) {
+  const Classes& shape = targets.shape;
+  int64_t n = shape.count, stride = shape.inner;
+  if (stride == 1) {
+    for_rows(shape, [&](int64_t row) {
+      T top = maximum_of(x + row * n, n);
+      log_sums[row] = top + std::log(exponentials<T>(x + row * n, nullptr, n, top));
+    });
+  } else {
+    for_strips<T>(shape, [&](int64_t start, int64_t position, int64_t width) {
+      Vec<T> top = broadcast(minus_infinity<T>), sum = {};
+      for (int64_t k = 0; k < n; ++k) top = maximum(top, load_some(x + start + k * stride, width, T(0)));
+      for (int64_t k = 0; k < n; ++k) sum += exp(load_some(x + start + k * stride, width, T(0)) - top);
+      store_some(log_sums + position, top + log(sum), width);
+    });
+  }
+  Smoothing<T> smoothing(targets, label_smoothing);
+  const T* weights = targets.weight.object.is_valid() ? targets.weight.array.as<T>() : nullptr;
+  for (int64_t i = 0; i < shape.positions(); ++i) {
+    if (!targets.counts(i)) {
+      loss[i] = 0;
+      continue;
+    }
+    loss[i] = smoothing.hit * targets.weight_at<T>(i) * (log_sums[i] - x[targets.offset(i)]);
+    if (label_smoothing != 0) {
+      const T* items = x + i / stride * n * stride + i % stride;
+      double sum = 0;
+      for (int64_t k = 0; k < n; ++k) {
+        sum += static_cast<double>((weights != nullptr ? weights[k] : T(1)) * (log_sums[i] - items[k * stride]));
+      }
+      loss[i] += smoothing.each * static_cast<T>(sum);
+    }
+  }
+}
+
+// (loss, logarithms of the sums of exponentials), from scores that aren't normalised.
+nb::object cross_entropy(nb::handle input, nb::handle target, nb::handle weight, int64_t ignore_index,
+                         const std::string& reduction, double label_smoothing) {
+  NewArray x = contiguous(input), loss, log_sums;
+  Targets targets;
+  if (!targets.collect(x.array, target, weight, ignore_index, reduction)) return not_implemented();
+  bool known = dispatch_wide(x.array.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    NewArray losses = empty(x.array.dtype, shape_of(targets.target.array));
+    log_sums = empty(x.array.dtype, shape_of(targets.target.array));
+    {
+      Unlocked unlocked;
+      cross_entropy_positions(x.array.as<T>(), targets, label_smoothing, losses.array.as<T>(), log_sums.array.as<T>());
+    }
+    loss = reduced<T>(targets, std::move(losses));
+  });
+  return known ? nb::make_tuple(loss.object, log_sums.object) : not_implemented();
+}
+
+// softmax(x) * (hit * weight of the target + all) - hit * weight where the class is the target - each * its weight
+nb::object cross_entropy_gradient(nb::handle gradient, nb::handle input, nb::handle target, nb::handle weight,
+                                  nb::handle log_sum, int64_t ignore_index, const std::string& reduction,
+                                  double label_smoothing) {
+  NewArray g = contiguous(gradient), x = contiguous(input), log_sums = contiguous(log_sum), gx;
+  Targets targets;
+  DType dtype = x.array.dtype;
+  if (!targets.collect(x.array, target, weight, ignore_index, reduction) || g.array.dtype != dtype ||
+      log_sums.array.dtype != dtype || log_sums.array.size() != targets.shape.positions() ||
+      g.array.size() != (targets.reduction == Reduction::none ? targets.shape.positions() : 1)) {
+    return not_implemented();
+  }
+  bool known = dispatch_wide(dtype, [&](auto tag) {
+    using T = decltype(tag);
+    gx = empty(dtype, shape_of(x.array));
+    const T *from = x.array.as<T>(), *sums = log_sums.array.as<T>();
+    const T* weights = targets.weight.object.is_valid() ? targets.weight.array.as<T>() : nullptr;
+    T* to = gx.array.as<T>();
+    Unlocked unlocked;
+    const Classes& shape = targets.shape;
+    int64_t n = shape.count, stride = shape.inner;
+    Smoothing<T> smoothing(targets, label_smoothing);
+    std::vector<T> share = shares<T>(targets, g), scale(share.size());
+    for (int64_t i = 0; i < shape.positions(); ++i) {
+      if (!targets.counts(i)) share[i] = 0;
+      scale[i] = share[i] * (smoothing.hit * targets.weight_at<T>(i) + smoothing.all);
+    }
+    if (stride == 1) {
+      for_rows(shape, [&](int64_t row) {
+        const T* xs = from + row * n;
+        T* gxs = to + row * n;
+        if (!targets.counts(row)) return std::fill_n(gxs, n, T(0)), void();
+        for_vectors<T>(n, [&](int64_t i, auto width) {
+          Vec<T> value = exp(load_some(xs + i, width, T(0)) - sums[row]) * scale[row];
+          if (smoothing.each != 0) {
+            value -= smoothing.each * share[row] * (weights ? load_some(weights + i, width, T(0)) : broadcast(T(1)));
+          }
+          store_some(gxs + i, value, width);
+        });
+      });
+    } else {
+      for_strips<T>(shape, [&](int64_t start, int64_t position, int64_t width) {
+        Vec<T> sum = load_some(sums + position, width, T(0)), factor = load_some(scale.data() + position, width, T(0));
+        Vec<T> own = load_some(share.data() + position, width, T(0));
+        for (int64_t k = 0; k < n; ++k) {
+          Vec<T> value = exp(load_some(from + start + k * stride, width, T(0)) - sum) * factor;
+          if (smoothing.each != 0) value -= own * (smoothing.each * (weights ? weights[k] : T(1)));
+          store_some(to + start + k * stride, select(factor == 0, Vec<T>{}, value), width);
+        }
+      });
+    }
+    for (int64_t i = 0; i < shape.positions(); ++i) {
+      if (targets.counts(i)) to[targets.offset(i)] -= share[i] * smoothing.hit * targets.weight_at<T>(i);
+    }
+  });
+  return known ? gx.object : not_implemented();
+}
+
+}  // namespace
+
+void bind_softmax(nb::module_& module) {
+  module.def("softmax", [](nb::handle x, int64_t dim) { return softmax(x, dim, false); }, nb::arg("x"), nb::arg("dim"));
+  module.def(
+      "log_softmax", [](nb::handle x, int64_t dim) { return softmax(x, dim, true); }, nb::arg("x"), nb::arg("dim"));
+  module.def(
+      "softmax_gradient", [](nb::handle g, nb::handle y, int64_t dim) { return softmax_gradient(g, y, dim, false); },
+      nb::arg("g"), nb::arg("y"), nb::arg("dim"));
+  module.def(
+      "log_softmax_gradient", [](nb::handle g, nb::handle y, int64_t dim) { return softmax_gradient(g, y, dim, true); },
+      nb::arg("g"), nb::arg("y"), nb::arg("dim"));
+  module.def("nll_loss", &nll_loss, nb::arg("x"), nb::arg("target"), nb::arg("weight").none(), nb::arg("ignore_index"),
+             nb::arg("reduction"));
+  module.def("nll_loss_gradient", &nll_loss_gradient, nb::arg("g"), nb::arg("x"), nb::arg("target"),
+             nb::arg("weight").none(), nb::arg("ignore_index"), nb::arg("reduction"));
+  module.def("cross_entropy", &cross_entropy, nb::arg("x"), nb::arg("target"), nb::arg("weight").none(),
+             nb::arg("ignore_index"), nb::arg("reduction"), nb::arg("label_smoothing"));
+  module.def("cross_entropy_gradient", &cross_entropy_gradient, nb::arg("g"), nb::arg("x"), nb::arg("target"),
+             nb::arg("weight").none(), nb::arg("log_sum"), nb::arg("ignore_index"), nb::arg("reduction"),
+             nb::arg("label_smoothing"));
+}
+
+}  // namespace rushlight

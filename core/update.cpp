@@ -1,0 +1,314 @@
+// Optimizer steps over all parameters of a group at once, in place. The formulas, and the order of their operations,
+// are PyTorch's. The items of all parameters count as one sequence, which is cut into fixed blocks.
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "array.h"
+#include "bind.h"
+#include "dispatch.h"
+#include "threads.h"
+
+namespace rushlight {
+
+namespace {
+
+constexpr int64_t block_items = 1 << 15;
+
+// Lists of parameters, gradients and states: column k holds each list's array of parameter k.
+struct Group {
+  std::vector<NewArray> gradients;           // contiguous, copied where they were not
+  std::vector<std::vector<Array>> in_place;  // the parameters, then each state
+  std::vector<int64_t> starts;               // of each parameter's items in the sequence, and the end of the last
+  DType dtype = DType::other;
+};
+
+// False where some array can't be updated in place here; nothing has been written then.
+bool collect(nb::handle gradients, std::initializer_list<nb::handle> in_place, Group& group) {
+  for (nb::handle list : in_place) {
+    std::vector<Array>& arrays = group.in_place.emplace_back();
+    for (nb::handle item : list) arrays.push_back(borrow(item));
+    if (arrays.size() != group.in_place.front().size()) return false;
+  }
+  const std::vector<Array>& parameters = group.in_place.front();
+  for (nb::handle item : gradients) group.gradients.push_back(contiguous(item));
+  if (group.gradients.size() != parameters.size()) return false;
+  group.starts.push_back(0);
+  for (size_t k = 0; k < parameters.size(); ++k) {
+    const Array& first = parameters[k];
+    std::span shape(first.shape, static_cast<size_t>(first.dimensions));
+    if (k == 0) group.dtype = first.dtype;
+    auto alike = [&](const Array& array) {
+      return array.dtype == group.dtype &&
+             std::ranges::equal(std::span(array.shape, static_cast<size_t>(array.dimensions)), shape);
+    };
+    if (!alike(group.gradients[k].array)) return false;
+    for (const std::vector<Array>& arrays : group.in_place) {
+      if (!alike(arrays[k]) || !arrays[k].contiguous() || !arrays[k].writeable) return false;
+    }
+    group.starts.push_back(group.starts.back() + first.size());
+  }
+  return true;
+}
+
+// step(count, gradient, parameter, states...) on pieces of neighbouring items.
+template <class T, size_t lists, class Step>
+void for_pieces(const Group& group, Step&& step) {
+  parallel_for(group.starts.back(), block_items, [&](int64_t begin, int64_t end) {
+    size_t k = static_cast<size_t>(std::ranges::upper_bound(group.starts, begin) - group.starts.begin()) - 1;
+    for (; begin < end; ++k) {
+      int64_t offset = begin - group.starts[k];
+      int64_t count = std::min(end, group.starts[k + 1]) - begin;
+      T* pointers[lists];
+      for (size_t list = 0; list < lists; ++list) pointers[list] = group.in_place[list][k].as<T>() + offset;
+      if (count > 0) step(count, group.gradients[k].array.as<T>() + offset, pointers);
+      begin += count;
+    }
+  });
+}
+
+// body(std::true_type()) or body(std::false_type()), so that the loops inside have no branches.
+template <class Body>
+void with_flag(bool flag, Body&& body) {
+  if (flag) {
+    body(std::true_type());
+  } else {
+    body(std::false_type());
+  }
+}
+
+// Moves `start` towards `end`, as torch.lerp does.
+template <class C>
+C lerp(C start, C end, C weight) {
+  return weight < C(0.5) ? start + weight * (end - start) : end - (end - start) * (1 - weight);
+}
+
+// The gradient as the formulas take it: negated to maximise, with the parameter's decay added.
+template <bool decay, class C>
+C prepared(C gradient, C parameter, C sign, C weight_decay) {
+  gradient *= sign;
+  if constexpr (decay) gradient += weight_decay * parameter;
+  return gradient;
+}
+
+enum class Momentum { none, plain, nesterov };
+
+template <bool decay, Momentum kind, class T>
+void sgd_piece(int64_t count, const T* __restrict g, T* __restrict p, T* __restrict buffer, double lr, double momentum,
+               double kept, double added, double weight_decay, double sign) {
+  using C = Compute<T>;
+  for (int64_t i = 0; i < count; ++i) {
+    C value = static_cast<C>(p[i]);
+    C d = prepared<decay>(static_cast<C>(g[i]), value, static_cast<C>(sign), static_cast<C>(weight_decay));
+    if constexpr (kind != Momentum::none) {
+      C average = static_cast<C>(kept) * static_cast<C>(buffer[i]) + static_cast<C>(added) * d;
+      buffer[i] = static_cast<T>(average);
+      d = kind == Momentum::nesterov ? d + static_cast<C>(momentum) * average : average;
+    }
+    p[i] = static_cast<T>(value - static_cast<C>(lr) * d);
+  }
+}
+
+// In the first step the momentum buffer, whatever it holds, becomes the gradient.
+nb::object sgd(nb::handle parameters, nb::handle gradients, nb::handle buffers, double lr, double momentum,
+               double dampening, double weight_decay, bool nesterov, bool maximize, bool first) {
+  Group group;
+  bool usable =
+      buffers.is_none() ? collect(gradients, {parameters}, group) : collect(gradients, {parameters, buffers}, group);
+  if (!usable || (momentum != 0 && buffers.is_none())) return not_implemented();
+  double sign = maximize ? -1 : 1, kept = first ? 0 : momentum, added = first ? 1 : 1 - dampening;
+  bool known = group.gradients.empty() || dispatch_floating(group.dtype, [&](auto tag) {
+                 using T = decltype(tag);
+                 Unlocked unlocked;
+                 with_flag(weight_decay != 0, [&](auto decay) {
+                   constexpr bool d = decltype(decay)::value;
+                   if (momentum == 0) {
+                     for_pieces<T, 1>(group, [&](int64_t count, const T* g, T** p) {
+                       sgd_piece<d, Momentum::none, T>(count, g, p[0], nullptr, lr, 0, 0, 0, weight_decay, sign);
+                     });
+                     return;
+                   }
+                   for_pieces<T, 2>(group, [&](int64_t count, const T* g, T** p) {
+                     if (first) std::fill_n(p[1], count, T(0));
+                     auto piece = nesterov ? &sgd_piece<d, Momentum::nesterov, T> : &sgd_piece<d, Momentum::plain, T>;
+                     piece(count, g, p[0], p[1], lr, momentum, kept, added, weight_decay, sign);
+                   });
+                 });
+               });
+  return known ? nb::none() : not_implemented();
+}
+
+struct AdamNumbers {
+  double step_size, beta1, beta2, root_correction, eps, weight_decay, keep, sign;
+};
+
+template <bool decay, bool amsgrad, class T>
+void adam_piece(int64_t count, const T* __restrict g, T* __restrict p, T* __restrict m, T* __restrict v,
+                T* __restrict largest, const AdamNumbers& numbers) {
+  using C = Compute<T>;
+  const C step_size = static_cast<C>(numbers.step_size), beta2 = static_cast<C>(numbers.beta2);
+  const C rate1 = static_cast<C>(1 - numbers.beta1), rate2 = static_cast<C>(1 - numbers.beta2);
+  const C root_correction = static_cast<C>(numbers.root_correction), eps = static_cast<C>(numbers.eps);
+  const C weight_decay = static_cast<C>(numbers.weight_decay), keep = static_cast<C>(numbers.keep);
+  const C sign = static_cast<C>(numbers.sign);
+  for (int64_t i = 0; i < count; ++i) {
+    C value = static_cast<C>(p[i]);
+    C d = prepared<decay>(static_cast<C>(g[i]), value, sign, weight_decay);
+    value *= keep;
+    C first = lerp(static_cast<C>(m[i]), d, rate1);
+    C second = beta2 * static_cast<C>(v[i]) + rate2 * d * d;
+    m[i] = static_cast<T>(first);
+    v[i] = static_cast<T>(second);
+    if constexpr (amsgrad) {
+      C before = static_cast<C>(largest[i]);
+      second = before > second || before != before ? before : second;
+      largest[i] = static_cast<T>(second);
+    }
+    p[i] = static_cast<T>(value - step_size * first / (std::sqrt(second) / root_correction + eps));
+  }
+}
+
+// Adam, and with `decoupled` AdamW. `step` counts from 1. `largest` is None but for amsgrad.
+nb::object adam(nb::handle parameters, nb::handle gradients, nb::handle averages, nb::handle squares,
+                nb::handle largest, double lr, double beta1, double beta2, double eps, double weight_decay, double step,
+                bool decoupled, bool maximize) {
+  Group group;
+  bool usable = largest.is_none() ? collect(gradients, {parameters, averages, squares}, group)
+                                  : collect(gradients, {parameters, averages, squares, largest}, group);
+  if (!usable) return not_implemented();
+  AdamNumbers numbers{lr / (1 - std::pow(beta1, step)),
+                      beta1,
+                      beta2,
+                      std::sqrt(1 - std::pow(beta2, step)),
+                      eps,
+                      weight_decay,
+                      decoupled ? 1 - lr * weight_decay : 1,
+                      maximize ? -1.0 : 1.0};
+  bool known = group.gradients.empty() || dispatch_floating(group.dtype, [&](auto tag) {
+                 using T = decltype(tag);
+                 Unlocked unlocked;
+                 with_flag(weight_decay != 0 && !decoupled, [&](auto decay) {
+                   constexpr bool d = decltype(decay)::value;
+                   if (largest.is_none()) {
+                     for_pieces<T, 3>(group, [&](int64_t count, const T* g, T** p) {
+                       adam_piece<d, false, T>(count, g, p[0], p[1], p[2], nullptr, numbers);
+                     });
+                   } else {
+                     for_pieces<T, 4>(group, [&](int64_t count, const T* g, T** p) {
+                       adam_piece<d, true, T>(count, g, p[0], p[1], p[2], p[3], numbers);
+                     });
+                   }
+                 });
+               });
+  return known ? nb::none() : not_implemented();
+}
+
+struct RMSpropNumbers {
+  double lr, alpha, eps, weight_decay, momentum, sign;
+};
+
+template <bool decay, bool centered, bool heavy, class T>
+void rmsprop_piece(int64_t count, const T* __restrict g, T* __restrict p, T* __restrict squares, T* __restrict averages,
+                   T* __restrict buffer, const RMSpropNumbers& numbers) {
+  using C = Compute<T>;
+  const C lr = static_cast<C>(numbers.lr), alpha = static_cast<C>(numbers.alpha);
+  const C rate = static_cast<C>(1 - numbers.alpha), eps = static_cast<C>(numbers.eps);
+  const C momentum = static_cast<C>(numbers.momentum), weight_decay = static_cast<C>(numbers.weight_decay);
+  const C sign = static_cast<C>(numbers.sign);
+  for (int64_t i = 0; i < count; ++i) {
+    C value = static_cast<C>(p[i]);
+    C d = prepared<decay>(static_cast<C>(g[i]), value, sign, weight_decay);
+    C square = alpha * static_cast<C>(squares[i]) + rate * d * d;
+    squares[i] = static_cast<T>(square);
+    if constexpr (centered) {
+      C average = lerp(static_cast<C>(averages[i]), d, rate);
+      averages[i] = static_cast<T>(average);
+      square -= average * average;
+    }
+    C spread = std::sqrt(square) + eps;
+    if constexpr (heavy) {
+      C velocity = momentum * static_cast<C>(buffer[i]) + d / spread;
+      buffer[i] = static_cast<T>(velocity);
+      p[i] = static_cast<T>(value - lr * velocity);
+    } else {
+      p[i] = static_cast<T>(value - lr * d / spread);
+    }
+  }
+}
+
+// `averages` is None but for the centered variant, `buffers` but for momentum.
+nb::object rmsprop(nb::handle parameters, nb::handle gradients, nb::handle squares, nb::handle averages,
+                   nb::handle buffers, double lr, double alpha, double eps, double weight_decay, double momentum,
+                   bool maximize) {
+  Group group;
+  bool centered = !averages.is_none(), heavy = !buffers.is_none();
+  // A state that isn't there is stood in for by one that is, and never touched.
+  nb::handle second = centered ? averages : squares, third = heavy ? buffers : squares;
+  if (!collect(gradients, {parameters, squares, second, third}, group)) return not_implemented();
+  RMSpropNumbers numbers{lr, alpha, eps, weight_decay, momentum, maximize ? -1.0 : 1.0};
+  bool known =
+      group.gradients.empty() || dispatch_floating(group.dtype, [&](auto tag) {
+        using T = decltype(tag);
+        Unlocked unlocked;
+        with_flag(weight_decay != 0, [&](auto decay) {
+          with_flag(centered, [&](auto center) {
+            with_flag(heavy, [&](auto velocity) {
+              constexpr bool d = decltype(decay)::value, c = decltype(center)::value, h = decltype(velocity)::value;
+              for_pieces<T, 4>(group, [&](int64_t count, const T* g, T** p) {
+                rmsprop_piece<d, c, h, T>(count, g, p[0], p[1], c ? p[2] : nullptr, h ? p[3] : nullptr, numbers);
+              });
+            });
+          });
+        });
+      });
+  return known ? nb::none() : not_implemented();
+}
+
+template <bool decay, class T>
+void adagrad_piece(int64_t count, const T* __restrict g, T* __restrict p, T* __restrict sums, double lr, double eps,
+                   double weight_decay, double sign) {
+  using C = Compute<T>;
+  for (int64_t i = 0; i < count; ++i) {
+    C value = static_cast<C>(p[i]);
+    C d = prepared<decay>(static_cast<C>(g[i]), value, static_cast<C>(sign), static_cast<C>(weight_decay));
+    C sum = static_cast<C>(sums[i]) + d * d;
+    sums[i] = static_cast<T>(sum);
+    p[i] = static_cast<T>(value - static_cast<C>(lr) * d / (std::sqrt(sum) + static_cast<C>(eps)));
+  }
+}
+
+nb::object adagrad(nb::handle parameters, nb::handle gradients, nb::handle sums, double lr, double lr_decay, double eps,
+                   double weight_decay, double step, bool maximize) {
+  Group group;
+  if (!collect(gradients, {parameters, sums}, group)) return not_implemented();
+  double rate = lr / (1 + (step - 1) * lr_decay), sign = maximize ? -1 : 1;
+  bool known = group.gradients.empty() || dispatch_floating(group.dtype, [&](auto tag) {
+                 using T = decltype(tag);
+                 Unlocked unlocked;
+                 with_flag(weight_decay != 0, [&](auto decay) {
+                   constexpr bool d = decltype(decay)::value;
+                   for_pieces<T, 2>(group, [&](int64_t count, const T* g, T** p) {
+                     adagrad_piece<d, T>(count, g, p[0], p[1], rate, eps, weight_decay, sign);
+                   });
+                 });
+               });
+  return known ? nb::none() : not_implemented();
+}
+
+}  // namespace
+
+void bind_update(nb::module_& module) {
+  module.def("sgd_update", &sgd, nb::arg("parameters"), nb::arg("gradients"), nb::arg("buffers").none(), nb::arg("lr"),
+             nb::arg("momentum"), nb::arg("dampening"), nb::arg("weight_decay"), nb::arg("nesterov"),
+             nb::arg("maximize"), nb::arg("first"));
+  module.def("adam_update", &adam, nb::arg("parameters"), nb::arg("gradients"), nb::arg("averages"), nb::arg("squares"),
+             nb::arg("largest").none(), nb::arg("lr"), nb::arg("beta1"), nb::arg("beta2"), nb::arg("eps"),
+             nb::arg("weight_decay"), nb::arg("step"), nb::arg("decoupled"), nb::arg("maximize"));
+  module.def("rmsprop_update", &rmsprop, nb::arg("parameters"), nb::arg("gradients"), nb::arg("squares"),
+             nb::arg("averages").none(), nb::arg("buffers").none(), nb::arg("lr"), nb::arg("alpha"), nb::arg("eps"),
+             nb::arg("weight_decay"), nb::arg("momentum"), nb::arg("maximize"));
+  module.def("adagrad_update", &adagrad, nb::arg("parameters"), nb::arg("gradients"), nb::arg("sums"), nb::arg("lr"),
+             nb::arg("lr_decay"), nb::arg("eps"), nb::arg("weight_decay"), nb::arg("step"), nb::arg("maximize"));
+}
+
+}  // namespace rushlight
