@@ -1,0 +1,346 @@
+"""The eager interpreter: runs an operation at once, and records it on the tape where an input requires a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rushlight import dtypes
+from rushlight.autograd.modes import enable_grad, mode
+from rushlight.autograd.tape import Node, OperationNode, edge_of
+from rushlight.errors import DtypeError, InputError, ShapeError
+from rushlight.ops import declare
+from rushlight.ops.declare import Operation
+from rushlight.tensor.tensor import Tensor, bump_version, wrap
+
+_new = object.__new__
+
+
+def evaluate(operation: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """The result of an operation on tensors; with `out`, written into that tensor."""
+    if "out" in options:
+        return evaluate_into(operation, args, options)
+    arrays: list[Any] = []
+    needs = 0  # a bit for each argument that requires a gradient
+    bit = 1
+    for argument in args:
+        if isinstance(argument, Tensor):
+            if argument._base is not None and argument._history != argument._base._history:
+                refresh(argument)
+            if argument._requires_grad:
+                needs |= bit
+            arrays.append(argument.array)
+        else:
+            arrays.append(argument)
+        bit += bit
+    if operation.checks_first:
+        operation.check(arrays, options)
+    kernel = operation.kernel
+    result = NotImplemented if kernel is None else kernel(*arrays, **options)
+    if result is NotImplemented:
+        result = _reference(operation, arrays, options)
+    if needs and not mode.grad_enabled:
+        needs = 0
+    if needs and operation.gradient_rule is None:
+        return _without_gradient(operation, args, result)
+    if type(result) is not np.ndarray:
+        if type(result) is tuple:
+            outputs = tuple([wrap(r) for r in result])
+            if needs:
+                _record(OperationNode(operation, args, options, needs, result), outputs)
+            return outputs
+        result = np.asarray(result)
+    output = _new(Tensor)  # wrap(), without a call
+    output.array = result
+    if needs and result.dtype.kind not in "iub":
+        node = OperationNode(operation, args, options, needs, (result,))
+        if node.plan.reads_result:
+            node.keep_results((output,))
+        output._node = node
+        output._requires_grad = True
+    if operation.is_view and _shares(result, arrays[0]):
+        _mark_view(output, args[0], operation, options)
+    return output
+
+
+def _without_gradient(operation: Operation, args: Sequence[Any], result: Any) -> Any:
+    """Results that floating inputs which require gradients have no gradient through: `backward` says so."""
+    outputs = tuple([wrap(r) for r in (result if type(result) is tuple else (result,))])
+    for output in outputs:
+        if output.array.dtype.kind not in "iub":
+            output._node, output._requires_grad = NotDifferentiable(operation, args), True
+    return outputs if type(result) is tuple else outputs[0]
+
+
+def _record(node: OperationNode, outputs: tuple[Tensor, ...]) -> None:
+    """Makes `node` the one that made the outputs: the floating ones get their gradients through it."""
+    if node.plan.reads_result:
+        node.keep_results(outputs)
+    for index, output in enumerate(outputs):
+        if output.array.dtype.kind not in "iub":
+            output._node, output._index, output._requires_grad = node, index, True
+
+
+def _reference(operation: Operation, arrays: list[Any], options: dict[str, Any]) -> Any:
+    """The operation's meaning; NumPy's complaints come out in the words of its shape rule, where that finds a fault."""
+    try:
+        if operation.is_view:
+            return operation.meaning(np, *arrays, **options)  # computes nothing that could overflow
+        return operation.reference(arrays, options)
+    except InputError:
+        raise
+    except (ValueError, TypeError, IndexError) as error:
+        if operation.shape_rule is not None:
+            operation.shape_rule(*arrays, **options)
+        kind = DtypeError if isinstance(error, TypeError) else InputError
+        raise kind(f"{operation.name}: {error}") from error
+
+
+# Views. A view knows its base, the chain of operations that leads to it, and the state of the base's history that its
+# own place in the graph was made from.
+
+
+def _shares(result: np.ndarray[Any, Any], source: np.ndarray[Any, Any]) -> bool:
+    base = result.base
+    if base is None:
+        return False
+    # A view made by its strides has NumPy's own object for its base.
+    return base is source or base is source.base or np.may_share_memory(result, source)
+
+
+def _mark_view(output: Tensor, source: Tensor, operation: Operation, options: dict[str, Any]) -> None:
+    base = source if source._base is None else source._base
+    if base._counter is None:
+        base._counter = [0]
+    output._base = base
+    output._views = (*source._views, (operation, options))
+    output._counter = base._counter
+    output._history = base._history
+
+
+def alias(tensor: Tensor) -> Tensor:
+    """Another Tensor for the same memory and the same place in the graph."""
+    copy = wrap(tensor.array)
+    if tensor._counter is None:
+        tensor._counter = [0]
+    copy._counter = tensor._counter
+    copy._node, copy._index, copy._requires_grad = tensor._node, tensor._index, tensor._requires_grad
+    return copy
+
+
+def refresh(view: Tensor) -> None:
+    """Gives a view its place in the graph anew, where its base was changed in place since it had the last one."""
+    base = view._base
+    if base is None or view._history == base._history:
+        return
+    current = alias(base)
+    with enable_grad():
+        for operation, options in view._views:
+            current = operation(current, **options)
+    _place(view, current._node, current._index, current._requires_grad)
+    view._history = base._history
+
+
+# In-place and out variants
+
+
+def evaluate_into(operation: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """Writes the result into `options["out"]`; in place where that is the first argument, which is recorded."""
+    options = dict(options)
+    out = options.pop("out")
+    if out is None:
+        return evaluate(operation, args, options)
+    if isinstance(out, (tuple, list)):
+        return _evaluate_into_several(operation, args, options, tuple(out))
+    if not isinstance(out, Tensor):
+        raise TypeError(f"{operation.name}: out= takes a Tensor, not {type(out).__name__}")
+    inplace = bool(args) and args[0] is out
+    needs = _needs(operation, args, out)
+    if inplace:
+        check_writable(operation.name, out)
+    else:
+        _check_out(operation.name, out, needs)
+    node: Node | None = None
+    if needs and out.array.dtype.kind not in "iub":
+        node = OperationNode(operation, _before(operation, args, out, needs), options, needs, (out.array,))
+    elif inplace and out._requires_grad and mode.grad_enabled:
+        node = Overwritten(operation.name, out)
+    arrays = [a.array if isinstance(a, Tensor) else a for a in args]
+    if operation.checks_first:
+        operation.check(arrays, options)
+    kernel = operation.kernel
+    target = out.array
+    result: Any = NotImplemented
+    if inplace and operation.inplace_rule is not None:
+        operation.inplace_rule(*arrays, **options)
+        result = target
+    elif kernel is not None:
+        result = kernel(*arrays, out=target, **options) if operation.elementwise else kernel(*arrays, **options)
+    if result is NotImplemented:
+        result = _reference(operation, arrays, options)
+    if result is not target:
+        _write(out, result, inplace)
+    bump_version(out)
+    if node is not None:
+        if isinstance(node, OperationNode) and node.plan.reads_result:
+            node.keep_results((out,))
+        rebase(out, node)
+    return out
+
+
+def _evaluate_into_several(
+    operation: Operation, args: tuple[Any, ...], options: dict[str, Any], out: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    for target in out:
+        _check_out(operation.name, target, _needs(operation, args, target))
+    results = evaluate(operation, args, options)
+    for target, result in zip(out, results, strict=True):
+        _write(target, result.array, False)
+        bump_version(target)
+    return out
+
+
+def _needs(operation: Operation, args: Sequence[Any], out: Tensor) -> int:
+    refresh(out)
+    needs = 0
+    for position, argument in enumerate(args):
+        if isinstance(argument, Tensor):
+            refresh(argument)
+            if argument._requires_grad:
+                needs |= 1 << position
+    return needs if mode.grad_enabled and operation.gradient_rule is not None else 0
+
+
+def _before(operation: Operation, args: tuple[Any, ...], out: Tensor, needs: int) -> list[Any]:
+    """The arguments as they are before `out` is overwritten: what the gradient reads of it is saved in a copy."""
+    old = alias(out)
+    reads = operation.gradient_plan(needs, len(args)).reads_inputs
+    if any(read and a is out for a, read in zip(args, reads, strict=True)):
+        old.array = out.array.copy()
+        old._counter = None
+    return [old if a is out else a for a in args]
+
+
+def check_writable(name: str, tensor: Tensor) -> None:
+    """Raises RuntimeError where `tensor` can't be changed in place: a leaf that requires grad, or shared elements."""
+    refresh(tensor)
+    base = tensor if tensor._base is None else tensor._base
+    if mode.grad_enabled and base._requires_grad and base._node is None:
+        what = "a leaf Variable" if tensor._base is None else "a view of a leaf Variable"
+        raise RuntimeError(
+            f"{what} that requires grad is being used in an in-place operation. ({name}: do it under no_grad(), "
+            "or on .data, or out of place)"
+        )
+    if not tensor.array.flags.writeable:
+        raise InputError(
+            f"{name}: unsupported operation: more than one element of the written-to tensor refers to a single memory "
+            "location (it was made by expand()), or its memory is read-only. Please clone() the tensor before "
+            "performing the operation."
+        )
+
+
+def _check_out(name: str, out: Tensor, needs: int) -> None:
+    if needs or (mode.grad_enabled and out._requires_grad):
+        raise RuntimeError(
+            f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the "
+            "arguments requires grad. (detach() it, or do it under no_grad())"
+        )
+    if not out.array.flags.writeable:
+        raise InputError(f"{name}: the memory of out= is read-only, or several of its elements share one place")
+
+
+def _write(out: Tensor, result: np.ndarray[Any, Any], inplace: bool) -> None:
+    target = out.array
+    if result.shape != target.shape:
+        if inplace:
+            raise ShapeError(
+                f"output with shape {list(target.shape)} doesn't match the broadcast shape {list(result.shape)}: "
+                "an in-place operation can't change the tensor's shape"
+            )
+        if target.size or out._base is not None:
+            raise ShapeError(f"out= has shape {tuple(target.shape)}, the result {tuple(result.shape)}")
+        out.array = target = np.empty(result.shape, target.dtype)
+    kinds = ["b", "iu", "fV"]
+    rank = [next(i for i, k in enumerate(kinds) if d.kind in k) for d in (result.dtype, target.dtype)]
+    if rank[0] > rank[1]:
+        names = [dtypes.of_numpy(d).name for d in (result.dtype, target.dtype)]
+        raise DtypeError(f"result type {names[0]} can't be cast to the desired output type {names[1]}")
+    np.copyto(target, result, casting="unsafe")
+
+
+class NotDifferentiable(Node):
+    """The node of an operation for which no gradient is declared."""
+
+    def __init__(self, operation: Operation, args: Sequence[Any]) -> None:
+        super().__init__([edge_of(a) for a in args if isinstance(a, Tensor)], [None])
+        self.operation = operation
+
+    def name(self) -> str:
+        return "NotImplemented"
+
+    def backward(self, gradients: list[Tensor | None], create_graph: bool) -> Sequence[Tensor | None]:
+        raise RuntimeError(
+            f"derivative for {self.operation.name} is not implemented. Use detach() on its arguments or its result if "
+            "no gradient is to flow through it"
+        )
+
+
+class Overwritten(Node):
+    """The node of a tensor that was overwritten in place by values that depend on nothing: there its gradient ends."""
+
+    def __init__(self, name: str, tensor: Tensor) -> None:
+        super().__init__([], [declare.Spec(tensor.array.shape, tensor.array.dtype)])
+        self.operation_name = name
+
+    def name(self) -> str:
+        return self.operation_name.capitalize() + "Backward0"
+
+    def backward(self, gradients: list[Tensor | None], create_graph: bool) -> Sequence[Tensor | None]:
+        return ()
+
+
+def overwriting(name: str, tensor: Tensor) -> np.ndarray[Any, Any]:
+    """The memory of `tensor`, for values that depend on no tensor (random numbers, a constant): to be filled at once.
+
+    Does what an in-place operation does beside writing: raises where that isn't allowed, raises the version, and ends
+    the gradient there.
+    """
+    check_writable(name, tensor)
+    bump_version(tensor)
+    if tensor._requires_grad and mode.grad_enabled:
+        rebase(tensor, Overwritten(name, tensor))
+    return tensor.array
+
+
+def rebase(tensor: Tensor, node: Node) -> None:
+    """Makes `node` the one that made `tensor`, after a change in place; the base of a view is told."""
+    _place(tensor, node, 0, True)
+    base = tensor._base
+    if base is None:
+        tensor._history += 1
+        return
+    from rushlight.ops.movement import view_scatter
+
+    before = alias(base)
+    needs = 3 if base._requires_grad else 2
+    options = {"views": tensor._views, "strides": base.array.strides}
+    scatter = OperationNode(view_scatter, (before, tensor), options, needs, (base.array,))
+    _place(base, scatter, 0, True)
+    base._history += 1
+    tensor._history = base._history
+
+
+def _place(tensor: Tensor, node: Any, index: int, requires_grad: bool) -> None:
+    """Moves a tensor to another place in the graph; a gradient that it retains is retained there."""
+    old = tensor._node
+    if old is not None and old.retained is not None and tensor._index in old.retained:
+        reference = old.retained[tensor._index]
+        if reference() is tensor and node is not None:
+            del old.retained[tensor._index]
+            node.retained = {**(node.retained or {}), index: reference}
+    tensor._node, tensor._index, tensor._requires_grad = node, index, requires_grad
+
+
+declare._Routing.interpreter = staticmethod(evaluate)

@@ -1,0 +1,340 @@
+"""The tape: the nodes that recorded operations leave. `walk.py` walks over them.
+
+A node knows the operation that made a result, what its gradient rule reads, and for each input the edge that its
+gradient takes: `(node, index)` of the result that the input was, or the leaf tensor, whose `.grad` it ends up in.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rushlight import dtypes
+from rushlight.autograd.hooks import Hooks, RemovableHandle, add_hook
+from rushlight.ops.declare import Operation, Spec
+from rushlight.ops.movement import reshape
+from rushlight.ops.reduction import sum_
+from rushlight.tensor.tensor import Tensor, wrap
+
+_sequence = itertools.count()
+_new = object.__new__
+_UNKNOWN = (None,)
+_FREED = object()  # stands for kept values after the backward pass that used them up
+
+
+class Node:
+    """A recorded step: `edges` say where the gradients of its inputs go, `outputs` what its results look like."""
+
+    hooks: dict[int, Hooks] | None = None  # of the tensors that it made, by the number of the result
+    retained: dict[int, Any] | None = None  # weak references to those of them that retain their gradient
+    pre_hooks: Hooks | None = None
+    post_hooks: Hooks | None = None
+
+    def __init__(self, edges: list[Any], outputs: Sequence[Spec | None]) -> None:
+        self.edges = edges
+        self.outputs = outputs
+        self.sequence = next(_sequence)
+
+    @property
+    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+        """The nodes that the gradients go to, with the number of their result; None for constants."""
+        return tuple(
+            [(None, 0) if e is None else e if type(e) is tuple else (AccumulateGrad(e), 0) for e in self.edges]
+        )
+
+    @property
+    def metadata(self) -> dict[Any, Any]:
+        """A dictionary for whatever the user wants to attach."""
+        return self.__dict__.setdefault("_metadata", {})  # type: ignore[no-any-return]
+
+    def name(self) -> str:
+        """The name, such as `MulBackward0`."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"<{self.name()} object at {id(self):#x}>"
+
+    def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Registers `hook(grad_inputs, grad_outputs)`, called when the gradients of the inputs are known.
+
+        It may return other gradients of the inputs.
+        """
+        if self.post_hooks is None:
+            self.post_hooks = {}
+        return add_hook(self.post_hooks, hook)
+
+    def register_prehook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Registers `hook(grad_outputs)`, called before the node runs. It may return other gradients."""
+        if self.pre_hooks is None:
+            self.pre_hooks = {}
+        return add_hook(self.pre_hooks, hook)
+
+    def backward(self, gradients: list[Tensor | None], create_graph: bool) -> Sequence[Tensor | None]:
+        """The gradients of the inputs, one for each edge, from those of the results."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Forgets what was kept for `backward`."""
+
+
+class AccumulateGrad:
+    """Stands at the end of the graph for a leaf: its gradient is added to `variable.grad`."""
+
+    next_functions = ()
+
+    def __init__(self, variable: Tensor) -> None:
+        self.variable = variable
+
+    def name(self) -> str:
+        return "torch::autograd::AccumulateGrad"
+
+    def __repr__(self) -> str:
+        return f"<AccumulateGrad object at {id(self.variable):#x}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AccumulateGrad) and other.variable is self.variable
+
+    def __hash__(self) -> int:
+        return id(self.variable)
+
+
+def edge_of(tensor: Tensor) -> Any:
+    """Where the gradient of `tensor` goes."""
+    if not tensor._requires_grad:
+        return None
+    return tensor if tensor._node is None else (tensor._node, tensor._index)
+
+
+# Where PyTorch's nodes have another name than our operation, which tensors show when they print.
+_NAMES = {
+    "absolute": "abs", "absolute_error": "l1_loss", "cast": "to_copy", "cross_entropy": "nll_loss", "divide": "div",
+    "linear": "addmm", "matmul": "mm", "max_with_indices": "max", "min_with_indices": "min", "multiply": "mul",
+    "negative": "neg", "power": "pow", "reshape": "view", "squared_error": "mse_loss", "subtract": "sub",
+}  # fmt: skip
+
+
+class OperationNode(Node):
+    """A node of a declared operation.
+
+    Of each argument that is a tensor it keeps, where the gradient rule reads it, the tensor and the version that its
+    memory had, `(tensor, version)`; else `(shape, dtype)`. Results are kept as arrays, so that a tensor and its node
+    don't hold each other.
+    """
+
+    results: list[tuple[Any, list[int], int]] | None = None  # those kept: array, counter of versions, version
+
+    def __init__(
+        self, operation: Operation, args: Sequence[Any], options: dict[str, Any], needs: int, results: tuple[Any, ...]
+    ) -> None:
+        plan = operation.gradient_plan(needs, len(args))
+        edges: list[Any] = []
+        kept: list[Any] = []
+        reads = iter(plan.reads_inputs)
+        for argument in args:
+            read = next(reads)
+            if isinstance(argument, Tensor):
+                if argument._requires_grad:
+                    node = argument._node
+                    edges.append(argument if node is None else (node, argument._index))
+                else:
+                    edges.append(None)
+                if read:
+                    counter = argument._counter
+                    kept.append((argument, 0 if counter is None else counter[0]))
+                else:
+                    array = argument.array
+                    kept.append((array.shape, array.dtype))
+            else:
+                edges.append(None)
+                kept.append(argument)
+        self.edges = edges
+        self.kept: Any = kept
+        self.sequence = next(_sequence)
+        self.operation = operation
+        self.options = options
+        self.plan = plan
+        # The rules of elementwise operations don't ask what a result looks like that they don't read.
+        self.outputs = _UNKNOWN if operation.elementwise else [Spec(r.shape, r.dtype) for r in results]
+
+    def keep_results(self, tensors: Sequence[Tensor]) -> None:
+        """Keeps the results too, where the rule reads them, with the versions that their memory has now."""
+        self.results = []
+        for tensor in tensors:
+            if tensor._counter is None:
+                tensor._counter = [0]
+            self.results.append((tensor.array, tensor._counter, tensor._counter[0]))
+
+    def name(self) -> str:
+        """The name, such as `MulBackward0`."""
+        name = _NAMES.get(self.operation.name, self.operation.name)
+        variant = 1 if self.operation.name in ("sum", "mean") and self.options.get("dim") is not None else 0
+        return "".join(part.capitalize() for part in name.split("_")) + f"Backward{variant}"
+
+    def release(self) -> None:
+        if self.results is not None or True in self.plan.reads_inputs:
+            self.kept = _FREED
+            self.results = None
+
+    def backward(self, gradients: list[Tensor | None], create_graph: bool) -> Sequence[Tensor | None]:
+        if self.kept is _FREED:
+            raise RuntimeError(
+                f"Trying to backward through the graph a second time: what {self.operation.name} kept for its gradient "
+                "was freed by the first backward(). Pass retain_graph=True to the first, or run the forward again"
+            )
+        if self.plan.targets and not create_graph:
+            found = self._run_program(gradients[0])
+            if found is not None:
+                return found
+        inputs = [self._input(position) for position in range(len(self.kept))]
+        y = [self._result(index, create_graph) for index in range(len(self.outputs))]
+        rule = self.operation.gradient_rule
+        assert rule is not None
+        if len(y) == 1:
+            entries = rule(gradients[0], y[0], *inputs, **self.options)
+        else:
+            entries = rule(tuple(gradients), tuple(y), *inputs, **self.options)
+        if type(entries) is not tuple:
+            entries = (entries,)
+        found = [None] * len(inputs)
+        for position, (edge, entry) in enumerate(zip(self.edges, entries, strict=True)):
+            if edge is not None:
+                if callable(entry) and not isinstance(entry, Tensor):
+                    entry = entry()
+                if entry is not None:
+                    found[position] = self._fit(entry, position)
+        return found
+
+    def _run_program(self, gradient: Any) -> list[Tensor | None] | None:
+        """The gradients by one fused program; None where it has no code for these arrays."""
+        plan = self.plan
+        kept = self.kept
+        arrays: Any = None
+        if plan.program is not None:
+            operands = [gradient.array]
+            if plan.reads_result:
+                operands.append(self._result(0, False).array)
+            for position in plan.operands:
+                value = kept[position]
+                operands.append(self._input(position).array if type(value) is tuple else value)
+            arrays = plan.program(*operands)
+            if arrays is NotImplemented:
+                return None
+        found: list[Tensor | None] = [None] * len(kept)
+        for position, place in plan.targets:
+            if place is None:
+                entry = gradient
+            else:
+                entry = _new(Tensor)
+                entry.array = arrays[place] if type(arrays) is tuple else arrays
+            found[position] = self._fit(entry, position)
+        return found
+
+    def _input(self, position: int) -> Any:
+        """An argument as the rule takes it: the tensor if it was kept, else its Spec; or what isn't a tensor."""
+        kept = self.kept[position]
+        if type(kept) is not tuple:
+            return kept
+        if not self.plan.reads_inputs[position]:
+            return Spec(*kept)
+        tensor, version = kept
+        counter = tensor._counter
+        if counter is not None and counter[0] != version:
+            raise self._overwritten(f"an input of shape {tuple(tensor.array.shape)}", counter[0] - version)
+        return tensor
+
+    def _result(self, index: int, create_graph: bool) -> Any:
+        """A result as a tensor with its place in the graph; its Spec where the rule doesn't read it."""
+        if self.results is None:
+            return self.outputs[index]
+        array, counter, version = self.results[index]
+        if counter[0] != version:
+            raise self._overwritten(f"its result, of shape {array.shape}", counter[0] - version)
+        tensor = wrap(array)
+        tensor._counter = counter
+        if create_graph and array.dtype.kind not in "iub":
+            tensor._node, tensor._index, tensor._requires_grad = self, index, True
+        return tensor
+
+    def _fit(self, gradient: Tensor, position: int) -> Tensor:
+        """`gradient` summed to the input's shape, where that was broadcast, and in its dtype."""
+        kept = self.kept[position]
+        shape, dtype = kept
+        if self.plan.reads_inputs[position]:
+            shape, dtype = kept[0].array.shape, kept[0].array.dtype
+        if gradient.array.shape != shape:
+            if not self.operation.elementwise:
+                raise AssertionError(
+                    f"the gradient of {self.operation.name} has shape {gradient.array.shape}, its input {shape}"
+                )
+            gradient = sum_to(gradient, shape)
+        if gradient.array.dtype != dtype:
+            gradient = gradient.to(dtypes.of_numpy(dtype))
+        return gradient
+
+    def _overwritten(self, what: str, times: int) -> RuntimeError:
+        return RuntimeError(
+            "one of the variables needed for gradient computation has been modified by an inplace operation: "
+            f"{self.operation.name} kept {what}, which was overwritten {times} time(s) since. Hint: use the "
+            "out-of-place form of the operation that came after it (x = x + 1 for x += 1, inplace=False), "
+            "or clone() first"
+        )
+
+
+def sum_to(gradient: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """`gradient` summed over the dimensions that were broadcast from `shape`."""
+    extra = gradient.array.ndim - len(shape)
+    dims = tuple(range(extra)) + tuple(
+        extra + i for i, n in enumerate(shape) if n == 1 and gradient.array.shape[extra + i] != 1
+    )
+    if dims:
+        gradient = sum_(gradient, dim=dims, keepdim=True)
+    return reshape(gradient, shape=shape) if extra else gradient
+
+
+class _HooksOnLeaves:
+    any = False  # whether a leaf has ever had one: without them, a backward pass needs no look at the graph beforehand
+
+
+hooks_on_leaves = _HooksOnLeaves()
+
+
+# What the user attaches to tensors
+
+
+def register_hook(tensor: Tensor, hook: Callable[..., Any]) -> RemovableHandle:
+    """See `Tensor.register_hook`."""
+    if not tensor.requires_grad:
+        raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+    node = tensor._node
+    if node is None:
+        hooks_on_leaves.any = True
+        if tensor._hooks is None:
+            tensor._hooks = {}
+        return add_hook(tensor._hooks, hook)
+    if node.hooks is None:
+        node.hooks = {}
+    return add_hook(node.hooks.setdefault(tensor._index, {}), hook)
+
+
+def register_post_accumulate_grad_hook(tensor: Tensor, hook: Callable[..., Any]) -> RemovableHandle:
+    """See `Tensor.register_post_accumulate_grad_hook`."""
+    if not tensor.requires_grad:
+        raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+    if tensor._node is not None:
+        raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+    if tensor._post_hooks is None:
+        tensor._post_hooks = {}
+    return add_hook(tensor._post_hooks, hook)
+
+
+def retain_grad(tensor: Tensor) -> None:
+    """See `Tensor.retain_grad`."""
+    if not tensor.requires_grad:
+        raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+    node = tensor._node
+    if node is not None:
+        if node.retained is None:
+            node.retained = {}
+        node.retained[tensor._index] = weakref.ref(tensor)

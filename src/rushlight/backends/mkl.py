@@ -1,0 +1,11 @@
+"""PyTorch's backend mkl, which isn't here."""
+
+
+def is_available() -> bool:
+    """False."""
+    return False
+
+
+def is_built() -> bool:
+    """False."""
+    return False

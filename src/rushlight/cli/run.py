@@ -1,0 +1,64 @@
+"""`rushlight run script.py`: a script written for PyTorch, unchanged, on rushlight."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.abc
+import importlib.machinery
+import runpy
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rushlight.cli.errors import UsageError
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser("run", help="run a PyTorch script unchanged: its `import torch` imports rushlight")
+    parser.add_argument("script", type=Path)
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="given to the script")
+    parser.set_defaults(function=run)
+
+
+class TorchFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds `torch` and `torch.x.y` as `rushlight` and `rushlight.x.y`, the same module objects."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != "torch" and not fullname.startswith("torch."):
+            return None
+        name = "rushlight" + fullname.removeprefix("torch")
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not name.startswith(error.name):
+                raise
+            raise ModuleNotFoundError(
+                f"{fullname} is asked for, and rushlight has no {name}: this part of PyTorch isn't there", name=fullname
+            ) from None
+        self._found = module
+        return importlib.machinery.ModuleSpec(fullname, self, is_package=hasattr(module, "__path__"))
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        module = self._found
+        # The import system writes the spec into the module; what stands in there is put back in exec_module.
+        self._spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self._spec
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the script as `__main__` with `torch` standing for rushlight."""
+    if not options.script.is_file():
+        raise UsageError(f"{options.script} is no file")
+    sys.meta_path.insert(0, TorchFinder())
+    sys.argv = [str(options.script), *options.arguments]
+    sys.path.insert(0, str(options.script.resolve().parent))
+    runpy.run_path(str(options.script), run_name="__main__")
+    return 0

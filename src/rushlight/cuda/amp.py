@@ -1,0 +1,21 @@
+"""The old names of `rushlight.amp`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rushlight import amp
+
+
+class autocast(amp.autocast):
+    """`amp.autocast("cuda")`."""
+
+    def __init__(self, enabled: bool = True, dtype: Any = None, cache_enabled: bool = True) -> None:
+        super().__init__("cuda", dtype=dtype, enabled=enabled, cache_enabled=cache_enabled)
+
+
+class GradScaler(amp.GradScaler):
+    """`amp.GradScaler("cuda")`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__("cuda", *args, **kwargs)

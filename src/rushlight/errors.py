@@ -1,0 +1,38 @@
+"""The errors that users see. Each is also the built-in type that PyTorch raises, so `except RuntimeError` works on."""
+
+import pickle
+
+
+class InputError(RuntimeError):
+    """Something given to an operation or a layer doesn't fit it.
+
+    While it leaves the modules' calls, `nn.Module` adds which module was called with what; see `nn/modules/module.py`.
+    """
+
+
+class ShapeError(InputError, ValueError):
+    """A shape, a size or an option that doesn't fit the shapes."""
+
+
+class DimensionError(ShapeError, IndexError):
+    """A dimension or an index out of range."""
+
+
+class DtypeError(InputError, TypeError):
+    """A dtype that an operation doesn't take, or dtypes that don't go together."""
+
+
+class UnsupportedError(InputError, NotImplementedError):
+    """A mode that isn't known, or not for such an input."""
+
+
+class DeviceError(InputError, AssertionError):
+    """A device that isn't there."""
+
+
+class LoadError(RuntimeError, pickle.UnpicklingError):
+    """A file that isn't what `load` reads: damaged, cut short, hostile, or holding more than data."""
+
+
+class SaveError(RuntimeError, pickle.PicklingError):
+    """An object that `save` can't write as data."""

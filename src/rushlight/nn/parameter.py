@@ -1,0 +1,103 @@
+"""Tensors that a module registers when they are assigned to one of its attributes: Parameter and Buffer."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Self, cast
+
+from rushlight.autograd.modes import no_grad
+from rushlight.tensor.tensor import Tensor
+
+
+def _sharing(cls: type[Tensor], data: Tensor | None) -> Any:
+    """A tensor of class `cls` over the memory of `data`, outside its graph."""
+    instance = object.__new__(cls)
+    if data is None:
+        from rushlight.tensor.creation import empty
+
+        instance.array = empty(0).array
+    elif not isinstance(data, Tensor):
+        raise TypeError(f"{cls.__name__}: data must be a Tensor, not {type(data).__name__}; see rushlight.tensor()")
+    else:
+        source = data.detach()
+        instance.array = source.array
+        instance._counter = source._counter
+    return instance
+
+
+def _rebuild(cls: type[Tensor], data: Tensor, requires_grad: bool, attributes: dict[str, Any]) -> Tensor:
+    instance = cls(data, requires_grad) if issubclass(cls, Parameter) else cls(data)
+    instance.__dict__.update(attributes)
+    return instance
+
+
+class Parameter(Tensor):
+    """A tensor that a module trains: assigned to an attribute of a module, it appears in its `parameters()`.
+
+    Args:
+        data: the initial values; the memory is shared, not copied.
+        requires_grad: whether gradients are computed for it.
+
+    Example:
+        >>> weight = nn.Parameter(torch.ones(2, 3))
+        >>> weight.requires_grad
+        True
+    """
+
+    def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Self:
+        instance = cast(Self, _sharing(cls, data))
+        instance.requires_grad = requires_grad
+        return instance
+
+    def __init__(self, data: Tensor | None = None, requires_grad: bool = True) -> None:
+        pass
+
+    def __repr__(self, *args: Any, **options: Any) -> str:
+        return "Parameter containing:\n" + super().__repr__(*args, **options)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        if id(self) in memo:
+            return cast(Parameter, memo[id(self)])
+        with no_grad():
+            result = type(self)(self.detach().clone(), self._requires_grad)
+        memo[id(self)] = result
+        if self.grad is not None:
+            result.grad = copy.deepcopy(self.grad, memo)
+        result.__dict__.update(copy.deepcopy(_own_attributes(self), memo))
+        return result
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _rebuild, (type(self), self.detach(), self._requires_grad, _own_attributes(self))
+
+
+class Buffer(Tensor):
+    """A tensor that belongs to a module's state and isn't trained: assigned to an attribute, it becomes a buffer.
+
+    Args:
+        data: the initial values; the memory is shared, not copied.
+        persistent: whether it is part of the module's `state_dict`.
+    """
+
+    persistent: bool = True
+
+    def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Self:
+        instance = cast(Self, _sharing(cls, data))
+        instance.persistent = persistent
+        return instance
+
+    def __init__(self, data: Tensor | None = None, *, persistent: bool = True) -> None:
+        pass
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Buffer:
+        if id(self) not in memo:
+            memo[id(self)] = type(self)(self.detach().clone(), persistent=self.persistent)
+        return cast(Buffer, memo[id(self)])
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _rebuild, (type(self), self.detach(), False, {"persistent": self.persistent})
+
+
+def _own_attributes(tensor: Tensor) -> dict[str, Any]:
+    """The attributes that the user put on a tensor: what isn't part of every Tensor."""
+    known = Tensor.__dict__.keys() | Tensor.__annotations__.keys()
+    return {name: value for name, value in tensor.__dict__.items() if name not in known}

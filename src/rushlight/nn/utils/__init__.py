@@ -1,0 +1,13 @@
+"""Tools around modules: clipping of gradients, normalised weights, parameters as a vector, packed sequences."""
+
+from rushlight.nn.utils import rnn as rnn
+from rushlight.nn.utils.gradients import clip_grad_norm_ as clip_grad_norm_
+from rushlight.nn.utils.gradients import clip_grad_value_ as clip_grad_value_
+from rushlight.nn.utils.gradients import clip_grads_with_norm_ as clip_grads_with_norm_
+from rushlight.nn.utils.gradients import get_total_norm as get_total_norm
+from rushlight.nn.utils.normalization import remove_spectral_norm as remove_spectral_norm
+from rushlight.nn.utils.normalization import remove_weight_norm as remove_weight_norm
+from rushlight.nn.utils.normalization import spectral_norm as spectral_norm
+from rushlight.nn.utils.normalization import weight_norm as weight_norm
+from rushlight.nn.utils.vectors import parameters_to_vector as parameters_to_vector
+from rushlight.nn.utils.vectors import vector_to_parameters as vector_to_parameters

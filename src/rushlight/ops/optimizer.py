@@ -1,0 +1,162 @@
+"""Optimizer steps: each declared for one parameter by what becomes of it and of its state, run over lists at once.
+
+The meaning takes a parameter, its gradient and its states, and returns the new parameter and the new states. The core's
+kernel of the same name does it in place for all parameters of a group in one call. A state list may be None where the
+options don't need it. `step` counts from 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from rushlight import core, dtypes
+from rushlight.tensor.tensor import Tensor, bump_version
+
+UPDATES: dict[str, Update] = {}
+
+
+class Update:
+    """A declared optimizer step. Calling it changes the tensors of `parameters` and of the state lists in place."""
+
+    def __init__(self, meaning: Callable[..., tuple[Any, ...]]) -> None:
+        self.name = meaning.__name__
+        self.meaning = meaning
+        self.__doc__ = meaning.__doc__
+        self.kernel: Callable[..., Any] | None = getattr(core.native, self.name, None)
+        UPDATES[self.name] = self
+
+    def __call__(
+        self,
+        parameters: Sequence[Tensor],
+        gradients: Sequence[Tensor],
+        *states: Sequence[Tensor] | None,
+        **options: Any,
+    ) -> None:
+        lists = [None if s is None else [t.array for t in s] for s in (parameters, gradients, *states)]
+        if self.kernel is None or self.kernel(*lists, **options) is NotImplemented:
+            for position in range(len(parameters)):
+                self._apply([None if arrays is None else arrays[position] for arrays in lists], options)
+        for tensors in (parameters, *states):
+            for tensor in tensors or ():
+                bump_version(tensor)
+
+    def _apply(self, arrays: list[Any], options: dict[str, Any]) -> None:
+        half = dtypes.of_numpy(arrays[0].dtype) in (dtypes.float16, dtypes.bfloat16)
+        given = [a.astype(np.float32) if half and a is not None else a for a in arrays]
+        with np.errstate(all="ignore"):
+            results = self.meaning(np, *given, **options)
+        for target, value in zip((arrays[0], *arrays[2:]), results, strict=True):
+            if target is not None:
+                np.copyto(target, value, casting="unsafe")
+
+
+def _prepared(gradient, parameter, weight_decay, maximize):
+    """The gradient as the formulas take it: negated to maximise, with the parameter's decay added."""
+    if maximize:
+        gradient = -gradient
+    return gradient + weight_decay * parameter if weight_decay else gradient
+
+
+@Update
+def sgd_update(xp, p, g, buffer, *, lr, momentum, dampening, weight_decay, nesterov, maximize, first):
+    """Stochastic gradient descent with momentum (Sutskever et al. 2013). `first`: the buffer becomes the gradient."""
+    g = _prepared(g, p, weight_decay, maximize)
+    if momentum:
+        buffer = g if first else momentum * buffer + (1 - dampening) * g
+        g = g + momentum * buffer if nesterov else buffer
+    return p - lr * g, buffer
+
+
+@Update
+def adam_update(
+    xp, p, g, average, square, largest, *, lr, beta1, beta2, eps, weight_decay, step, decoupled, maximize
+):  # fmt: skip
+    """Adam (Kingma and Ba 2015); `decoupled`: AdamW (Loshchilov and Hutter 2019); `largest`: AMSGrad (Reddi 2018)."""
+    g = _prepared(g, p, 0 if decoupled else weight_decay, maximize)
+    if decoupled:
+        p = p * (1 - lr * weight_decay)
+    average = beta1 * average + (1 - beta1) * g
+    square = beta2 * square + (1 - beta2) * g * g
+    bound = square if largest is None else xp.maximum(largest, square)
+    denominator = xp.sqrt(bound) / (1 - beta2**step) ** 0.5 + eps
+    return p - lr / (1 - beta1**step) * average / denominator, average, square, bound
+
+
+@Update
+def rmsprop_update(xp, p, g, square, average, buffer, *, lr, alpha, eps, weight_decay, momentum, maximize):
+    """RMSprop (Hinton 2012); with `average` centered (Graves 2013), with `buffer` momentum."""
+    g = _prepared(g, p, weight_decay, maximize)
+    square = alpha * square + (1 - alpha) * g * g
+    spread = square
+    if average is not None:
+        average = alpha * average + (1 - alpha) * g
+        spread = square - average * average
+    move = g / (xp.sqrt(spread) + eps)
+    if buffer is not None:
+        buffer = momentum * buffer + move
+        move = buffer
+    return p - lr * move, square, average, buffer
+
+
+@Update
+def adagrad_update(xp, p, g, total, *, lr, lr_decay, eps, weight_decay, step, maximize):
+    """Adagrad (Duchi, Hazan and Singer 2011)."""
+    g = _prepared(g, p, weight_decay, maximize)
+    total = total + g * g
+    return p - lr / (1 + (step - 1) * lr_decay) * g / (xp.sqrt(total) + eps), total
+
+
+@Update
+def adadelta_update(xp, p, g, square, moved, *, lr, rho, eps, weight_decay, maximize):
+    """Adadelta (Zeiler 2012)."""
+    g = _prepared(g, p, weight_decay, maximize)
+    square = rho * square + (1 - rho) * g * g
+    move = xp.sqrt(moved + eps) / xp.sqrt(square + eps) * g
+    return p - lr * move, square, rho * moved + (1 - rho) * move * move
+
+
+@Update
+def adamax_update(xp, p, g, average, largest, *, lr, beta1, beta2, eps, weight_decay, step, maximize):
+    """Adamax (Kingma and Ba 2015, section 7.1)."""
+    g = _prepared(g, p, weight_decay, maximize)
+    average = beta1 * average + (1 - beta1) * g
+    largest = xp.maximum(beta2 * largest, xp.abs(g) + eps)
+    return p - lr / (1 - beta1**step) * average / largest, average, largest
+
+
+@Update
+def nadam_update(
+    xp, p, g, average, square, *, lr, beta1, beta2, eps, weight_decay, step, mu, mu_next, product, decoupled, maximize
+):  # fmt: skip
+    """NAdam (Dozat 2016); `mu` of this step and of the next, `product` of all so far including this one."""
+    g = _prepared(g, p, 0 if decoupled else weight_decay, maximize)
+    if decoupled:
+        p = p * (1 - lr * weight_decay)
+    average = beta1 * average + (1 - beta1) * g
+    square = beta2 * square + (1 - beta2) * g * g
+    denominator = xp.sqrt(square / (1 - beta2**step)) + eps
+    p = p - lr * (1 - mu) / (1 - product) * g / denominator
+    return p - lr * mu_next / (1 - product * mu_next) * average / denominator, average, square
+
+
+@Update
+def radam_update(
+    xp, p, g, average, square, *, lr, beta1, beta2, eps, weight_decay, step, decoupled, maximize
+):  # fmt: skip
+    """RAdam (Liu et al. 2020)."""
+    g = _prepared(g, p, 0 if decoupled else weight_decay, maximize)
+    if decoupled:
+        p = p * (1 - lr * weight_decay)
+    average = beta1 * average + (1 - beta1) * g
+    square = beta2 * square + (1 - beta2) * g * g
+    corrected = average / (1 - beta1**step)
+    limit = 2 / (1 - beta2) - 1
+    length = limit - 2 * step * beta2**step / (1 - beta2**step)
+    if length <= 5.0:
+        return p - lr * corrected, average, square
+    rectify = ((length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length)) ** 0.5
+    adaptive = (1 - beta2**step) ** 0.5 / (xp.sqrt(square) + eps)
+    return p - lr * corrected * rectify * adaptive, average, square

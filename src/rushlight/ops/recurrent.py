@@ -1,0 +1,119 @@
+"""Recurrent cells: what they compute from their gates, each one program forward and one backward."""
+
+import numpy as np
+
+from rushlight.errors import ShapeError
+from rushlight.ops.declare import Sample, Spec, elementwise, operation
+from rushlight.ops.elementwise import sigmoid, tanh
+from rushlight.ops.movement import normalize_dim
+
+
+def _logistic(xp, x):
+    return 1 / (1 + xp.exp(-x))
+
+
+@elementwise()
+def lstm_state(xp, i, f, g, c):
+    """The new state of an LSTM cell, sigmoid(f) c + sigmoid(i) tanh(g)."""
+    return _logistic(xp, f) * c + _logistic(xp, i) * xp.tanh(g)
+
+
+@lstm_state.gradient
+def _(g, _y, i, f, candidate, c):
+    def of_input():
+        gate = sigmoid(i)
+        return g * tanh(candidate) * gate * (1 - gate)
+
+    def of_forget():
+        gate = sigmoid(f)
+        return g * c * gate * (1 - gate)
+
+    def of_candidate():
+        value = tanh(candidate)
+        return g * sigmoid(i) * (1 - value * value)
+
+    return of_input, of_forget, of_candidate, lambda: g * sigmoid(f)
+
+
+@elementwise()
+def lstm_output(xp, o, c):
+    """What an LSTM cell gives out, sigmoid(o) tanh(c)."""
+    return _logistic(xp, o) * xp.tanh(c)
+
+
+@lstm_output.gradient
+def _(g, _y, o, c):
+    def of_gate():
+        gate = sigmoid(o)
+        return g * tanh(c) * gate * (1 - gate)
+
+    def of_state():
+        value = tanh(c)
+        return g * sigmoid(o) * (1 - value * value)
+
+    return of_gate, of_state
+
+
+@elementwise()
+def gru_state(xp, r, z, x, h, state):
+    """The new state of a GRU cell: n + sigmoid(z) (state - n), where n = tanh(x + sigmoid(r) h)."""
+    candidate = xp.tanh(x + _logistic(xp, r) * h)
+    return candidate + _logistic(xp, z) * (state - candidate)
+
+
+@gru_state.gradient
+def _(g, _y, r, z, x, h, state):
+    def candidate():
+        return tanh(x + sigmoid(r) * h)
+
+    def of_candidate():
+        value = candidate()
+        return g * (1 - sigmoid(z)) * (1 - value * value)
+
+    def of_reset():
+        gate = sigmoid(r)
+        return of_candidate() * h * gate * (1 - gate)
+
+    def of_update():
+        gate = sigmoid(z)
+        return g * (state - candidate()) * gate * (1 - gate)
+
+    return of_reset, of_update, of_candidate, lambda: of_candidate() * sigmoid(r), lambda: g * sigmoid(z)
+
+
+# The gates of a projection, and the steps of a sequence
+
+
+@operation()
+def parts(xp, x, *, sizes, dim):
+    """x cut into parts of `sizes` along dim, without copying. Unlike those of split(), they aren't for in-place use."""
+    edges = np.cumsum((0, *sizes)).tolist()
+    front = (slice(None),) * (dim % x.ndim)
+    return tuple(x[(*front, slice(a, b))] for a, b in zip(edges, edges[1:], strict=False))
+
+
+@parts.shape
+def _(x, *, sizes, dim):
+    at = normalize_dim("parts", dim, len(x.shape))
+    if sum(sizes) != x.shape[at] or any(n < 0 for n in sizes):
+        raise ShapeError(f"parts: the sizes {tuple(sizes)} don't add up to dimension {at} of {tuple(x.shape)}")
+    return tuple(Spec((*x.shape[:at], n, *x.shape[at + 1 :]), x.dtype) for n in sizes)
+
+
+@parts.gradient
+def _(g, _y, _x, *, sizes, dim):
+    from rushlight.tensor.joining import cat
+
+    at = dim % len(_x.shape)
+    known = next(part for part in g if part is not None)
+    whole = [
+        known.new_zeros((*_x.shape[:at], n, *_x.shape[at + 1 :])) if part is None else part
+        for part, n in zip(g, sizes, strict=True)
+    ]
+    return cat(whole, at)
+
+
+@parts.samples
+def _(make):
+    yield Sample((make(5, 6),), {"sizes": (2, 1, 3), "dim": 1})
+    yield Sample((make(4, 3),), {"sizes": (0, 4), "dim": 0})

@@ -1,0 +1,13 @@
+"""Optimizers and learning-rate schedules."""
+
+from rushlight.optim import lr_scheduler as lr_scheduler
+from rushlight.optim.adaptive import Adadelta as Adadelta
+from rushlight.optim.adaptive import Adagrad as Adagrad
+from rushlight.optim.adaptive import Adam as Adam
+from rushlight.optim.adaptive import Adamax as Adamax
+from rushlight.optim.adaptive import AdamW as AdamW
+from rushlight.optim.adaptive import NAdam as NAdam
+from rushlight.optim.adaptive import RAdam as RAdam
+from rushlight.optim.adaptive import RMSprop as RMSprop
+from rushlight.optim.optimizer import Optimizer as Optimizer
+from rushlight.optim.sgd import SGD as SGD

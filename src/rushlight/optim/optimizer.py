@@ -1,0 +1,211 @@
+"""What all optimizers share: parameter groups, state, saving and loading."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from itertools import chain
+from typing import Any
+
+from rushlight.autograd.hooks import RemovableHandle, add_hook
+from rushlight.autograd.modes import enable_grad, no_grad
+from rushlight.tensor import Tensor
+
+Parameters = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
+
+
+class Optimizer:
+    """Holds parameters in groups, each with its own settings, and the state that belongs to each parameter.
+
+    A subclass defines `_update(group, parameters)`, which moves the parameters that have a gradient.
+
+    Args:
+        params: tensors, (name, tensor) pairs, or dicts with the key "params" and settings of that group.
+        defaults: settings of groups that don't give their own.
+
+    Raises TypeError or ValueError for parameters that aren't leaf tensors, that come twice, or that are none.
+    """
+
+    def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
+        if isinstance(params, Tensor):
+            raise TypeError(
+                "params argument given to the optimizer should be an iterable of Tensors or dicts, but got a Tensor; "
+                "put it in a list"
+            )
+        self.defaults = defaults
+        self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        self.param_groups: list[dict[str, Any]] = []
+        self._step_pre_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
+        self._step_post_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
+        given = list(params)
+        if not given:
+            raise ValueError("optimizer got an empty parameter list: does the model have parameters, is it built?")
+        groups = given if isinstance(given[0], dict) else [{"params": given}]
+        for group in groups:
+            self.add_param_group(group)  # type: ignore[arg-type]
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Adds a group: {"params": tensors, and settings that differ from the defaults}."""
+        if not isinstance(param_group, dict):
+            raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
+        group = dict(param_group)
+        params = group["params"]
+        if isinstance(params, Tensor):
+            params = [params]
+        elif isinstance(params, set):
+            raise TypeError("optimizer parameters need to be organized in ordered collections, not sets")
+        params = list(params)
+        if params and isinstance(params[0], tuple):
+            group["param_names"] = [name for name, _ in params]
+            params = [tensor for _, tensor in params]
+        for param in params:
+            if not isinstance(param, Tensor):
+                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type(param).__name__}")
+            if not (param.is_leaf or param._requires_grad is False):
+                raise ValueError("can't optimize a non-leaf Tensor: give the tensor that it was computed from")
+        if len({id(p) for p in params}) != len(params):
+            raise ValueError("optimizer contains a parameter group with duplicate parameters")
+        known = {id(p) for existing in self.param_groups for p in existing["params"]}
+        if any(id(p) in known for p in params):
+            raise ValueError("some parameters appear in more than one parameter group")
+        group["params"] = params
+        for name, default in self.defaults.items():
+            group.setdefault(name, default)
+        self.param_groups.append(group)
+
+    @no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Moves the parameters by their gradients. `closure` computes the loss anew, and its value is returned."""
+        for hook in self._step_pre_hooks.values():
+            hook(self, (closure,) if closure is not None else (), {})
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            if parameters:
+                self._update(group, parameters)
+        for hook in self._step_post_hooks.values():
+            hook(self, (closure,) if closure is not None else (), {})
+        return loss
+
+    def _update(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
+        raise NotImplementedError
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drops the gradients, or with `set_to_none=False` fills them with zeros."""
+        for group in self.param_groups:
+            for param in group["params"]:
+                if param.grad is not None:
+                    if set_to_none:
+                        param.grad = None
+                    else:
+                        param.grad = param.grad.detach()
+                        param.grad.zero_()
+
+    def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Calls hook(optimizer, args, kwargs) before each step."""
+        return add_hook(self._step_pre_hooks, hook)
+
+    def register_step_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Calls hook(optimizer, args, kwargs) after each step."""
+        return add_hook(self._step_post_hooks, hook)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state as data: {"state": {number: ...}, "param_groups": [...]}, parameters numbered in their order."""
+        numbers: dict[int, int] = {}
+        groups = []
+        for group in self.param_groups:
+            for param in group["params"]:
+                numbers.setdefault(id(param), len(numbers))
+            packed = {name: value for name, value in group.items() if name != "params"}
+            packed["params"] = [numbers[id(p)] for p in group["params"]]
+            groups.append(packed)
+        state = {(numbers[id(key)] if isinstance(key, Tensor) else key): value for key, value in self.state.items()}
+        return {"state": state, "param_groups": groups}
+
+    @no_grad()
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over a state that `state_dict()` gave, here or in PyTorch. Nothing changes where it doesn't fit.
+
+        Raises ValueError where the groups or the numbers of their parameters differ.
+        """
+        groups = deepcopy(state_dict["param_groups"])
+        if len(groups) != len(self.param_groups):
+            raise ValueError(
+                f"loaded state dict has {len(groups)} parameter group(s), this optimizer {len(self.param_groups)}"
+            )
+        for position, (mine, theirs) in enumerate(zip(self.param_groups, groups, strict=True)):
+            if len(mine["params"]) != len(theirs["params"]):
+                raise ValueError(
+                    "loaded state dict contains a parameter group that doesn't match the size of optimizer's group: "
+                    f"group {position} has {len(theirs['params'])} parameters there, {len(mine['params'])} here"
+                )
+        numbers = chain.from_iterable(group["params"] for group in groups)
+        tensors = chain.from_iterable(group["params"] for group in self.param_groups)
+        by_number = dict(zip(numbers, tensors, strict=True))
+        state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        for key, value in state_dict["state"].items():
+            param = by_number.get(key)
+            state[key if param is None else param] = _fitted(value, param)
+        for mine, theirs in zip(self.param_groups, groups, strict=True):
+            theirs["params"] = mine["params"]
+            if "param_names" in mine:
+                theirs.setdefault("param_names", mine["param_names"])
+            for name, value in self.defaults.items():
+                theirs.setdefault(name, value)
+        self.state = state
+        self.param_groups = groups
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._step_pre_hooks = OrderedDict()
+        self._step_post_hooks = OrderedDict()
+
+    def __repr__(self) -> str:
+        text = f"{type(self).__name__} ("
+        for position, group in enumerate(self.param_groups):
+            text += f"\nParameter Group {position}\n"
+            text += "".join(f"    {name}: {group[name]}\n" for name in sorted(group) if name != "params")
+        return text + ")"
+
+
+def _fitted(value: Any, param: Tensor | None, key: str | None = None) -> Any:
+    """Loaded state with its tensors copied, in the parameter's dtype (but for step counts)."""
+    if isinstance(value, Tensor):
+        if param is not None and param.is_floating_point() and key != "step":
+            return value.detach().to(param.dtype).clone()
+        return value.detach().clone()
+    if isinstance(value, dict):
+        return {name: _fitted(item, param, name) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_fitted(item, param) for item in value)
+    return deepcopy(value)
+
+
+def gradients_of(parameters: list[Tensor]) -> list[Tensor]:
+    """The gradients of parameters that have one."""
+    return [p.grad for p in parameters if p.grad is not None]
+
+
+def by_step(states: list[dict[str, Any]], parameters: list[Tensor]) -> list[tuple[int, list[int]]]:
+    """Counts one step more in each state; returns the positions of parameters of one step count and one dtype."""
+    found: dict[tuple[int, Any], list[int]] = {}
+    for position, (state, parameter) in enumerate(zip(states, parameters, strict=True)):
+        step = state["step"]
+        step += 1
+        found.setdefault((int(step), parameter.array.dtype), []).append(position)
+    return [(step, positions) for (step, _), positions in found.items()]
+
+
+def refuse_negative(**settings: float) -> None:
+    """Raises ValueError, PyTorch's type for it, where a setting is negative (or not a number)."""
+    names = {"lr": "learning rate", "eps": "epsilon value", "weight_decay": "weight_decay value"}
+    for name, value in settings.items():
+        if not (isinstance(value, Tensor) or value >= 0.0):
+            raise ValueError(f"Invalid {names.get(name, name + ' value')}: {value}; it must be at least 0")

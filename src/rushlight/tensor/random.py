@@ -1,0 +1,399 @@
+"""Random tensors, and the generator that they come from unless another is given: PyTorch's numbers for the same seed.
+
+Seen by users as functions and methods of Tensor, and, for the generator's state, as `rushlight.random`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rushlight import dtypes
+from rushlight.autograd.modes import mode
+from rushlight.dtypes import dtype as Dtype
+from rushlight.errors import InputError, ShapeError
+from rushlight.ops import movement
+from rushlight.ops.declare import broadcast_shapes
+from rushlight.tensor import arguments, creation, data, distributions
+from rushlight.tensor import tensor as tensors
+from rushlight.tensor.generator import Generator
+
+if TYPE_CHECKING:
+    from rushlight.tensor.tensor import Tensor
+
+Fill = Callable[[np.ndarray[Any, Any]], None]
+
+# The generator
+
+default_generator = Generator()
+
+
+def manual_seed(seed: int) -> Generator:
+    """Starts the default generator's sequence of `seed` (from -2**63 to 2**64 - 1), and returns the generator."""
+    return default_generator.manual_seed(seed)
+
+
+def seed() -> int:
+    """Starts a sequence of the default generator that can't be foretold; returns its seed."""
+    return default_generator.seed()
+
+
+def initial_seed() -> int:
+    """The seed that the default generator's sequence started from."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state() -> Tensor:
+    """The state of the default generator, a tensor of 5056 bytes in PyTorch's layout."""
+    return default_generator.get_state()
+
+
+def set_rng_state(new_state: Tensor) -> None:
+    """Takes up a state that `get_rng_state`, here or in PyTorch, returned; raises RuntimeError for other bytes."""
+    default_generator.set_state(new_state)
+
+
+@contextmanager
+def fork_rng(devices: Any = None, enabled: bool = True, **_options: Any) -> Iterator[None]:
+    """After the `with` block the default generator stands where it stood before it."""
+    state = default_generator.state_bytes() if enabled else None
+    try:
+        yield
+    finally:
+        if state is not None:
+            default_generator.restore_bytes(state)
+
+
+def _source(function: str, generator: Any) -> Generator:
+    if generator is None:
+        return default_generator
+    if not isinstance(generator, Generator):
+        raise TypeError(f"{function}(): argument 'generator' must be Generator, not {type(generator).__name__}")
+    return generator
+
+
+def _real(value: Any) -> float:
+    """A parameter of a distribution as a float."""
+    if not isinstance(value, (int, float, np.number, tensors.Tensor)):
+        raise TypeError(f"a parameter of a distribution must be a number, not {type(value).__name__}")
+    return float(value)
+
+
+def draw_key(generator: Generator | None = None) -> Tensor:
+    """The key of a dropout mask, two int32 numbers, from the generator; see `ops/random.py`."""
+    return tensors.wrap(_source("dropout", generator).engine.draw(2))
+
+
+# In place
+
+
+def _filled(self: Tensor, fill: Fill) -> Tensor:
+    """`fill` on the memory of the tensor, as an in-place operation that gradients don't pass."""
+    base = self if self._base is None else self._base
+    if mode.grad_enabled and (self.requires_grad or base._requires_grad):
+        values = np.empty_like(self.array)
+        fill(values)
+        return movement.assign(self, tensors.wrap(values), out=self)  # type: ignore[no-any-return]
+    if not self.array.flags.writeable:
+        raise InputError(
+            "can't write into this tensor: more than one of its elements refers to a single memory location "
+            "(expand()), or its memory is read-only (from_numpy()). clone() it first"
+        )
+    fill(self.array)
+    tensors.bump_version(self)
+    return self
+
+
+def _bounds(function: str, given: tuple[Any, ...], named: dict[str, Any], low: Any, high: Any) -> tuple[Any, Any]:
+    """The arguments `from` (a word that Python keeps for itself) and `to`."""
+    names = ["from", "to"]
+    values = dict(zip(names, given, strict=False))
+    for name, value in named.items():
+        if name not in names or name in values:
+            raise TypeError(f"{function}() got an unexpected keyword argument '{name}'")
+        values[name] = value
+    if len(given) > 2:
+        raise TypeError(f"{function}() takes at most 2 positional arguments ({len(given)} given)")
+    return values.get("from", low), values.get("to", high)
+
+
+def uniform_(self: Tensor, *bounds: Any, generator: Generator | None = None, **named: Any) -> Tensor:
+    """Filled with numbers from [from, to), by default [0, 1)."""
+    low, high = _bounds("uniform_", bounds, named, 0.0, 1.0)
+    source = _source("uniform_", generator)
+    return _filled(self, lambda out: distributions.fill_uniform(source, out, _real(low), _real(high)))
+
+
+def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Filled with normal numbers of this mean and standard deviation."""
+    source = _source("normal_", generator)
+    return _filled(self, lambda out: distributions.fill_normal(source, out, _real(mean), _real(std)))
+
+
+def random_(self: Tensor, *bounds: Any, generator: Generator | None = None, **named: Any) -> Tensor:
+    """Filled with integers: `random_(to)` from [0, to), `random_(from, to)`, or all that the dtype has from 0 on."""
+    if len(bounds) == 1 and not named:
+        bounds = (0, bounds[0])
+    low, high = _bounds("random_", bounds, named, 0, None)
+    low = arguments.integer("random_", "from", low)
+    high = None if high is None else arguments.integer("random_", "to", high)
+    source = _source("random_", generator)
+    return _filled(self, lambda out: distributions.fill_integers(source, out, low, high))
+
+
+def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
+    """Filled with ones of probability `p` (a number, or a tensor that broadcasts to this one) and zeros."""
+    source = _source("bernoulli_", generator)
+    probability = p.array if isinstance(p, tensors.Tensor) else _real(p)
+    if isinstance(probability, np.ndarray):
+        _check_broadcast("bernoulli_", probability.shape, self.array.shape)
+    return _filled(self, lambda out: distributions.fill_bernoulli(source, out, probability))
+
+
+def _check_broadcast(function: str, shape: tuple[int, ...], target: tuple[int, ...]) -> None:
+    try:
+        fits = np.broadcast_shapes(shape, target) == target
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ShapeError(f"{function}: a tensor of shape {shape} doesn't broadcast to {target}")
+
+
+def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Filled with exponential numbers, of mean 1 / lambd."""
+    source = _source("exponential_", generator)
+    return _filled(self, lambda out: distributions.fill_exponential(source, out, _real(lambd)))
+
+
+def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Filled with numbers of Cauchy's distribution."""
+    source = _source("cauchy_", generator)
+    return _filled(self, lambda out: distributions.fill_cauchy(source, out, _real(median), _real(sigma)))
+
+
+def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None) -> Tensor:
+    """Filled with numbers whose logarithm is normal, with this mean and standard deviation."""
+    source = _source("log_normal_", generator)
+    return _filled(self, lambda out: distributions.fill_log_normal(source, out, _real(mean), _real(std)))
+
+
+def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
+    """Filled with the numbers of trials until the first success of probability `p`."""
+    source = _source("geometric_", generator)
+    return _filled(self, lambda out: distributions.fill_geometric(source, out, _real(p)))
+
+
+# New tensors
+
+
+def _new(name: str, fill: Callable[[Generator, np.ndarray[Any, Any]], None], doc: str) -> Callable[..., Tensor]:
+    def function(
+        *size: Any,
+        generator: Generator | None = None,
+        out: Tensor | None = None,
+        dtype: Dtype | None = None,
+        layout: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        pin_memory: bool = False,
+        names: Any = None,
+        **named: Any,
+    ) -> Tensor:
+        if "size" in named:
+            size = (named.pop("size"),)
+        if named:
+            raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(named))}'")
+        array = np.empty(arguments.size(name, size), arguments.numpy_dtype(dtype if out is None else out.dtype))
+        fill(_source(name, generator), array)
+        return data.made(array, requires_grad, device) if out is None else creation.into(out, array)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return function
+
+
+def _new_like(name: str, fill: Callable[[Generator, np.ndarray[Any, Any]], None], doc: str) -> Callable[..., Tensor]:
+    def function(
+        input: Tensor,
+        *,
+        generator: Generator | None = None,
+        dtype: Dtype | None = None,
+        layout: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        pin_memory: bool = False,
+        memory_format: Any = None,
+    ) -> Tensor:
+        array = _empty_like(name, input, dtype)
+        fill(_source(name, generator), array)
+        return data.made(array, requires_grad, device)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return function
+
+
+def _empty_like(name: str, input: Any, dtype: Dtype | None) -> np.ndarray[Any, Any]:
+    """An array of the shape and strides of `input`, which decide the order of its numbers."""
+    if not isinstance(input, tensors.Tensor):
+        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+    return np.empty_like(input.array, input.array.dtype if dtype is None else arguments.numpy_dtype(dtype))
+
+
+rand = _new("rand", distributions.fill_uniform, "Numbers from [0, 1) in a tensor of `size`.")
+randn = _new("randn", distributions.fill_normal, "Standard normal numbers in a tensor of `size`.")
+rand_like = _new_like("rand_like", distributions.fill_uniform, "Numbers from [0, 1) in the shape of `input`.")
+randn_like = _new_like("randn_like", distributions.fill_normal, "Standard normal numbers in the shape of `input`.")
+
+
+def _range(
+    function: str, bounds: tuple[Any, ...], named: dict[str, Any], rest: int
+) -> tuple[int, int, tuple[Any, ...]]:
+    """The bounds of randint's forms, (high, ...) and (low, high, ...), where `rest` arguments follow them."""
+    values = list(bounds)
+    low, high = named.pop("low", None), named.pop("high", None)
+    if high is None:
+        if low is None and len(values) - rest == 2:
+            low = values.pop(0)
+        if not values:
+            raise TypeError(f"{function}() missing 1 required positional argument: 'high'")
+        high = values.pop(0)
+    elif low is None and len(values) - rest == 1:
+        low = values.pop(0)
+    return (
+        arguments.integer(function, "low", 0 if low is None else low),
+        arguments.integer(function, "high", high),
+        tuple(values),
+    )
+
+
+def randint(
+    *bounds: Any,
+    generator: Generator | None = None,
+    out: Tensor | None = None,
+    dtype: Dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+    **named: Any,
+) -> Tensor:
+    """`randint(high, size)` or `randint(low, high, size)`: integers from [low, high), int64 unless `dtype` is given."""
+    size = named.pop("size", None)
+    low, high, rest = _range("randint", bounds, named, 0 if size is not None else 1)
+    if size is None:
+        if len(rest) != 1:
+            raise TypeError("randint(): takes (high, size) or (low, high, size), where size is a tuple of ints")
+        size = rest[0]
+    if named:
+        raise TypeError(f"randint() got an unexpected keyword argument '{next(iter(named))}'")
+    if out is not None:
+        dtype = out.dtype
+    array = np.empty(arguments.size("randint", (size,)), arguments.numpy_dtype(dtype or dtypes.int64))
+    distributions.fill_integers(_source("randint", generator), array, low, high)
+    return data.made(array, requires_grad, device) if out is None else creation.into(out, array)
+
+
+def randint_like(
+    input: Tensor,
+    *bounds: Any,
+    generator: Generator | None = None,
+    dtype: Dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+    **named: Any,
+) -> Tensor:
+    """`randint_like(input, high)` or `randint_like(input, low, high)`: integers in the shape and dtype of `input`."""
+    low, high, rest = _range("randint_like", bounds, named, 0)
+    if rest or named:
+        raise TypeError("randint_like(): takes (input, high) or (input, low, high)")
+    array = _empty_like("randint_like", input, dtype)
+    distributions.fill_integers(_source("randint_like", generator), array, low, high)
+    return data.made(array, requires_grad, device)
+
+
+def randperm(
+    n: int,
+    *,
+    generator: Generator | None = None,
+    out: Tensor | None = None,
+    dtype: Dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """The integers from 0 to n - 1 in random order, int64 unless `dtype` is given."""
+    if out is not None:
+        dtype = out.dtype
+    count = arguments.integer("randperm", "n", n)
+    wanted = arguments.numpy_dtype(dtype or dtypes.int64)
+    array = distributions.permutation(_source("randperm", generator), count, wanted)
+    return data.made(array, requires_grad, device) if out is None else creation.into(out, array)
+
+
+def normal(
+    mean: Any = 0.0,
+    std: Any = 1.0,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    out: Tensor | None = None,
+    dtype: Dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """Normal numbers: of one mean and deviation in a tensor of `size`, or of tensors of means and of deviations."""
+    source = _source("normal", generator)
+    given = [value for value in (mean, std) if isinstance(value, tensors.Tensor)]
+    if size is not None or not given:
+        if size is None:
+            raise TypeError("normal(): takes a size where neither mean nor std is a tensor")
+        array = np.empty(arguments.size("normal", (size,)), arguments.numpy_dtype(dtype if out is None else out.dtype))
+        distributions.fill_normal(source, array, _real(mean), _real(std))
+    else:
+        if isinstance(std, tensors.Tensor) and bool(np.any(std.array < 0)):
+            raise InputError("normal expects all elements of std >= 0.0")
+        array = np.empty(broadcast_shapes("normal", [value.array for value in given]), given[0].array.dtype)
+        if isinstance(std, tensors.Tensor):
+            distributions.fill_normal(source, array)
+            array *= std.array.astype(array.dtype, copy=False)
+        else:
+            distributions.fill_normal(source, array, 0.0, _real(std))
+        array += mean.array.astype(array.dtype, copy=False) if isinstance(mean, tensors.Tensor) else mean
+    return data.made(array, requires_grad, device) if out is None else creation.into(out, array)
+
+
+def bernoulli(
+    input: Tensor, p: float | None = None, *, generator: Generator | None = None, out: Tensor | None = None
+) -> Tensor:
+    """Ones with the probabilities in `input` (or all with `p`), else zeros; in the shape and dtype of `input`."""
+    array = np.empty(input.array.shape, input.array.dtype)
+    distributions.fill_bernoulli(_source("bernoulli", generator), array, input.array if p is None else _real(p))
+    return tensors.wrap(array) if out is None else creation.into(out, array)
+
+
+def multinomial(
+    input: Tensor,
+    num_samples: int,
+    replacement: bool = False,
+    *,
+    generator: Generator | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """`num_samples` indices drawn by the weights in each row of `input`, (categories,) or (rows, categories)."""
+    count = arguments.integer("multinomial", "num_samples", num_samples)
+    array = distributions.multinomial(_source("multinomial", generator), input.array, count, bool(replacement))
+    return tensors.wrap(array) if out is None else creation.into(out, array)
+
+
+def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
+    """Counts of Poisson's distribution with the rates in `input`, in its shape and dtype."""
+    return tensors.wrap(distributions.poisson(_source("poisson", generator), input.array))

@@ -1,0 +1,32 @@
+"""What functions with several results return: named tuples that print as PyTorch's do."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from typing import Any
+
+
+def _represent(self: Any) -> str:
+    fields = ",\n".join(f"{name}={value!r}" for name, value in zip(self._fields, self, strict=True))
+    return f"torch.return_types.{type(self).__name__}(\n{fields})"
+
+
+def result_type(name: str, *fields: str) -> Any:
+    """A named tuple for the results of the function `name`."""
+    # The name of each is known only here, so that there is no class statement to write.
+    made = namedtuple(name, fields)  # type: ignore[misc]  # noqa: PYI024
+    return type(name, (made,), {"__slots__": (), "__repr__": _represent, "__module__": "torch.return_types"})
+
+
+max = result_type("max", "values", "indices")
+min = result_type("min", "values", "indices")
+median = result_type("median", "values", "indices")
+nanmedian = result_type("nanmedian", "values", "indices")
+mode = result_type("mode", "values", "indices")
+sort = result_type("sort", "values", "indices")
+topk = result_type("topk", "values", "indices")
+kthvalue = result_type("kthvalue", "values", "indices")
+cummax = result_type("cummax", "values", "indices")
+cummin = result_type("cummin", "values", "indices")
+aminmax = result_type("aminmax", "min", "max")
+var_mean = result_type("var_mean", "var", "mean")

@@ -1,0 +1,3 @@
+"""Handles of registered hooks, under PyTorch's name."""
+
+from rushlight.autograd.hooks import RemovableHandle as RemovableHandle
