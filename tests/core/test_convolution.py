@@ -1,0 +1,215 @@
+"""The native convolutions against their NumPy meanings in float64: odd shapes, every option, threads."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from rushlight import core
+from rushlight.ops import convolution as ops
+
+if core.native is None:
+    pytest.skip("the native core is off", allow_module_level=True)
+native = core.native
+
+Sizes = tuple[int, ...]
+
+
+@st.composite
+def forms(draw: st.DrawFn) -> tuple[Sizes, Sizes, dict[str, Any]]:
+    """The shapes of x and of weight, and options that fit them."""
+    spatial = draw(st.integers(1, 3))
+    groups = draw(st.sampled_from([1, 1, 1, 2, 3, 5]))
+    channels = st.sampled_from([1, 2, 3, 5, 8, 17])
+    in_channels, out_channels = draw(channels), draw(channels)
+    if draw(st.booleans()) and groups > 1:
+        in_channels = 1
+
+    def sizes(low: int, high: int) -> Sizes:
+        return tuple(draw(st.integers(low, high)) for _ in range(spatial))
+
+    kernel, stride, padding, dilation = sizes(1, 5), sizes(1, 3), sizes(0, 3), sizes(1, 3)
+    size = sizes(1, (40, 14, 7)[spatial - 1])
+    x = (draw(st.integers(0, 4)), in_channels * groups, *size)
+    assume(all(n > 0 for n in ops.output_size(size, kernel, stride, padding, dilation)))
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return x, (out_channels * groups, in_channels, *kernel), options
+
+
+def agrees(got: NDArray[Any], want: NDArray[Any], scale: NDArray[Any], terms: int) -> None:
+    """Every number within the bound of a sum of products of which `scale` is the sum of the absolute values."""
+    assert got.shape == want.shape
+    assert np.all(np.abs(got - want) <= (terms + 4) * np.finfo(got.dtype).eps * scale)
+
+
+def check(x_shape: Sizes, w_shape: Sizes, options: dict[str, Any], dtype: Any, seed: int = 0) -> None:
+    random = np.random.default_rng(seed)
+    x, w, b = (random.standard_normal(s).astype(dtype) for s in (x_shape, w_shape, w_shape[:1]))
+    positions = ops.output_size(x_shape[2:], w_shape[2:], **{k: v for k, v in options.items() if k != "groups"})
+    g = random.standard_normal((x_shape[0], w_shape[0], *positions)).astype(dtype)
+    wide = [a.astype(np.float64) for a in (x, w, b, g)]
+    size = [np.abs(a) for a in wide]
+    terms = int(np.prod(w_shape[1:]))
+    agrees(
+        native.convolution(x, w, b, **options),
+        ops.convolution.meaning(np, *wide[:3], **options),
+        ops.convolution.meaning(np, *size[:3], **options),
+        terms,
+    )
+    agrees(
+        native.convolution_input_gradient(g, w, size=x_shape, **options),
+        ops.convolution_input_gradient.meaning(np, wide[3], wide[1], size=x_shape, **options),
+        ops.convolution_input_gradient.meaning(np, size[3], size[1], size=x_shape, **options),
+        terms * w_shape[0],
+    )
+    agrees(
+        native.convolution_weight_gradient(g, x, size=w_shape, **options),
+        ops.convolution_weight_gradient.meaning(np, wide[3], wide[0], size=w_shape, **options),
+        ops.convolution_weight_gradient.meaning(np, size[3], size[0], size=w_shape, **options),
+        int(x_shape[0] * np.prod(positions)),
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(form=forms(), dtype=st.sampled_from([np.float32, np.float64]), seed=st.integers(0, 100))
+def test_any_form(form: tuple[Sizes, Sizes, dict[str, Any]], dtype: Any, seed: int) -> None:
+    check(*form, dtype, seed)
+
+
+def options_of(stride: int, padding: int, groups: int = 1) -> dict[str, Any]:
+    return {"stride": (stride, stride), "padding": (padding, padding), "dilation": (1, 1), "groups": groups}
+
+
+LAYERS = [
+    ((2, 64, 32, 32), (64, 64, 3, 3), options_of(1, 1)),
+    ((9, 130, 8, 8), (70, 130, 3, 3), options_of(1, 1)),
+    ((7, 96, 4, 4), (200, 96, 3, 3), options_of(1, 1)),
+    ((1, 3, 60, 61), (20, 3, 7, 7), options_of(2, 3)),
+    ((5, 1, 28, 28), (32, 1, 5, 5), options_of(1, 0)),
+    ((3, 40, 30, 30), (50, 40, 1, 1), options_of(1, 0)),
+    ((3, 40, 30, 30), (50, 40, 1, 1), options_of(2, 0)),
+    ((2, 33, 32, 32), (66, 33, 4, 4), options_of(2, 1)),
+    ((2, 48, 31, 33), (48, 1, 3, 3), options_of(1, 1, 48)),
+    ((2, 48, 31, 33), (48, 1, 3, 3), options_of(2, 1, 48)),
+    ((2, 48, 31, 33), (48, 1, 3, 3), options_of(3, 1, 48)),
+]
+
+
+@pytest.mark.parametrize(("x", "w", "options"), LAYERS)
+def test_layers_of_networks(x: Sizes, w: Sizes, options: dict[str, Any]) -> None:
+    check(x, w, options, np.float32)
+
+
+@pytest.mark.parametrize("images", [1, 3, 9])
+@pytest.mark.parametrize("size", [(16, 16), (17, 15), (4, 4), (8, 3), (2, 40), (1, 130), (57, 2)])
+@pytest.mark.parametrize("padding", [(1, 1), (0, 2)])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_3x3_of_many_channels(images: int, size: Sizes, padding: Sizes, groups: int) -> None:
+    if size[0] + 2 * padding[0] < 3:
+        return
+    x, w = (images, 35 * groups, *size), (50 * groups, 35, 3, 3)
+    check(x, w, options_of(1, 0, groups) | {"padding": padding}, np.float32)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", [(8, 8), (9, 31), (1, 70), (64, 64), (40, 8)])
+@pytest.mark.parametrize(("stride", "groups"), [(1, 1), (2, 1), (2, 3)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_few_output_channels(channels: int, size: Sizes, stride: int, groups: int, dtype: Any) -> None:
+    check((2, 7 * groups, *size), (channels * groups, 7, 3, 4), options_of(stride, 2, groups), dtype)
+    check((2, channels * groups, *size), (21, channels, 4, 3), options_of(stride, 2, groups), dtype)
+
+
+@pytest.mark.parametrize("channels", [64, 256])
+@pytest.mark.parametrize("spread", [0.0, 1.0])
+def test_error_of_3x3_is_that_of_direct_summation(channels: int, spread: float) -> None:
+    """Root mean square error within 6 eps sqrt(channels / 256) of that of the results, as for sums in order."""
+    random = np.random.default_rng(0)
+    sizes = np.exp(spread * random.standard_normal((4, channels, 16, 16)))
+    x = (random.standard_normal(sizes.shape) * sizes).astype(np.float32)
+    w = random.standard_normal((64, channels, 3, 3)).astype(np.float32)
+    got = native.convolution(x, w, None, **options_of(1, 1))
+    want = ops.convolution.meaning(np, x.astype(np.float64), w.astype(np.float64), None, **options_of(1, 1))
+    bound = 6 * np.finfo(np.float32).eps * np.sqrt(channels / 256)
+    assert np.sqrt(((got - want) ** 2).mean()) <= bound * np.sqrt((want**2).mean())
+    assert np.abs(got - want).max() <= 3 * bound * np.abs(want).max()
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = native.get_num_threads()
+    yield
+    native.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("x", "w", "options"), LAYERS)
+def test_same_bits_for_any_number_of_threads(threads: None, x: Sizes, w: Sizes, options: dict[str, Any]) -> None:
+    random = np.random.default_rng(0)
+    image, weight = random.standard_normal(x).astype(np.float32), random.standard_normal(w).astype(np.float32)
+    results = []
+    for count in (1, 2, 3, 8):
+        native.set_num_threads(count)
+        y = native.convolution(image, weight, None, **options)
+        results.append(
+            (
+                y,
+                native.convolution_input_gradient(y, weight, size=x, **options),
+                native.convolution_weight_gradient(y, image, size=w, **options),
+            )
+        )
+    for result in results[1:]:
+        for got, want in zip(result, results[0], strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
+def test_strided_arguments() -> None:
+    random = np.random.default_rng(0)
+    x = random.standard_normal((6, 7, 8, 3)).transpose(3, 2, 1, 0)
+    w = random.standard_normal((4, 8, 6, 6))[:, :, ::2, ::-2]
+    options = options_of(1, 1)
+    want = ops.convolution.meaning(np, x, w, None, **options)
+    np.testing.assert_allclose(native.convolution(x, w, None, **options), want, rtol=1e-12, atol=1e-12)
+
+
+def test_other_dtypes_are_left_to_numpy() -> None:
+    x, w = np.ones((1, 1, 3, 3), np.int64), np.ones((1, 1, 3, 3), np.int64)
+    assert native.convolution(x, w, None, **options_of(1, 0)) is NotImplemented
+    assert native.convolution_input_gradient(x, w, size=(1, 1, 5, 5), **options_of(1, 0)) is NotImplemented
+    assert native.convolution_weight_gradient(x, x, size=(1, 1, 1, 1), **options_of(1, 0)) is NotImplemented
+
+
+@pytest.mark.parametrize("value", [-1, 0, 2**31, 2**62])
+@pytest.mark.parametrize("option", ["stride", "padding", "dilation"])
+def test_options_out_of_range_are_refused(option: str, value: int) -> None:
+    x, w = np.ones((1, 2, 5, 5), np.float32), np.ones((3, 2, 2, 2), np.float32)
+    options = options_of(1, 0) | {option: (value, value)}
+    if option == "padding" and value == 0:
+        return
+    try:
+        assert native.convolution(x, w, None, **options) is NotImplemented
+    except ValueError:
+        pass
+
+
+@pytest.mark.parametrize("dtype", [np.float16, pytest.importorskip("ml_dtypes").bfloat16])
+def test_half_precisions_are_computed_in_float32(dtype: Any) -> None:
+    native.register_bfloat16(np.dtype(pytest.importorskip("ml_dtypes").bfloat16))
+    random = np.random.default_rng(0)
+    x, w, b = (random.standard_normal(s).astype(dtype) for s in ((2, 3, 6, 6), (4, 3, 3, 3), (4,)))
+    options = options_of(1, 1)
+    wide = [a.astype(np.float32) for a in (x, w, b)]
+    y = native.convolution(x, w, b, **options)
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y, native.convolution(*wide, **options).astype(dtype))
+    np.testing.assert_array_equal(
+        native.convolution_weight_gradient(y, x, size=w.shape, **options),
+        native.convolution_weight_gradient(y.astype(np.float32), wide[0], size=w.shape, **options).astype(dtype),
+    )
+    matrix = x[0, 0]
+    np.testing.assert_array_equal(
+        native.matmul(matrix, matrix), native.matmul(wide[0][0, 0], wide[0][0, 0]).astype(dtype)
+    )

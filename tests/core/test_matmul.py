@@ -1,0 +1,136 @@
+"""The native matrix products against NumPy in float64: odd shapes, strides, broadcast batches, threads."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from rushlight import core
+
+if core.native is None:
+    pytest.skip("the native core is off", allow_module_level=True)
+native = core.native
+
+FloatArray = NDArray[np.floating]
+extents = st.one_of(st.integers(0, 9), st.integers(10, 70), st.sampled_from([127, 200, 389, 515]))
+layouts = st.sampled_from(["contiguous", "transposed", "reversed", "gaps", "expanded"])
+dtypes = st.sampled_from([np.float32, np.float64])
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = native.get_num_threads()
+    yield
+    native.set_num_threads(before)
+
+
+def make(seed: int, shape: tuple[int, ...], layout: str, dtype: type) -> FloatArray:
+    """Random numbers of a shape, the last two dimensions laid out in one of several ways."""
+    random = np.random.default_rng(seed)
+    *batch, rows, columns = shape
+    if layout == "transposed":
+        return random.standard_normal((*batch, columns, rows)).astype(dtype).swapaxes(-1, -2)
+    if layout == "reversed":
+        return random.standard_normal(shape).astype(dtype)[..., ::-1, ::-1]
+    if layout == "gaps":
+        return random.standard_normal((*batch, 2 * rows, 3 * columns)).astype(dtype)[..., ::2, ::3]
+    if layout == "expanded":
+        return np.broadcast_to(random.standard_normal((*batch, 1, columns)).astype(dtype), shape)
+    return random.standard_normal(shape).astype(dtype)
+
+
+def check(got: FloatArray, left: FloatArray, right: FloatArray, bias: FloatArray | None = None) -> None:
+    """Every number within the bound of a sum of k products, gamma_k |A| |B|."""
+    wide_left, wide_right = left.astype(np.float64), right.astype(np.float64)
+    want = wide_left @ wide_right
+    scale = np.abs(wide_left) @ np.abs(wide_right)
+    if bias is not None:
+        want, scale = want + bias, scale + np.abs(bias)
+    assert got.shape == want.shape
+    assert got.dtype == left.dtype
+    bound = (left.shape[-1] + 2) * np.finfo(left.dtype).eps * scale
+    assert np.all(np.abs(got - want) <= bound)
+
+
+@settings(max_examples=200, deadline=None)
+@given(m=extents, n=extents, k=extents, left=layouts, right=layouts, dtype=dtypes, seed=st.integers(0, 1000))
+def test_matrices(m: int, n: int, k: int, left: str, right: str, dtype: type, seed: int) -> None:
+    a, b = make(seed, (m, k), left, dtype), make(seed + 1, (k, n), right, dtype)
+    check(native.matmul(a, b), a, b)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    batches=st.sampled_from(
+        [((), (3,)), ((3,), ()), ((2, 3), (3,)), ((2, 1), (1, 3)), ((0,), (1,)), ((5,), (5,)), ((2, 2), (1, 1))]
+    ),
+    m=st.integers(0, 40),
+    n=st.integers(0, 40),
+    k=st.integers(0, 40),
+    left=layouts,
+    right=layouts,
+    dtype=dtypes,
+)
+def test_batches(
+    batches: tuple[tuple[int, ...], tuple[int, ...]], m: int, n: int, k: int, left: str, right: str, dtype: type
+) -> None:
+    a, b = make(0, (*batches[0], m, k), left, dtype), make(1, (*batches[1], k, n), right, dtype)
+    check(native.matmul(a, b), a, b)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    batch=st.sampled_from([(), (1,), (7,), (64,), (2, 3), (0,), (3, 0, 2)]),
+    n=extents,
+    k=extents,
+    layout=layouts,
+    with_bias=st.booleans(),
+    dtype=dtypes,
+)
+def test_linear(batch: tuple[int, ...], n: int, k: int, layout: str, with_bias: bool, dtype: type) -> None:
+    x, w = make(0, (*batch, 1, k), "contiguous", dtype)[..., 0, :], make(1, (n, k), layout, dtype)
+    bias = make(2, (1, n), "reversed", dtype)[0] if with_bias else None
+    got = native.linear(x, w, bias)
+    rows = int(np.prod(batch))
+    check(got.reshape(rows, n), x.reshape(rows, k), w.T, bias)
+    assert got.shape == (*batch, n)
+
+
+@pytest.mark.parametrize("k", [1, 5, 300])
+def test_vectors(k: int) -> None:
+    a, b = make(0, (1, k), "contiguous", np.float32)[0], make(1, (k, 7), "contiguous", np.float32)
+    check(native.matmul(a, b)[None], a[None], b)
+    check(native.matmul(b.T, a)[:, None], b.T, a[:, None])
+    assert native.matmul(a, a).shape == ()
+    np.testing.assert_allclose(native.matmul(a, a), a @ a, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("m", "n", "k"), [(300, 500, 400), (1, 2000, 1000), (5, 3000, 200), (2000, 3, 300), (64, 512, 784), (1030, 16, 900)]
+)
+def test_same_bits_for_any_number_of_threads(threads: None, m: int, n: int, k: int) -> None:
+    a, b = make(0, (m, k), "contiguous", np.float32), make(1, (n, k), "contiguous", np.float32)
+    results = []
+    for count in (1, 2, 3, 8):
+        native.set_num_threads(count)
+        results.append((native.matmul(a, b.T), native.matmul(a, np.ascontiguousarray(b.T)), native.linear(a, b, None)))
+    for result in results[1:]:
+        for got, want in zip(result, results[0], strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
+def test_other_dtypes_are_left_to_numpy() -> None:
+    whole = np.ones((2, 2), np.int64)
+    assert native.matmul(whole, whole) is NotImplemented
+    assert native.matmul(np.ones((2, 2), np.float32), np.ones((2, 2))) is NotImplemented
+    assert native.linear(whole, whole, None) is NotImplemented
+
+
+def test_shapes_that_do_not_fit_raise() -> None:
+    with pytest.raises(ValueError, match="fit"):
+        native.matmul(np.ones((2, 3), np.float32), np.ones((2, 3), np.float32))
+    with pytest.raises(ValueError, match="fit"):
+        native.linear(np.ones((2, 3), np.float32), np.ones((4, 3), np.float32), np.ones(3, np.float32))

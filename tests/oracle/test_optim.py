@@ -1,0 +1,135 @@
+"""Optimizers and schedules against PyTorch's, step by step."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import rushlight
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.oracle
+
+flags = st.booleans()
+CASES = {
+    "SGD": st.fixed_dictionaries(
+        {"lr": st.just(0.1), "momentum": st.sampled_from([0.0, 0.9]), "weight_decay": st.sampled_from([0.0, 0.1]),
+         "maximize": flags, "dampening": st.sampled_from([0.0, 0.2])}),
+    "Adam": st.fixed_dictionaries(
+        {"lr": st.just(0.1), "amsgrad": flags, "weight_decay": st.sampled_from([0.0, 0.1]), "maximize": flags}),
+    "AdamW": st.fixed_dictionaries({"lr": st.just(0.1), "amsgrad": flags, "maximize": flags}),
+    "RMSprop": st.fixed_dictionaries(
+        {"lr": st.just(0.1), "centered": flags, "momentum": st.sampled_from([0.0, 0.9]), "maximize": flags,
+         "weight_decay": st.sampled_from([0.0, 0.1])}),
+    "Adagrad": st.fixed_dictionaries(
+        {"lr": st.just(0.1), "lr_decay": st.sampled_from([0.0, 0.1]), "weight_decay": st.sampled_from([0.0, 0.1]),
+         "initial_accumulator_value": st.sampled_from([0.0, 0.5])}),
+    "Adadelta": st.fixed_dictionaries({"lr": st.just(1.0), "maximize": flags}),
+    "Adamax": st.fixed_dictionaries({"lr": st.just(0.1), "weight_decay": st.sampled_from([0.0, 0.1])}),
+    "NAdam": st.fixed_dictionaries({"lr": st.just(0.1), "decoupled_weight_decay": flags,
+                                    "weight_decay": st.sampled_from([0.0, 0.1])}),
+    "RAdam": st.fixed_dictionaries({"lr": st.just(0.1), "decoupled_weight_decay": flags,
+                                    "weight_decay": st.sampled_from([0.0, 0.1])}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+@settings(deadline=None, max_examples=12)
+@given(data=st.data())
+def test_steps_and_states(name: str, data: st.DataObject) -> None:
+    options = data.draw(CASES[name])
+    random = np.random.default_rng(0)
+    starts = [random.standard_normal(s).astype(np.float32) for s in ((3, 4), (5,), ())]
+    ours = [rushlight.from_numpy(a.copy()).requires_grad_(True) for a in starts]
+    theirs = [torch.from_numpy(a.copy()).requires_grad_(True) for a in starts]
+    here = getattr(rushlight.optim, name)([{"params": ours[:2]}, {"params": ours[2:], "lr": 0.05}], **options)
+    there = getattr(torch.optim, name)([{"params": theirs[:2]}, {"params": theirs[2:], "lr": 0.05}], **options)
+    for step in range(8):
+        for position, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+            gradient = np.asarray(random.standard_normal(a.shape), np.float32)
+            skipped = position == 1 and step == 2  # a parameter without a gradient in one step
+            a.grad = None if skipped else rushlight.from_numpy(gradient.copy())
+            b.grad = None if skipped else torch.from_numpy(gradient.copy())
+        here.step()
+        there.step()
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=2e-4, atol=2e-5)
+    mine, other = here.state_dict(), there.state_dict()
+    assert mine["state"].keys() == other["state"].keys()
+    for number, state in other["state"].items():
+        assert mine["state"][number].keys() == state.keys()
+        for key, value in state.items():
+            np.testing.assert_allclose(mine["state"][number][key].numpy(), value.numpy(), rtol=1e-4, atol=1e-6)
+    assert [g["params"] for g in mine["param_groups"]] == [g["params"] for g in other["param_groups"]]
+    assert mine["param_groups"][0].keys() == other["param_groups"][0].keys()
+
+
+SCHEDULES = {
+    "StepLR": {"step_size": 3},
+    "MultiStepLR": {"milestones": [2, 5, 5]},
+    "ExponentialLR": {"gamma": 0.9},
+    "ConstantLR": {"factor": 0.5, "total_iters": 4},
+    "LinearLR": {"total_iters": 6},
+    "PolynomialLR": {"total_iters": 7, "power": 2.0},
+    "CosineAnnealingLR": {"T_max": 5, "eta_min": 0.01},
+    "CosineAnnealingWarmRestarts": {"T_0": 3, "T_mult": 2},
+    "LambdaLR": {"lr_lambda": lambda epoch: 0.9**epoch},
+    "MultiplicativeLR": {"lr_lambda": lambda epoch: 0.95},
+    "OneCycleLR": {"max_lr": 1.0, "total_steps": 20},
+    "CyclicLR": {"base_lr": 0.01, "max_lr": 0.1, "step_size_up": 4, "mode": "triangular2"},
+}
+
+
+def rates(library, name, options):
+    parameter = library.zeros(2, requires_grad=True)
+    optimizer = library.optim.SGD([parameter], lr=0.5, momentum=0.9)
+    schedule = getattr(library.optim.lr_scheduler, name)(optimizer, **options)
+    found = [(optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["momentum"])]
+    for _ in range(19):
+        optimizer.step()
+        schedule.step()
+        found.append((optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["momentum"]))
+        assert schedule.get_last_lr() == [optimizer.param_groups[0]["lr"]]
+    return found
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules(name: str) -> None:
+    np.testing.assert_allclose(
+        rates(rushlight, name, SCHEDULES[name]), rates(torch, name, SCHEDULES[name]), rtol=1e-9, atol=1e-12
+    )
+
+
+def test_reduce_on_plateau() -> None:
+    losses = [1.0, 0.9, 0.9, 0.9, 0.9, 0.95, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
+    found = []
+    for library in (rushlight, torch):
+        optimizer = library.optim.SGD([library.zeros(2, requires_grad=True)], lr=0.5)
+        schedule = library.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=2, factor=0.5)
+        found.append([])
+        for loss in losses:
+            schedule.step(loss)
+            found[-1].append(optimizer.param_groups[0]["lr"])
+    assert found[0] == found[1]
+
+
+def test_schedules_in_sequence_and_chained() -> None:
+    found = []
+    for library in (rushlight, torch):
+        schedulers = library.optim.lr_scheduler
+        optimizer = library.optim.SGD([library.zeros(2, requires_grad=True)], lr=0.5)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            schedule = schedulers.SequentialLR(
+                optimizer,
+                [schedulers.ConstantLR(optimizer, 0.1, 3), schedulers.ExponentialLR(optimizer, 0.9)],
+                milestones=[4],
+            )
+            found.append([])
+            for _ in range(8):
+                optimizer.step()
+                schedule.step()
+                found[-1].append(optimizer.param_groups[0]["lr"])
+    np.testing.assert_allclose(found[0], found[1])
