@@ -1,0 +1,1 @@
+"""Training steps and inference, rushlight against PyTorch: `python -m benchmarks`."""

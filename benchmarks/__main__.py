@@ -1,0 +1,140 @@
+"""`python -m benchmarks`: every workload with rushlight and with PyTorch, alternating, and the ratio of their times.
+
+Each library has a process of its own; both get the same data and the same weights, and take turns. The losses must
+agree before a ratio is printed. Times are medians over all steps of all turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import multiprocessing
+import platform
+import statistics
+from pathlib import Path
+from typing import Any
+
+from benchmarks.worker import serve
+from benchmarks.workloads import BUILDERS
+
+
+class Runner:
+    """A process that runs a workload with one library."""
+
+    def __init__(
+        self, library: str, name: str, threads: int, channels_last: bool = False, compiled: bool = False
+    ) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.label = library + (" channels_last" if channels_last else "") + (" compiled" if compiled else "")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(
+            target=serve, args=(theirs, library, name, channels_last, compiled, threads), daemon=True
+        )
+        self.process.start()
+        self.times: list[float] = []
+        self.losses: list[float] = []
+
+    def ask(self, order: str, argument: Any = None) -> Any:
+        self.connection.send((order, argument))
+        return self.connection.recv()
+
+    def run(self, seconds: float, count: bool = True) -> None:
+        times, losses = self.ask("run", seconds)
+        self.losses += losses
+        if count:
+            self.times += times
+
+    def end(self) -> None:
+        self.connection.send(("end", None))
+        self.process.join()
+
+
+def agree(a: list[float], b: list[float], steps: int = 5) -> bool:
+    """Whether the first losses, from equal weights on equal data, are equal to float32's rounding."""
+    return all(math.isclose(x, y, rel_tol=2e-3, abs_tol=1e-5) for x, y in zip(a[:steps], b[:steps], strict=False))
+
+
+def measure(name: str, turns: int, seconds: float, threads: int, peers: list[dict[str, bool]]) -> dict[str, Any]:
+    ours = Runner("rushlight", name, threads)
+    theirs = [Runner("torch", name, threads, **options) for options in peers]
+    weights = theirs[0].ask("weights")
+    for runner in (ours, *theirs):
+        runner.ask("weights", weights)
+    for runner in (ours, *theirs):
+        runner.run(seconds / 4, count=False)
+    for _ in range(turns):
+        for runner in (ours, *theirs):
+            runner.run(seconds)
+    result = {
+        "name": name,
+        "agree": all(agree(ours.losses, peer.losses) for peer in theirs),
+        "losses": (ours.losses[0], theirs[0].losses[0]),
+        "ours": statistics.median(ours.times),
+        "peers": {peer.label: statistics.median(peer.times) for peer in theirs},
+        "memory": (ours.ask("memory"), theirs[0].ask("memory")),
+    }
+    for runner in (ours, *theirs):
+        runner.end()
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", default="", help="workloads whose name contains this")
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each library in each turn")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--best", action="store_true", help="also PyTorch in channels_last, and compiled")
+    parser.add_argument("--smoke", action="store_true", help="one short turn: does everything run and agree?")
+    parser.add_argument("--write", type=Path, help="put the table into this file, between its markers")
+    options = parser.parse_args()
+    if options.smoke:
+        options.turns, options.seconds = 1, 0.2
+    peers: list[dict[str, bool]] = [{}]
+    if options.best:
+        peers += [{"channels_last": True}, {"compiled": True}, {"compiled": True, "channels_last": True}]
+    lines = [
+        "| workload | rushlight ms | PyTorch ms | ratio | peak memory, MB: ours, PyTorch's |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    print("\n".join(lines), flush=True)
+    ratios = []
+    failed = []
+    for name in BUILDERS:
+        if options.only not in name:
+            continue
+        result = measure(name, options.turns, options.seconds, options.threads, peers)
+        label, best = min(result["peers"].items(), key=lambda item: item[1])
+        if result["agree"]:
+            ratios.append(result["ours"] / best)
+            ratio = f"{ratios[-1]:.2f}"
+        else:
+            failed.append(name)
+            ratio = f"losses differ: {result['losses'][0]:.6g}, {result['losses'][1]:.6g}"
+        shown = f"{1000 * best:.3f}" + (f" ({label})" if options.best else "")
+        memory = ", ".join(f"{m / 1e6:.0f}" for m in result["memory"])
+        lines.append(f"| {name} | {1000 * result['ours']:.3f} | {shown} | {ratio} | {memory} |")
+        print(lines[-1], flush=True)
+    if ratios:
+        mean = math.exp(statistics.fmean(math.log(r) for r in ratios))
+        lines.append(f"| geometric mean | | | {mean:.2f} | |")
+        print(lines[-1])
+    if options.write is not None:
+        write(options.write, lines, options)
+    if failed:
+        raise SystemExit(f"the losses differ in: {', '.join(failed)}")
+
+
+def write(path: Path, lines: list[str], options: argparse.Namespace) -> None:
+    """Puts the table into `path`, between the marker lines of its kind."""
+    kind = "best" if options.best else "eager"
+    begin, end = f"<!-- {kind}: begin -->", f"<!-- {kind}: end -->"
+    text = path.read_text()
+    head, rest = text.split(begin)
+    tail = rest.split(end)[1]
+    where = f"{options.threads} threads, {platform.machine()}; {options.turns} turns of {options.seconds} s each."
+    path.write_text(head + begin + "\n" + "\n".join([where, "", *lines]) + "\n" + end + tail)
+
+
+if __name__ == "__main__":
+    main()
