@@ -123,14 +123,19 @@ def multiply_add_rate(clock: Callable[[], float]) -> float:
 
 
 def measure(case: Case, clock: Callable[[], float], turns: int) -> tuple[float, float]:
-    """Median seconds of one call of ours and of theirs, in alternating turns."""
+    """Median seconds of one call of ours and of theirs, in alternating turns.
+
+    Each turn begins with a rest: the threads of the library that ran before spin for a while before they sleep.
+    """
     start = clock()
     case.ours()
     case.theirs()
-    calls = max(1, int(0.002 / max(clock() - start, 1e-6)))
+    calls = max(2, int(0.01 / max(clock() - start, 1e-6)))
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(turns):
         for run, found in zip((case.ours, case.theirs), times, strict=True):
+            time.sleep(0.02)
+            run()
             start = clock()
             for _ in range(calls):
                 run()
