@@ -35,14 +35,16 @@ def evaluate(operation: Operation, args: tuple[Any, ...], options: dict[str, Any
         else:
             arrays.append(argument)
         bit += bit
+    if needs and not mode.grad_enabled:
+        needs = 0
+    if operation.is_view:
+        return _evaluate_view(operation, args, arrays, options, needs)
     if operation.checks_first:
         operation.check(arrays, options)
     kernel = operation.kernel
     result = NotImplemented if kernel is None else kernel(*arrays, **options)
     if result is NotImplemented:
         result = _reference(operation, arrays, options)
-    if needs and not mode.grad_enabled:
-        needs = 0
     if needs and operation.gradient_rule is None:
         return _without_gradient(operation, args, result)
     if type(result) is not np.ndarray:
@@ -60,8 +62,36 @@ def evaluate(operation: Operation, args: tuple[Any, ...], options: dict[str, Any
             node.keep_results((output,))
         output._node = node
         output._requires_grad = True
-    if operation.is_view and _shares(result, arrays[0]):
-        _mark_view(output, args[0], operation, options)
+    return output
+
+
+def _evaluate_view(
+    operation: Operation, args: tuple[Any, ...], arrays: list[Any], options: dict[str, Any], needs: int
+) -> Tensor:
+    """A view of the first argument, which knows its base and how it came about; a copy where that can't be."""
+    try:
+        result = operation.meaning(np, *arrays, **options)
+    except (ValueError, TypeError, IndexError):
+        result = _reference(operation, arrays, options)
+    output = _new(Tensor)
+    output.array = result
+    if needs and result.dtype.kind not in "iub":
+        known = operation.gradient_rule is not None
+        output._node = (
+            OperationNode(operation, args, options, needs, (result,)) if known else NotDifferentiable(operation, args)
+        )
+        output._requires_grad = True
+    array, base = arrays[0], result.base
+    # A view made by its strides has NumPy's own object for its base.
+    if base is not None and (base is array or base is array.base or np.may_share_memory(result, array)):
+        source = args[0]
+        base = source if source._base is None else source._base
+        if base._counter is None:
+            base._counter = [0]
+        output._base = base
+        output._views = (*source._views, (operation, options))
+        output._counter = base._counter
+        output._history = base._history
     return output
 
 
@@ -86,8 +116,6 @@ def _record(node: OperationNode, outputs: tuple[Tensor, ...]) -> None:
 def _reference(operation: Operation, arrays: list[Any], options: dict[str, Any]) -> Any:
     """The operation's meaning; NumPy's complaints come out in the words of its shape rule, where that finds a fault."""
     try:
-        if operation.is_view:
-            return operation.meaning(np, *arrays, **options)  # computes nothing that could overflow
         return operation.reference(arrays, options)
     except InputError:
         raise
@@ -100,24 +128,6 @@ def _reference(operation: Operation, arrays: list[Any], options: dict[str, Any])
 
 # Views. A view knows its base, the chain of operations that leads to it, and the state of the base's history that its
 # own place in the graph was made from.
-
-
-def _shares(result: np.ndarray[Any, Any], source: np.ndarray[Any, Any]) -> bool:
-    base = result.base
-    if base is None:
-        return False
-    # A view made by its strides has NumPy's own object for its base.
-    return base is source or base is source.base or np.may_share_memory(result, source)
-
-
-def _mark_view(output: Tensor, source: Tensor, operation: Operation, options: dict[str, Any]) -> None:
-    base = source if source._base is None else source._base
-    if base._counter is None:
-        base._counter = [0]
-    output._base = base
-    output._views = (*source._views, (operation, options))
-    output._counter = base._counter
-    output._history = base._history
 
 
 def alias(tensor: Tensor) -> Tensor:

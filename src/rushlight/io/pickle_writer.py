@@ -47,8 +47,6 @@ class PickleWriter:
             handler(self, value)
         elif isinstance(value, Tensor):
             self._tensor(value)
-        elif isinstance(value, collections.OrderedDict) and isinstance(value, _state_dict_class()):
-            self._ordered_dict(value)
         elif isinstance(value, np.generic):
             self._numpy_scalar(value)
         elif isinstance(value, np.ndarray):
@@ -316,12 +314,6 @@ _HANDLERS: dict[type, Callable[[PickleWriter, Any], None]] = {
     Size: PickleWriter._size,
     dtypes.dtype: PickleWriter._dtype,
 }
-
-
-def _state_dict_class() -> type:
-    from rushlight.nn.modules.state import StateDict
-
-    return StateDict
 
 
 def _parameter_class() -> type:

@@ -68,6 +68,7 @@ def interpreted_by(interpreter: Interpreter) -> Iterator[None]:
 
 
 OPERATIONS: dict[str, Operation] = {}
+_NUMBERS = (int, float, bool)
 
 
 class Operation:
@@ -221,6 +222,8 @@ class Operation:
                 signature.append(None)
             elif type(array) is np.ndarray and array.dtype.kind not in "iub":
                 signature.append((array.shape, array.dtype))
+            elif type(array) in _NUMBERS:
+                signature.append(type(array))
             else:
                 self.shape_rule(*arrays, **options)  # type: ignore[misc]
                 return

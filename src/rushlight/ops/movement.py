@@ -25,19 +25,16 @@ def resolve_shape(name: str, size: int, shape: Sequence[int]) -> tuple[int, ...]
     """`shape` with its -1 replaced by what is left of `size` elements."""
     if math.prod(shape) == size and min(shape, default=0) >= 0:
         return tuple(shape)
-    unknown = [i for i, n in enumerate(shape) if n == -1]
-    if len(unknown) > 1:
-        raise ShapeError(f"{name}: only one dimension can be inferred, shape {tuple(shape)} has {len(unknown)} of -1")
-    if any(n < -1 for n in shape):
+    unknown = shape.count(-1)
+    if unknown > 1:
+        raise ShapeError(f"{name}: only one dimension can be inferred, shape {tuple(shape)} has {unknown} of -1")
+    if min(shape, default=0) < -1:
         raise ShapeError(f"{name}: invalid shape {tuple(shape)}: sizes can't be negative")
-    known = math.prod(n for n in shape if n != -1)
-    if unknown:
-        if known == 0 or size % known:
-            raise ShapeError(f"{name}: shape '{list(shape)}' is invalid for input of size {size}")
-        shape = tuple(size // known if n == -1 else n for n in shape)
-    elif known != size:
+    known = -math.prod(shape)
+    if not unknown or known == 0 or size % known:
         raise ShapeError(f"{name}: shape '{list(shape)}' is invalid for input of size {size}")
-    return tuple(shape)
+    at = shape.index(-1)
+    return (*shape[:at], size // known, *shape[at + 1 :])
 
 
 @view()
@@ -64,7 +61,7 @@ def _(make):
 @view()
 def reshape(xp, x, *, shape):
     """The elements in another shape: a view where the strides allow it, else a copy. One size may be -1."""
-    return xp.reshape(x, shape)
+    return x.reshape(shape)
 
 
 @reshape.shape
@@ -86,7 +83,7 @@ def _(make):
 @view()
 def permute(xp, x, *, dims):
     """The dimensions in another order."""
-    return xp.transpose(x, dims)
+    return x.transpose(dims)
 
 
 @permute.shape
@@ -307,6 +304,9 @@ def assign(xp, x, value):
 
 @assign.inplace
 def _(x, value):
+    if isinstance(value, np.ndarray) and value.dtype == x.dtype:
+        np.copyto(x, value)
+        return
     with np.errstate(all="ignore"):
         np.copyto(x, value, casting="unsafe")
 
@@ -388,6 +388,38 @@ def _(g, _y, *_xs, dim=0):
 def _(make):
     yield Sample((make(2, 3), make(1, 3), make(0, 3)))
     yield Sample((make(2, 3), make(2, 1)), {"dim": -1})
+
+
+@operation()
+def stack(xp, *xs, dim=0):
+    """Tensors of one shape joined along a new dimension `dim`."""
+    return xp.stack(xs, axis=dim)
+
+
+@stack.shape
+def _(*xs, dim=0):
+    first = tuple(xs[0].shape)
+    for position, x in enumerate(xs):
+        if tuple(x.shape) != first:
+            raise ShapeError(
+                f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and {list(x.shape)} at "
+                f"entry {position}"
+            )
+    at = normalize_dim("stack", dim, len(first) + 1)
+    return Spec((*first[:at], len(xs), *first[at:]), xs[0].dtype)
+
+
+@stack.gradient
+def _(g, _y, *_xs, dim=0):
+    front = (slice(None),) * (dim % g.ndim)
+    return tuple([slice_(g, index=(*front, position)) for position in range(len(_xs))])
+
+
+@stack.samples
+def _(make):
+    yield Sample((make(2, 3), make(2, 3)))
+    yield Sample((make(2, 3), make(2, 3), make(2, 3)), {"dim": -1})
+    yield Sample((make(), make()))
 
 
 @operation()

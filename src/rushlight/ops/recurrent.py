@@ -104,6 +104,7 @@ def _(x, *, sizes, dim):
 def _(g, _y, _x, *, sizes, dim):
     from rushlight.tensor.joining import cat
 
+    g = g if isinstance(g, tuple) else (g,)  # the gradient of the only part
     at = dim % len(_x.shape)
     known = next(part for part in g if part is not None)
     whole = [
@@ -117,3 +118,4 @@ def _(g, _y, _x, *, sizes, dim):
 def _(make):
     yield Sample((make(5, 6),), {"sizes": (2, 1, 3), "dim": 1})
     yield Sample((make(4, 3),), {"sizes": (0, 4), "dim": 0})
+    yield Sample((make(4, 1),), {"sizes": (1,), "dim": 1})

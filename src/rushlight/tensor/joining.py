@@ -43,15 +43,10 @@ def stack(tensors: Any, dim: int = 0, *, axis: int | None = None, out: Tensor | 
     parts = arguments.tensors("stack", tensors)
     if not parts:
         raise ShapeError("stack expects a non-empty TensorList")
-    first = parts[0].array.shape
-    for position, part in enumerate(parts):
-        if part.array.shape != first:
-            raise ShapeError(
-                f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and "
-                f"{list(part.array.shape)} at entry {position}"
-            )
-    at = movement.normalize_dim("stack", dim if axis is None else axis, len(first) + 1)
-    return cat([shaping.unsqueeze(p, at) for p in parts], at, out=out)
+    options: dict[str, Any] = {"dim": dim if axis is None else axis}
+    if out is not None:
+        options["out"] = out
+    return movement.stack(*_of_one_dtype(parts, parts), **options)  # type: ignore[no-any-return]
 
 
 def hstack(tensors: Any, *, out: Tensor | None = None) -> Tensor:

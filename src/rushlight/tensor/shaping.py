@@ -135,7 +135,6 @@ def _each(tensors: Any, function: Any) -> Any:
 def permute(input: Tensor, *order: Any, dims: Any = None) -> Tensor:
     """The dimensions in another order. Raises ShapeError unless `dims` names each once."""
     order = arguments.integers("permute", "dims", order if dims is None else (dims,))
-    movement.permute.shape_rule(input.array, dims=order)  # type: ignore[misc]
     return movement.permute(input, dims=order)  # type: ignore[no-any-return]
 
 
@@ -198,7 +197,6 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
 def expand(self: Tensor, *sizes: Any, size: Any = None, implicit: bool = False) -> Tensor:
     """Dimensions of size 1 repeated to `size` without copying; -1 keeps a size."""
     sizes = arguments.integers("expand", "size", sizes if size is None else (size,))
-    movement.expand.shape_rule(self.array, shape=sizes)  # type: ignore[misc]
     return movement.expand(self, shape=sizes)  # type: ignore[no-any-return]
 
 

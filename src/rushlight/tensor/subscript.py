@@ -24,7 +24,7 @@ _BASIC = (int, slice, type(None), type(Ellipsis))
 
 def getitem(self: Tensor, subscript: Any) -> Tensor:
     """`self[subscript]`: a view for ints, slices, None and Ellipsis, a copy where tensors, lists or masks choose."""
-    if type(subscript) is int:
+    if type(subscript) is int or (type(subscript) is slice and subscript.step is None):
         return _basic(self, (subscript,))
     items = subscript if type(subscript) is tuple else _items(subscript)
     for item in items:

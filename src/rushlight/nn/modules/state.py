@@ -33,15 +33,6 @@ class _IncompatibleKeys(_Keys):
     __str__ = __repr__
 
 
-class StateDict(OrderedDict[str, Any]):
-    """An OrderedDict that carries the modules' versions in `_metadata`; pickles as a plain OrderedDict."""
-
-    _metadata: OrderedDict[str, dict[str, Any]]
-
-    def __reduce__(self) -> Any:
-        return OrderedDict, (), {"_metadata": self._metadata}, None, iter(self.items())
-
-
 class StateMethods:
     """The part of Module that saves and loads its state."""
 
@@ -60,8 +51,8 @@ class StateMethods:
         The tensors share memory with the module's, and are detached unless `keep_vars`.
         """
         if destination is None:
-            destination = StateDict()
-            destination._metadata = OrderedDict()
+            destination = OrderedDict()
+            destination._metadata = OrderedDict()  # the modules' versions, as an attribute, where PyTorch has them
         local_metadata = {"version": self._version}
         if hasattr(destination, "_metadata"):
             destination._metadata[prefix[:-1]] = local_metadata

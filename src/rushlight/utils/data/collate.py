@@ -32,7 +32,7 @@ def default_convert(data: Any) -> Any:
 
 def default_collate(batch: Sequence[Any]) -> Any:
     """A batch of samples as one: tensors and arrays stacked along a new first dimension, numbers as a tensor,
-    dicts, tuples and lists collated item by item, strings as a list.
+    dicts, tuples and lists collated item by item, strings left as they are.
 
     Raises ShapeError where samples have different shapes, RuntimeError for sequences of different lengths, TypeError
     for other types.
@@ -63,7 +63,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
     if isinstance(first, int):
         return tensor(list(batch))
     if isinstance(first, (str, bytes)):
-        return list(batch)
+        return batch
     if isinstance(first, Mapping):
         return _like(first, {key: default_collate([sample[key] for sample in batch]) for key in first})
     if isinstance(first, tuple) and hasattr(first, "_fields"):
