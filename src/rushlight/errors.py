@@ -30,6 +30,10 @@ class DeviceError(InputError, AssertionError):
     """A device that isn't there."""
 
 
+class TraceError(InputError):
+    """Something that a function can't do while `rushlight.compile` records it."""
+
+
 class LoadError(RuntimeError, pickle.UnpicklingError):
     """A file that isn't what `load` reads: damaged, cut short, hostile, or holding more than data."""
 

@@ -9,13 +9,13 @@ from typing import Any
 __version__ = "0.1.0"
 
 _SUBMODULES = frozenset(
-    ["accelerator", "amp", "autograd", "backends", "cuda", "io", "linalg", "mps", "nn", "optim", "special",
+    ["accelerator", "amp", "autograd", "backends", "compiler", "cuda", "io", "linalg", "mps", "nn", "optim", "special",
      "types", "utils", "version", "xpu"]
 )  # fmt: skip
 # What PyTorch's programs reach as an attribute, `torch.utils.data`, without importing it.
 _WITH = {"cuda": ("amp",), "optim": ("lr_scheduler",), "utils": ("data",)}
 _ELSEWHERE = {"Variable": ("rushlight.autograd", "Variable"), "autocast": ("rushlight.amp", "autocast"),
-              "GradScaler": ("rushlight.amp", "GradScaler")}  # fmt: skip
+              "GradScaler": ("rushlight.amp", "GradScaler"), "compile": ("rushlight.compiler", "compile")}  # fmt: skip
 
 
 # Functions of networks that PyTorch also has at its top.

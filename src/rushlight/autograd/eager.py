@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from rushlight.autograd.tape import Node, OperationNode, edge_of
 from rushlight.errors import DtypeError, InputError, ShapeError
 from rushlight.ops import declare
 from rushlight.ops.declare import Operation
+from rushlight.ops.movement import assign
 from rushlight.tensor.tensor import Tensor, bump_version, wrap
 
 _new = object.__new__
@@ -156,12 +157,21 @@ def refresh(view: Tensor) -> None:
 # In-place and out variants
 
 
-def evaluate_into(operation: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """Writes the result into `options["out"]`; in place where that is the first argument, which is recorded."""
+def evaluate_into(
+    operation: Operation,
+    args: tuple[Any, ...],
+    options: dict[str, Any],
+    compute: Callable[..., None] | None = None,
+    copy: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]] = np.copy,
+) -> Any:
+    """Writes the result into `options["out"]`; in place where that is the first argument, which is recorded.
+
+    compute, copy: what the computing itself is done by, where it isn't to be done at once.
+    """
     options = dict(options)
     out = options.pop("out")
     if out is None:
-        return evaluate(operation, args, options)
+        return operation(*args, **options)
     if isinstance(out, (tuple, list)):
         return _evaluate_into_several(operation, args, options, tuple(out))
     if not isinstance(out, Tensor):
@@ -174,10 +184,20 @@ def evaluate_into(operation: Operation, args: tuple[Any, ...], options: dict[str
         _check_out(operation.name, out, needs)
     node: Node | None = None
     if needs and out.array.dtype.kind not in "iub":
-        node = OperationNode(operation, _before(operation, args, out, needs), options, needs, (out.array,))
+        node = OperationNode(operation, _before(operation, args, out, needs, copy), options, needs, (out.array,))
     elif inplace and out._requires_grad and mode.grad_enabled:
         node = Overwritten(operation.name, out)
     arrays = [a.array if isinstance(a, Tensor) else a for a in args]
+    (compute or _compute_into)(operation, arrays, options, out, inplace)
+    bump_version(out)
+    if node is not None:
+        if isinstance(node, OperationNode) and node.plan.reads_result:
+            node.keep_results((out,))
+        rebase(out, node)
+    return out
+
+
+def _compute_into(operation: Operation, arrays: list[Any], options: dict[str, Any], out: Tensor, inplace: bool) -> None:
     if operation.checks_first:
         operation.check(arrays, options)
     kernel = operation.kernel
@@ -191,13 +211,8 @@ def evaluate_into(operation: Operation, args: tuple[Any, ...], options: dict[str
     if result is NotImplemented:
         result = _reference(operation, arrays, options)
     if result is not target:
-        _write(out, result, inplace)
-    bump_version(out)
-    if node is not None:
-        if isinstance(node, OperationNode) and node.plan.reads_result:
-            node.keep_results((out,))
-        rebase(out, node)
-    return out
+        fit_out(out, result.shape, result.dtype, inplace)
+        np.copyto(out.array, result, casting="unsafe")
 
 
 def _evaluate_into_several(
@@ -205,10 +220,10 @@ def _evaluate_into_several(
 ) -> tuple[Tensor, ...]:
     for target in out:
         _check_out(operation.name, target, _needs(operation, args, target))
-    results = evaluate(operation, args, options)
+    results = operation(*args, **options)
     for target, result in zip(out, results, strict=True):
-        _write(target, result.array, False)
-        bump_version(target)
+        fit_out(target, result.array.shape, result.array.dtype, False)
+        assign(target.detach(), result.detach(), out=target)
     return out
 
 
@@ -223,12 +238,14 @@ def _needs(operation: Operation, args: Sequence[Any], out: Tensor) -> int:
     return needs if mode.grad_enabled and operation.gradient_rule is not None else 0
 
 
-def _before(operation: Operation, args: tuple[Any, ...], out: Tensor, needs: int) -> list[Any]:
+def _before(
+    operation: Operation, args: tuple[Any, ...], out: Tensor, needs: int, copy: Callable[..., Any]
+) -> list[Any]:
     """The arguments as they are before `out` is overwritten: what the gradient reads of it is saved in a copy."""
     old = alias(out)
     reads = operation.gradient_plan(needs, len(args)).reads_inputs
     if any(read and a is out for a, read in zip(args, reads, strict=True)):
-        old.array = out.array.copy()
+        old.array = copy(out.array)
         old._counter = None
     return [old if a is out else a for a in args]
 
@@ -261,23 +278,23 @@ def _check_out(name: str, out: Tensor, needs: int) -> None:
         raise InputError(f"{name}: the memory of out= is read-only, or several of its elements share one place")
 
 
-def _write(out: Tensor, result: np.ndarray[Any, Any], inplace: bool) -> None:
+def fit_out(out: Tensor, shape: tuple[int, ...], dtype: np.dtype[Any], inplace: bool) -> None:
+    """Raises ShapeError or DtypeError where a result doesn't go into `out`; an empty out= gets memory of its shape."""
     target = out.array
-    if result.shape != target.shape:
+    if shape != target.shape:
         if inplace:
             raise ShapeError(
-                f"output with shape {list(target.shape)} doesn't match the broadcast shape {list(result.shape)}: "
+                f"output with shape {list(target.shape)} doesn't match the broadcast shape {list(shape)}: "
                 "an in-place operation can't change the tensor's shape"
             )
         if target.size or out._base is not None:
-            raise ShapeError(f"out= has shape {tuple(target.shape)}, the result {tuple(result.shape)}")
-        out.array = target = np.empty(result.shape, target.dtype)
+            raise ShapeError(f"out= has shape {tuple(target.shape)}, the result {tuple(shape)}")
+        out.array = target = np.empty(shape, target.dtype)
     kinds = ["b", "iu", "fV"]
-    rank = [next(i for i, k in enumerate(kinds) if d.kind in k) for d in (result.dtype, target.dtype)]
+    rank = [next(i for i, k in enumerate(kinds) if d.kind in k) for d in (dtype, target.dtype)]
     if rank[0] > rank[1]:
-        names = [dtypes.of_numpy(d).name for d in (result.dtype, target.dtype)]
+        names = [dtypes.of_numpy(d).name for d in (dtype, target.dtype)]
         raise DtypeError(f"result type {names[0]} can't be cast to the desired output type {names[1]}")
-    np.copyto(target, result, casting="unsafe")
 
 
 class NotDifferentiable(Node):

@@ -13,7 +13,7 @@ from typing import Any
 
 from rushlight import dtypes
 from rushlight.autograd.hooks import Hooks, RemovableHandle, add_hook
-from rushlight.ops.declare import Operation, Spec
+from rushlight.ops.declare import Operation, Spec, routing
 from rushlight.ops.movement import reshape
 from rushlight.ops.reduction import sum_
 from rushlight.tensor.tensor import Tensor, wrap
@@ -183,7 +183,7 @@ class OperationNode(Node):
                 f"Trying to backward through the graph a second time: what {self.operation.name} kept for its gradient "
                 "was freed by the first backward(). Pass retain_graph=True to the first, or run the forward again"
             )
-        if self.plan.targets and not create_graph:
+        if self.plan.targets and not create_graph and routing.tracing is None:
             found = self._run_program(gradients[0])
             if found is not None:
                 return found

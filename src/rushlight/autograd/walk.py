@@ -13,6 +13,8 @@ import numpy as np
 from rushlight.autograd.hooks import run_hooks
 from rushlight.autograd.modes import enable_grad, mode, set_grad_enabled
 from rushlight.autograd.tape import Node, edge_of, hooks_on_leaves
+from rushlight.ops.declare import routing
+from rushlight.ops.movement import clone
 from rushlight.tensor.tensor import Tensor, wrap
 
 
@@ -183,6 +185,8 @@ _accumulating = threading.RLock()  # two threads may run backward passes that en
 
 def accumulate_all(arrived: dict[Any, Tensor], create_graph: bool) -> None:
     """Adds the gradients to the `.grad` of their leaves. All hooks have run: one that raised has changed no `.grad`."""
+    if routing.tracing is not None:
+        routing.tracing.walked = True
     with _accumulating, set_grad_enabled(create_graph):
         while arrived:
             leaf = next(iter(arrived))
@@ -190,6 +194,8 @@ def accumulate_all(arrived: dict[Any, Tensor], create_graph: bool) -> None:
 
 
 def _accumulate(leaf: Tensor, gradient: Tensor, create_graph: bool) -> None:
+    if routing.tracing is not None:
+        routing.tracing.reads_gradient(leaf)
     known = leaf._grad
     if known is None:
         leaf._grad = gradient if _references(gradient) == _SOLE and _owned(gradient) else _copy(gradient, create_graph)
@@ -233,7 +239,7 @@ def _owned(gradient: Tensor) -> bool:
 
 
 def _copy(gradient: Tensor, create_graph: bool) -> Tensor:
-    return gradient.clone() if create_graph and gradient._requires_grad else wrap(np.array(gradient.array, order="C"))
+    return clone(gradient if create_graph and gradient._requires_grad else gradient.detach(), row_major=True)  # type: ignore[no-any-return]
 
 
 def differentiate_composite(

@@ -51,6 +51,8 @@ class _Routing(threading.local):
     """The interpreter at work in this thread. `autograd/eager.py` puts the eager one here as every thread's default."""
 
     interpreter: Interpreter
+    tracing: Any = None  # the compiler's Trace while it records (`compiler/trace.py`)
+    updates: list[Any] | None = None  # takes down the calls of optimizers' updates, in their place
 
 
 routing = _Routing()

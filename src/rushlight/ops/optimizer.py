@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rushlight import core, dtypes
+from rushlight.ops.declare import routing
 from rushlight.tensor.tensor import Tensor, bump_version
 
 UPDATES: dict[str, Update] = {}
@@ -35,13 +36,19 @@ class Update:
         *states: Sequence[Tensor] | None,
         **options: Any,
     ) -> None:
-        lists = [None if s is None else [t.array for t in s] for s in (parameters, gradients, *states)]
-        if self.kernel is None or self.kernel(*lists, **options) is NotImplemented:
-            for position in range(len(parameters)):
-                self._apply([None if arrays is None else arrays[position] for arrays in lists], options)
+        if routing.updates is not None:
+            routing.updates.append((self, (parameters, gradients, *states), options))
+            return
+        self.apply([None if s is None else [t.array for t in s] for s in (parameters, gradients, *states)], options)
         for tensors in (parameters, *states):
             for tensor in tensors or ():
                 bump_version(tensor)
+
+    def apply(self, lists: Sequence[Any], options: dict[str, Any]) -> None:
+        """The step on lists of arrays (or None): parameters, gradients, states."""
+        if self.kernel is None or self.kernel(*lists, **options) is NotImplemented:
+            for position in range(len(lists[0])):
+                self._apply([None if arrays is None else arrays[position] for arrays in lists], options)
 
     def _apply(self, arrays: list[Any], options: dict[str, Any]) -> None:
         half = dtypes.of_numpy(arrays[0].dtype) in (dtypes.float16, dtypes.bfloat16)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from rushlight import core
 
 PREDICATES = frozenset(
@@ -106,7 +108,6 @@ class Builder:
             raise NotElementwise(opcode)
         reads: frozenset[int] = frozenset()
         numbered: list[Any] = []
-        boolean = opcode in PREDICATES
         branches = []
         for source in sources:
             if isinstance(source, Expression):
@@ -118,10 +119,7 @@ class Builder:
                 branches.append(isinstance(source, bool))
             else:
                 raise NotElementwise(f"{opcode} of {type(source).__name__}")
-        if opcode == "where":
-            boolean = all(branches[1:])
-        elif opcode in ("bitwise_and", "bitwise_or", "bitwise_xor", "invert"):
-            boolean = all(branches)
+        boolean = _is_boolean(opcode, branches)
         # The type of a constant is part of its identity: 1, 1.0 and True are equal in Python.
         key = (opcode, *((n, type(n[0])) if isinstance(n, tuple) else n for n in numbered))
         if key not in self._known:
@@ -193,6 +191,38 @@ for _symbol, _opcode in {
     setattr(Expression, f"__{_symbol}__", _operator(_opcode))
 for _symbol, _opcode in {"neg": "negative", "abs": "absolute", "invert": "invert"}.items():
     setattr(Expression, f"__{_symbol}__", lambda self, opcode=_opcode: self.builder.emit(opcode, self))
+
+
+def _is_boolean(opcode: str, branches: Sequence[bool]) -> bool:
+    """Whether an instruction's result is a bool, by whether its sources are."""
+    if opcode == "where":
+        return all(branches[1:])
+    if opcode in ("bitwise_and", "bitwise_or", "bitwise_xor", "invert"):
+        return all(branches)
+    return opcode in PREDICATES
+
+
+def booleans(instructions: Sequence[tuple[Any, ...]], inputs: Sequence[bool]) -> list[bool]:
+    """For each value of a program, its inputs first, whether it is a bool."""
+    found = list(inputs)
+    for opcode, *sources in instructions:
+        branches = [isinstance(s[0], bool) if isinstance(s, tuple) else found[s] for s in sources]
+        found.append(_is_boolean(opcode, branches))
+    return found
+
+
+def interpret(
+    instructions: Sequence[tuple[Any, ...]], outputs: Sequence[int], operands: Sequence[Any]
+) -> tuple[Any, ...]:
+    """The results of a program by NumPy."""
+    from rushlight.ops.special import special
+
+    values = list(operands)
+    for opcode, *sources in instructions:
+        given = [s[0] if isinstance(s, tuple) else values[s] for s in sources]
+        function = getattr(np, opcode, None) or special(np, opcode)
+        values.append(function(*given))
+    return tuple([values[output] for output in outputs])
 
 
 def _finish(builder: Builder, outputs: Sequence[Any]) -> Any:

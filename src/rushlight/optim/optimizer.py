@@ -10,6 +10,7 @@ from typing import Any
 
 from rushlight.autograd.hooks import RemovableHandle, add_hook
 from rushlight.autograd.modes import enable_grad, no_grad
+from rushlight.ops.declare import routing
 from rushlight.tensor import Tensor
 
 Parameters = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
@@ -83,10 +84,11 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        update = self._update if routing.tracing is None else routing.tracing.updating(self)
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
             if parameters:
-                self._update(group, parameters)
+                update(group, parameters)
         for hook in self._step_post_hooks.values():
             hook(self, (closure,) if closure is not None else (), {})
         return loss
@@ -98,12 +100,11 @@ class Optimizer:
         """Drops the gradients, or with `set_to_none=False` fills them with zeros."""
         for group in self.param_groups:
             for param in group["params"]:
-                if param.grad is not None:
-                    if set_to_none:
-                        param.grad = None
-                    else:
-                        param.grad = param.grad.detach()
-                        param.grad.zero_()
+                if set_to_none:
+                    param.grad = None
+                elif param.grad is not None:
+                    param.grad = param.grad.detach()
+                    param.grad.zero_()
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Calls hook(optimizer, args, kwargs) before each step."""

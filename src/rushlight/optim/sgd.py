@@ -70,7 +70,7 @@ class SGD(Optimizer):
             return
         new = [p for p in parameters if self.state[p].get("momentum_buffer") is None]
         for p in new:
-            self.state[p]["momentum_buffer"] = p.detach().clone()
+            self.state[p]["momentum_buffer"] = p.detach().new_zeros(p.shape)
         known = {id(p) for p in new}
         for first, chosen in ((True, new), (False, [p for p in parameters if id(p) not in known])):
             if chosen:

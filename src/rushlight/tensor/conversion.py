@@ -10,6 +10,7 @@ from rushlight import dtypes
 from rushlight.dtypes import dtype as Dtype
 from rushlight.errors import DtypeError, InputError, ShapeError
 from rushlight.ops import movement
+from rushlight.ops.declare import routing
 from rushlight.tensor import arguments
 from rushlight.tensor import device as devices
 from rushlight.tensor import tensor as tensors
@@ -142,9 +143,16 @@ def is_contiguous(self: Tensor, memory_format: Any = None) -> bool:
 # Python numbers and NumPy arrays
 
 
+def _readable(self: Tensor, what: str) -> np.ndarray[Any, Any]:
+    """The tensor's array, whose values are about to be read; raises TraceError where a traced function does that."""
+    if routing.tracing is not None:
+        routing.tracing.reads(self.array, what)
+    return self.array
+
+
 def item(self: Tensor) -> Any:
     """The value of a tensor of one element, as a Python number; raises RuntimeError for more elements."""
-    array = self.array
+    array = _readable(self, "item")
     if array.size != 1:
         raise ShapeError(f"a Tensor with {array.size} elements cannot be converted to Scalar")
     return tolist(self.reshape(())) if array.dtype == _bfloat16() else array.item()
@@ -160,7 +168,7 @@ _NO_DTYPE = np.dtype(object)
 
 def tolist(self: Tensor) -> Any:
     """The values as nested lists of Python numbers; a number for a 0-d tensor."""
-    array = self.array
+    array = _readable(self, "tolist")
     return (array.astype(np.float32) if array.dtype == _bfloat16() else array).tolist()
 
 
@@ -173,14 +181,14 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray[Any, Any]:
         raise InputError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
     if self.array.dtype == _bfloat16():
         raise DtypeError("numpy(): NumPy has no bfloat16 of its own; use tensor.float().numpy() instead")
-    return self.array
+    return _readable(self, "numpy")
 
 
 def array_protocol(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
     """`numpy.asarray(tensor)` shares the memory."""
     if self.requires_grad:
         raise InputError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-    array = self.array
+    array = _readable(self, "numpy.asarray")
     if dtype is not None and array.dtype != dtype:
         if copy is False:
             raise ValueError("this dtype can't be had without a copy")
@@ -197,7 +205,8 @@ def dlpack(self: Tensor, **options: Any) -> Any:
     """The tensor's memory for another library."""
     if self.requires_grad:
         raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
-    return self.array.__dlpack__(**options)
+    array = _readable(self, "__dlpack__")
+    return array.__dlpack__(**options)
 
 
 def dlpack_device(self: Tensor) -> tuple[Any, int]:
@@ -211,7 +220,7 @@ def truth(self: Tensor) -> bool:
         if self.array.size == 0:
             raise InputError("Boolean value of Tensor with no values is ambiguous")
         raise InputError("Boolean value of Tensor with more than one value is ambiguous")
-    return bool(self.array.item())
+    return bool(_readable(self, "bool").item())
 
 
 def to_float(self: Tensor) -> float:
@@ -233,7 +242,7 @@ def to_index(self: Tensor) -> int:
     """The one element of an integer tensor, to index Python sequences with."""
     if self.array.size != 1 or self.array.dtype.kind not in "iub":
         raise TypeError("only integer tensors of a single element can be converted to an index")
-    return int(self.array.item())
+    return int(_readable(self, "int").item())
 
 
 # copy and pickle

@@ -10,6 +10,7 @@ import numpy as np
 from rushlight import dtypes
 from rushlight.dtypes import dtype as Dtype
 from rushlight.errors import InputError
+from rushlight.ops.declare import routing
 from rushlight.tensor import arguments
 from rushlight.tensor import tensor as tensors
 from rushlight.tensor.device import check_device
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 def made(array: np.ndarray[Any, Any], requires_grad: bool = False, device: Any = None) -> Tensor:
     if device is not None:
         check_device(device)
+    if routing.tracing is not None:
+        routing.tracing.constant(array)
     result = tensors.wrap(array)
     if requires_grad:
         result.requires_grad = True

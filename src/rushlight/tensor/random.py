@@ -16,8 +16,8 @@ from rushlight.autograd.modes import mode
 from rushlight.dtypes import dtype as Dtype
 from rushlight.errors import InputError, ShapeError
 from rushlight.ops import movement
-from rushlight.ops.declare import broadcast_shapes
-from rushlight.tensor import arguments, creation, data, distributions
+from rushlight.ops.declare import broadcast_shapes, routing
+from rushlight.tensor import arguments, creation, data, distributions, unread
 from rushlight.tensor import tensor as tensors
 from rushlight.tensor.generator import Generator
 
@@ -84,7 +84,21 @@ def _real(value: Any) -> float:
 
 def draw_key(generator: Generator | None = None) -> Tensor:
     """The key of a dropout mask, two int32 numbers, from the generator; see `ops/random.py`."""
-    return tensors.wrap(_source("dropout", generator).engine.draw(2))
+    source = _source("dropout", generator)
+    return tensors.wrap(_drawn(np.empty(2, np.int32), lambda key: np.copyto(key, source.engine.draw(2))))
+
+
+def _drawn(array: np.ndarray[Any, Any], fill: Fill) -> np.ndarray[Any, Any]:
+    """`array`, filled; a compiled function fills it anew in each call."""
+    fill(array)
+    if routing.tracing is not None:
+        routing.tracing.drawn(array, fill)
+    return array
+
+
+def _refuse_tracing(function: str) -> None:
+    if routing.tracing is not None:
+        unread.refuse(f"{function}() draws by the values of a tensor")
 
 
 # In place
@@ -93,9 +107,8 @@ def draw_key(generator: Generator | None = None) -> Tensor:
 def _filled(self: Tensor, fill: Fill) -> Tensor:
     """`fill` on the memory of the tensor, as an in-place operation that gradients don't pass."""
     base = self if self._base is None else self._base
-    if mode.grad_enabled and (self.requires_grad or base._requires_grad):
-        values = np.empty_like(self.array)
-        fill(values)
+    if routing.tracing is not None or (mode.grad_enabled and (self.requires_grad or base._requires_grad)):
+        values = _drawn(np.empty_like(self.array), fill)
         return movement.assign(self, tensors.wrap(values), out=self)  # type: ignore[no-any-return]
     if not self.array.flags.writeable:
         raise InputError(
@@ -149,6 +162,7 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None
     source = _source("bernoulli_", generator)
     probability = p.array if isinstance(p, tensors.Tensor) else _real(p)
     if isinstance(probability, np.ndarray):
+        _refuse_tracing("bernoulli_")
         _check_broadcast("bernoulli_", probability.shape, self.array.shape)
     return _filled(self, lambda out: distributions.fill_bernoulli(source, out, probability))
 
@@ -207,7 +221,8 @@ def _new(name: str, fill: Callable[[Generator, np.ndarray[Any, Any]], None], doc
         if named:
             raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(named))}'")
         array = np.empty(arguments.size(name, size), arguments.numpy_dtype(dtype if out is None else out.dtype))
-        fill(_source(name, generator), array)
+        source = _source(name, generator)
+        _drawn(array, lambda memory: fill(source, memory))
         return data.made(array, requires_grad, device) if out is None else creation.into(out, array)
 
     function.__name__ = function.__qualname__ = name
@@ -228,7 +243,8 @@ def _new_like(name: str, fill: Callable[[Generator, np.ndarray[Any, Any]], None]
         memory_format: Any = None,
     ) -> Tensor:
         array = _empty_like(name, input, dtype)
-        fill(_source(name, generator), array)
+        source = _source(name, generator)
+        _drawn(array, lambda memory: fill(source, memory))
         return data.made(array, requires_grad, device)
 
     function.__name__ = function.__qualname__ = name
@@ -293,7 +309,8 @@ def randint(
     if out is not None:
         dtype = out.dtype
     array = np.empty(arguments.size("randint", (size,)), arguments.numpy_dtype(dtype or dtypes.int64))
-    distributions.fill_integers(_source("randint", generator), array, low, high)
+    source = _source("randint", generator)
+    _drawn(array, lambda memory: distributions.fill_integers(source, memory, low, high))
     return data.made(array, requires_grad, device) if out is None else creation.into(out, array)
 
 
@@ -313,7 +330,8 @@ def randint_like(
     if rest or named:
         raise TypeError("randint_like(): takes (input, high) or (input, low, high)")
     array = _empty_like("randint_like", input, dtype)
-    distributions.fill_integers(_source("randint_like", generator), array, low, high)
+    source = _source("randint_like", generator)
+    _drawn(array, lambda memory: distributions.fill_integers(source, memory, low, high))
     return data.made(array, requires_grad, device)
 
 
@@ -333,7 +351,10 @@ def randperm(
         dtype = out.dtype
     count = arguments.integer("randperm", "n", n)
     wanted = arguments.numpy_dtype(dtype or dtypes.int64)
-    array = distributions.permutation(_source("randperm", generator), count, wanted)
+    source = _source("randperm", generator)
+    array = _drawn(
+        np.empty(count, wanted), lambda memory: np.copyto(memory, distributions.permutation(source, count, wanted))
+    )
     return data.made(array, requires_grad, device) if out is None else creation.into(out, array)
 
 
@@ -357,8 +378,10 @@ def normal(
         if size is None:
             raise TypeError("normal(): takes a size where neither mean nor std is a tensor")
         array = np.empty(arguments.size("normal", (size,)), arguments.numpy_dtype(dtype if out is None else out.dtype))
-        distributions.fill_normal(source, array, _real(mean), _real(std))
+        center, spread = _real(mean), _real(std)
+        _drawn(array, lambda memory: distributions.fill_normal(source, memory, center, spread))
     else:
+        _refuse_tracing("normal")
         if isinstance(std, tensors.Tensor) and bool(np.any(std.array < 0)):
             raise InputError("normal expects all elements of std >= 0.0")
         array = np.empty(broadcast_shapes("normal", [value.array for value in given]), given[0].array.dtype)
@@ -375,6 +398,7 @@ def bernoulli(
     input: Tensor, p: float | None = None, *, generator: Generator | None = None, out: Tensor | None = None
 ) -> Tensor:
     """Ones with the probabilities in `input` (or all with `p`), else zeros; in the shape and dtype of `input`."""
+    _refuse_tracing("bernoulli")
     array = np.empty(input.array.shape, input.array.dtype)
     distributions.fill_bernoulli(_source("bernoulli", generator), array, input.array if p is None else _real(p))
     return tensors.wrap(array) if out is None else creation.into(out, array)
@@ -389,6 +413,7 @@ def multinomial(
     out: Tensor | None = None,
 ) -> Tensor:
     """`num_samples` indices drawn by the weights in each row of `input`, (categories,) or (rows, categories)."""
+    _refuse_tracing("multinomial")
     count = arguments.integer("multinomial", "num_samples", num_samples)
     array = distributions.multinomial(_source("multinomial", generator), input.array, count, bool(replacement))
     return tensors.wrap(array) if out is None else creation.into(out, array)
@@ -396,4 +421,5 @@ def multinomial(
 
 def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     """Counts of Poisson's distribution with the rates in `input`, in its shape and dtype."""
+    _refuse_tracing("poisson")
     return tensors.wrap(distributions.poisson(_source("poisson", generator), input.array))

@@ -16,12 +16,13 @@ from rushlight import dtypes
 from rushlight.dtypes import dtype
 from rushlight.errors import DtypeError, ShapeError
 from rushlight.ops import elementwise, linear, movement, striding
-from rushlight.ops.declare import Operation
+from rushlight.ops.declare import Operation, routing
 from rushlight.tensor import arithmetic, conversion, legacy, pointwise, printing, subscript
 from rushlight.tensor import device as devices
 from rushlight.tensor import layout as layouts
 from rushlight.tensor.methods import Methods
 from rushlight.tensor.size import Size
+from rushlight.tensor.unread import Unread
 
 
 class Tensor(Methods):
@@ -203,6 +204,8 @@ class Tensor(Methods):
     @property
     def grad(self) -> Tensor | None:
         """The gradient that `backward` has accumulated, or None. Kept for leaves, and after `retain_grad()`."""
+        if routing.tracing is not None:
+            routing.tracing.reads_gradient(self)
         if self._grad is None and self._node is not None and not self.retains_grad:
             warnings.warn(
                 "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute "
@@ -227,11 +230,13 @@ class Tensor(Methods):
                 raise DtypeError(
                     f"assigned grad has data of a different type: {value.dtype}, the tensor is {self.dtype}"
                 )
+        if routing.tracing is not None:
+            routing.tracing.replaces_gradient(self)
         self._grad = value
 
     @grad.deleter
     def grad(self) -> None:
-        self._grad = None
+        self.grad = None
 
     @property
     def _version(self) -> Any:
@@ -363,5 +368,5 @@ def bump_version(tensor: Tensor) -> None:
 def wrap(array: Any) -> Tensor:
     """A Tensor of this array, sharing its memory. NumPy scalars become 0-d arrays."""
     tensor = _new(Tensor)
-    tensor.array = array if type(array) is np.ndarray else np.asarray(array)
+    tensor.array = array if type(array) is np.ndarray or type(array) is Unread else np.asarray(array)
     return tensor

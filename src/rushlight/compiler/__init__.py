@@ -1,0 +1,41 @@
+"""`rushlight.compile`: trace -> graph -> passes -> program. See README.md in this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rushlight.compiler.compiled import CacheInfo as CacheInfo
+from rushlight.compiler.compiled import Compiled as Compiled
+from rushlight.compiler.module import compile_module
+from rushlight.nn.modules.module import Module
+
+
+def compile(  # noqa: A001 (PyTorch's name)
+    model: Any = None, *, cache_size: int = 16, **_options: Any
+) -> Any:
+    """Makes one native program of a function's tensor operations, backward passes and optimizer steps.
+
+    `model` is a function, which then runs as a program, or a Module, which stays that module with a compiled call. It
+    is traced once for each signature: the shapes and dtypes of its tensors, its other arguments, and whatever it read
+    of modules and variables. Without `model`, a decorator with these settings.
+
+    Args:
+        model: the function or module.
+        cache_size: how many programs are kept, the least recently used of them going first.
+
+    Other options of torch.compile (backend, mode, dynamic, fullgraph ...) are taken and have no effect.
+
+    Raises, when called, TraceError where the function reads a value of a tensor, decides on one, or keeps a tensor
+    outside itself.
+    """
+    if model is None:
+        return lambda function: compile(function, cache_size=cache_size)
+    if isinstance(model, Module):
+        return compile_module(model, cache_size)
+    if not callable(model):
+        raise TypeError(f"compile() takes a function or a Module, not {type(model).__name__}")
+    return Compiled(model, cache_size)
+
+
+Function = Callable[..., Any]

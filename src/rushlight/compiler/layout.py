@@ -1,0 +1,169 @@
+"""Where each value lies: in memory of its own, or as a view of another value's, and which memory is written directly.
+
+A model of a value is an array with its shape, dtype and strides over one element of memory: enough to find out by the
+views' own meanings where they lie.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rushlight.compiler.graph import Graph, Input, Node, Value
+from rushlight.ops.declare import OPERATIONS
+from rushlight.ops.optimizer import UPDATES
+
+Array = np.ndarray[Any, Any]
+
+
+class Place(NamedTuple):
+    """A value's place: `root` is the value in whose memory it lies, itself where that is its own."""
+
+    root: Value
+    strides: tuple[int, ...]  # in bytes
+    offset: int  # of bytes from the root's first element
+
+
+def row_major(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """The strides, in bytes, of memory without gaps."""
+    strides: list[int] = []
+    step = itemsize
+    for extent in reversed(shape):
+        strides.insert(0, step)
+        step *= max(extent, 1)
+    return tuple(strides)
+
+
+def is_view(node: Node) -> bool:
+    """Whether the node's operation takes a view of its first input."""
+    operation = OPERATIONS.get(node.operation)
+    return operation is not None and operation.is_view
+
+
+def places(graph: Graph) -> dict[Value, Place]:
+    """The place of every value."""
+    found: dict[Value, Place] = {}
+    for given in graph.inputs:
+        strides = given.array.strides if given.kind == "state" else row_major(given.shape, given.dtype.itemsize)
+        found[given] = Place(given, strides, 0)
+    for node in graph.nodes:
+        for position, value in enumerate(node.outputs):
+            source = _changed_in_place(node, position)
+            if source is not None:
+                found[value] = found[source]
+            elif is_view(node):
+                found[value] = _view(node, found) or _own(value)
+            else:
+                found[value] = _own(value)
+    return found
+
+
+def _own(value: Value) -> Place:
+    return Place(value, row_major(value.shape, value.dtype.itemsize), 0)
+
+
+def _changed_in_place(node: Node, position: int) -> Value | None:
+    """The input whose memory an update's result takes: the parameters first, then the states."""
+    if node.operation not in UPDATES:
+        return None
+    lists = [entry for place, entry in enumerate(node.inputs) if entry is not None and place != 1]
+    changed: Value = [value for entry in lists for value in entry][position]
+    return changed
+
+
+def _view(node: Node, found: dict[Value, Place]) -> Place | None:
+    """Where a view lies; None where the memory of its input can't be seen that way, so that it must be copied."""
+    source = node.inputs[0]
+    root, strides, offset = found[source]
+    memory = np.empty(1, np.uint8) if source.dtype.itemsize == 1 else np.empty(1, source.dtype)
+    model = np.lib.stride_tricks.as_strided(memory, source.shape, strides)
+    if node.operation == "reshape":
+        result = _reshaped(model, node.outputs[0].shape)
+        if result is None:
+            return None
+    elif OPERATIONS[node.operation].of_memory:
+        if strides != row_major(source.shape, source.dtype.itemsize):
+            return None
+        model = np.lib.stride_tricks.as_strided(memory, source.shape, strides)
+        result = _of_memory(node, model)
+        if result is None:
+            return None
+    else:
+        result = OPERATIONS[node.operation].meaning(np, model, **node.options)
+    moved = result.__array_interface__["data"][0] - model.__array_interface__["data"][0]
+    return Place(root, result.strides, offset + (moved if result.size else 0))
+
+
+def _reshaped(model: Array, shape: tuple[int, ...]) -> Array | None:
+    view = model.view()
+    try:
+        view.shape = shape
+    except AttributeError:
+        return None
+    return view
+
+
+def _of_memory(node: Node, model: Array) -> Array | None:
+    if node.operation != "as_strided":
+        return None
+    item = model.itemsize
+    options = node.options
+    base = np.lib.stride_tricks.as_strided(model, options["size"], tuple([s * item for s in options["stride"]]))
+    start = (options.get("storage_offset") or 0) * item
+    address = model.__array_interface__["data"][0] + start
+    return _At(base, address)  # type: ignore[return-value]
+
+
+class _At:
+    """A view that begins elsewhere than its model."""
+
+    def __init__(self, view: Array, address: int) -> None:
+        self.strides = view.strides
+        self.size = view.size
+        self.__array_interface__ = {"data": (address, False)}
+
+
+def readers(graph: Graph, found: dict[Value, Place]) -> dict[Value, int]:
+    """For each value with memory of its own, the position of the last node that reads it or a view of it."""
+    last: dict[Value, int] = {}
+    for position, node in enumerate(graph.nodes):
+        for value in node.values():
+            last[found[value].root] = position
+        for value in node.outputs:
+            last.setdefault(found[value].root, position)
+    for value in graph.results():
+        last[found[value].root] = len(graph.nodes)
+    return last
+
+
+def written_directly(graph: Graph, found: dict[Value, Place]) -> dict[Value, Input]:
+    """The values that can be computed right where they are to be written at the end, and that memory.
+
+    That is so where nothing reads what stood there once the value is being computed, and where the memory is large:
+    what is small is written at the end, so that a call that fails half-way has changed nothing.
+    """
+    reads: dict[Input, int] = {}
+    for position, node in enumerate(graph.nodes):
+        for value in node.values():
+            root = found[value].root
+            if isinstance(root, Input):
+                reads[root] = position
+    for value in graph.results():
+        root = found[value].root
+        if isinstance(root, Input):
+            reads[root] = len(graph.nodes)
+    chosen: dict[Value, Input] = {}
+    positions = {node: position for position, node in enumerate(graph.nodes)}
+    for target, value in graph.writes:
+        maker = value.node
+        if maker is None or found[value].root is not value or value in chosen or target.kind != "state":
+            continue
+        dense = target.array.strides == row_major(target.shape, target.dtype.itemsize)
+        if dense and target.dtype == value.dtype and reads.get(target, -1) < positions[maker] and _fresh(target):
+            chosen[value] = target
+    return chosen
+
+
+def _fresh(target: Input) -> bool:
+    return target.name == "gradient" or target.nbytes > 65536

@@ -1,0 +1,97 @@
+"""Where a program spends its time: for each kind of kernel, as a table and as a picture."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rushlight.compiler.graph import Node
+
+if TYPE_CHECKING:
+    from rushlight.compiler.program import Program
+
+
+class Row(NamedTuple):
+    """One call of a kernel. seconds: the median of the runs; operations, bytes: counted from the shapes."""
+
+    name: str
+    shapes: str
+    line: str
+    seconds: float
+    operations: float
+    bytes: float
+
+
+class Profile:
+    """The calls of a program in order; prints as a table, the most expensive first."""
+
+    def __init__(self, program: Program, runs: int) -> None:
+        times = [program.profile() for _ in range(max(1, runs))]
+        self.rows: list[Row] = []
+        for position, node in enumerate(program.labels):
+            seconds = sorted(t[position] for t in times)[len(times) // 2]
+            self.rows.append(_row(node, seconds))
+
+    @property
+    def seconds(self) -> float:
+        """The time of all calls together."""
+        return sum(row.seconds for row in self.rows)
+
+    def __str__(self) -> str:
+        total = self.seconds or 1.0
+        lines = [f"{'kernel':<28}{'time':>10}{'share':>8}{'GFLOP/s':>9}{'GB/s':>7}  result, line"]
+        for row in sorted(self.rows, key=lambda r: -r.seconds):
+            spent = max(row.seconds, 1e-9)
+            flops = f"{row.operations / spent / 1e9:.1f}" if row.operations else ""
+            place = Path(row.line.rpartition(":")[0]).name + ":" + row.line.rpartition(":")[2] if row.line else ""
+            lines.append(
+                f"{row.name:<28}{spent * 1e6:>8.1f}us{100 * spent / total:>7.1f}%{flops:>9}"
+                f"{row.bytes / spent / 1e9:>7.1f}  {row.shapes} {place}"
+            )
+        lines.append(f"{'all':<28}{total * 1e6:>8.1f}us")
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def save(self, path: str) -> None:
+        """Draws the shares of the kernels as bars into a picture (SVG, PNG ...; needs matplotlib)."""
+        from matplotlib.figure import Figure
+
+        shares: dict[str, float] = {}
+        for row in self.rows:
+            shares[row.name] = shares.get(row.name, 0.0) + row.seconds
+        names = sorted(shares, key=lambda name: shares[name])
+        figure = Figure(figsize=(8, 0.4 * len(names) + 1), layout="constrained")
+        axes = figure.subplots()
+        axes.barh(names, [1e3 * shares[name] for name in names], color="#c98b2b")
+        axes.set_xlabel("milliseconds in one run")
+        figure.savefig(path)
+
+
+def _row(node: Node | None, seconds: float) -> Row:
+    if node is None:
+        return Row("write", "", "", seconds, 0.0, 0.0)
+    values = list(node.values())
+    moved = float(sum(v.nbytes for v in dict.fromkeys(values)) + sum(v.nbytes for v in node.outputs))
+    shapes = ", ".join(str(tuple(v.shape)) for v in node.outputs[:2])
+    return Row(node.operation, shapes, node.line, seconds, _operations(node), moved)
+
+
+def _operations(node: Node) -> float:
+    """Floating-point operations, a multiply-add counting as two; 0 where they don't decide the time."""
+    shapes: list[Any] = [getattr(item, "shape", None) for item in node.inputs]
+    out = node.outputs[0].shape
+    if node.operation == "matmul":
+        return 2.0 * math.prod(out) * shapes[0][-1]
+    if node.operation == "linear":
+        return 2.0 * math.prod(out) * shapes[1][-1]
+    if node.operation == "convolution":
+        return 2.0 * math.prod(out) * math.prod(shapes[1][1:])
+    if node.operation == "convolution_input_gradient":
+        return 2.0 * math.prod(shapes[0]) * math.prod(shapes[1][1:])
+    if node.operation == "convolution_weight_gradient":
+        return 2.0 * math.prod(shapes[0]) * math.prod(out[1:])
+    if node.operation == "fused":
+        return float(math.prod(out) * len(node.options["program"].instructions))
+    return 0.0

@@ -1,0 +1,228 @@
+"""The textual form of a graph: printed for people, and read back for the tests of the passes.
+
+    argument %0: f32[64,784]
+    state %1: f32[512,784] "0.weight"
+    state %2: f32[512] "0.bias"
+    number %3: f64 "lr"
+    %4: f32[64,512] = linear(%0, %1, %2)
+    %5: f32[64,512] = fused(%4) { b = maximum(a, 0.0); return b }
+    return %5
+    write %1 <- %9
+
+The inputs of an elementwise program are called a, b, c ..., and so are, going on, the results of its instructions.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from rushlight import dtypes
+from rushlight.compiler.graph import Elementwise, Graph, Input, Node, Value
+from rushlight.errors import InputError
+from rushlight.ops.declare import OPERATIONS, Operation
+
+SHORT = {
+    "bool": "bool", "uint8": "u8", "int8": "i8", "int16": "i16", "int32": "i32", "int64": "i64",
+    "float16": "f16", "bfloat16": "bf16", "float32": "f32", "float64": "f64",
+}  # fmt: skip
+_LONG = {short: dtypes._named[name] for name, short in SHORT.items()}
+_SHOWN_CONSTANT = 16  # elements of a constant that are printed
+
+
+def show(graph: Graph) -> str:
+    """The graph as text."""
+    names: dict[Value, str] = {}
+
+    def name(value: Value) -> str:
+        return names.setdefault(value, f"%{len(names)}")
+
+    lines = []
+    for given in graph.inputs:
+        label = f' "{given.name}"' if given.name else ""
+        data = ""
+        if given.kind == "constant" and given.array is not None and given.array.size <= _SHOWN_CONSTANT:
+            data = f" = {_literal(given.array.tolist(), name)}"
+        lines.append(f"{given.kind} {name(given)}: {_type(given)}{label}{data}")
+    for node in graph.nodes:
+        inputs = ", ".join([_literal(item, name) for item in node.inputs])
+        options = {k: v for k, v in node.options.items() if k != "program"}
+        settings = "".join([f", {key}={_literal(item, name)}" for key, item in options.items()])
+        call = f"{node.operation}({inputs}{settings if inputs else settings[2:]})"
+        if "program" in node.options:
+            call += " { " + _show_program(node.options["program"], len(node.inputs)) + " }"
+        results = ", ".join([f"{name(value)}: {_type(value)}" for value in node.outputs])
+        lines.append(f"{results} = {call}")
+    if graph.outputs:
+        lines.append("return " + ", ".join([name(value) for value in graph.outputs]))
+    lines.extend([f"write {name(target)} <- {name(value)}" for target, value in graph.writes])
+    return "\n".join(lines)
+
+
+def _type(value: Value) -> str:
+    short = SHORT[dtypes.of_numpy(value.dtype).name]
+    return f"{short}[{','.join(map(str, value.shape))}]"
+
+
+def _literal(item: Any, name: Any) -> str:
+    if isinstance(item, Value):
+        return str(name(item))
+    if isinstance(item, Operation):
+        return f"op.{item.name}"
+    if isinstance(item, dtypes.dtype):
+        return SHORT[item.name]
+    if isinstance(item, np.dtype):
+        return SHORT[dtypes.of_numpy(item).name]
+    if isinstance(item, (tuple, list)):
+        inner = ", ".join([_literal(entry, name) for entry in item])
+        if isinstance(item, list):
+            return f"[{inner}]"
+        return f"({inner},)" if len(item) == 1 else f"({inner})"
+    if isinstance(item, dict):
+        return "{" + ", ".join([f"{key!r}: {_literal(entry, name)}" for key, entry in item.items()]) + "}"
+    if isinstance(item, slice):
+        return f"slice({item.start}, {item.stop}, {item.step})"
+    if isinstance(item, np.generic):
+        item = item.item()
+    if item is Ellipsis:
+        return "..."
+    return repr(item)
+
+
+def _letters() -> Iterator[str]:
+    count = 0
+    while True:
+        text, rest = "", count
+        while True:
+            text = chr(ord("a") + rest % 26) + text
+            rest = rest // 26 - 1
+            if rest < 0:
+                break
+        yield text
+        count += 1
+
+
+def _show_program(program: Elementwise, inputs: int) -> str:
+    letters = _letters()
+    names = [next(letters) for _ in range(inputs)]
+    steps = []
+    for opcode, *sources in program.instructions:
+        given = ", ".join([repr(s[0]) if isinstance(s, tuple) else names[s] for s in sources])
+        names.append(next(letters))
+        steps.append(f"{names[-1]} = {opcode}({given})")
+    steps.append("return " + ", ".join([names[output] for output in program.outputs]))
+    return "; ".join(steps)
+
+
+# Reading
+
+_RESULT = re.compile(r"(%\d+): (\w+)\[([\d,]*)\]")
+_INPUT = re.compile(r'(argument|state|constant|drawn|number) (%\d+): (\w+)\[([\d,]*)\](?: "([^"]*)")?(?: = (.*))?$')
+_NODE = re.compile(r"(.*?) = (\w+)\((.*?)\)(?: \{ (.*) \})?$")
+
+
+def parse(text: str) -> Graph:
+    """The graph that a text says; raises InputError with the line that can't be read."""
+    graph = Graph()
+    values: dict[str, Value] = {}
+    for line in text.strip().splitlines():
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        try:
+            _read(graph, line, values)
+        except (KeyError, ValueError, SyntaxError, AttributeError, IndexError) as error:
+            raise InputError(f"not a line of a graph: {line!r} ({type(error).__name__}: {error})") from error
+    return graph
+
+
+def _read(graph: Graph, line: str, values: dict[str, Value]) -> None:
+    if line.startswith("return "):
+        graph.outputs = tuple([values[name] for name in re.findall(r"%\d+", line)])
+    elif line.startswith("write "):
+        target, value = re.findall(r"%\d+", line)
+        given = values[target]
+        if not isinstance(given, Input):
+            raise ValueError("only an input can be written to")
+        graph.writes.append((given, values[value]))
+    elif (found := _INPUT.match(line)) is not None:
+        kind, name, dtype, shape, label, data = found.groups()
+        made = Input(kind, _shape(shape), _LONG[dtype].numpy, None, label or "")
+        if data is not None:
+            made.array = np.array(_evaluate(ast.parse(data, mode="eval").body, values), made.dtype).reshape(made.shape)
+        values[name] = made
+        graph.inputs.append(made)
+    else:
+        found = _NODE.match(line)
+        if found is None:
+            raise ValueError("neither input, node, return nor write")
+        results, operation, arguments, program = found.groups()
+        named = re.sub(r"%([0-9]+)", r"v__\1", arguments)
+        call = ast.parse(f"f({named})", mode="eval").body
+        assert isinstance(call, ast.Call)
+        inputs = [_evaluate(argument, values) for argument in call.args]
+        options = {str(k.arg): _evaluate(k.value, values) for k in call.keywords}
+        if program is not None:
+            options["program"] = _parse_program(program, len(inputs))
+        specs = [(n, (_shape(shape), _LONG[dtype].numpy)) for n, dtype, shape in _RESULT.findall(results)]
+        node = Node(operation, inputs, options, [spec for _, spec in specs])
+        graph.nodes.append(node)
+        values.update(zip([n for n, _ in specs], node.outputs, strict=True))
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    return tuple([int(extent) for extent in text.split(",") if extent])
+
+
+def _evaluate(tree: ast.expr, values: dict[str, Value]) -> Any:
+    if isinstance(tree, ast.Name):
+        if tree.id.startswith("v__"):
+            return values["%" + tree.id[3:]]
+        if tree.id in _LONG:
+            return _LONG[tree.id]
+        return float(tree.id)  # inf, nan
+    if isinstance(tree, ast.Constant):
+        return tree.value
+    if isinstance(tree, ast.UnaryOp):
+        return -_evaluate(tree.operand, values)
+    if isinstance(tree, ast.Tuple):
+        return tuple(_all(tree.elts, values))
+    if isinstance(tree, ast.List):
+        return _all(tree.elts, values)
+    if isinstance(tree, ast.Dict):
+        keys = [_evaluate(key, values) for key in tree.keys if key is not None]
+        return dict(zip(keys, _all(tree.values, values), strict=True))
+    if isinstance(tree, ast.Attribute):
+        return OPERATIONS[tree.attr]
+    if isinstance(tree, ast.Call):
+        return slice(*_all(tree.args, values))
+    raise ValueError(ast.dump(tree))
+
+
+def _all(trees: Iterable[ast.expr], values: dict[str, Value]) -> list[Any]:
+    return [_evaluate(tree, values) for tree in trees]
+
+
+def _parse_program(text: str, inputs: int) -> Elementwise:
+    letters = _letters()
+    numbers = {next(letters): number for number in range(inputs)}
+    instructions: list[tuple[Any, ...]] = []
+    *steps, last = text.split("; ")
+
+    def source(tree: ast.expr) -> Any:
+        if isinstance(tree, ast.Name) and tree.id in numbers:
+            return numbers[tree.id]
+        return (_evaluate(tree, {}),)
+
+    for step in steps:
+        name, call_text = step.split(" = ")
+        call = ast.parse(call_text, mode="eval").body
+        assert isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
+        instructions.append((call.func.id, *[source(argument) for argument in call.args]))
+        numbers[name] = inputs + len(instructions) - 1
+    outputs = [numbers[name] for name in last.removeprefix("return ").split(", ")]
+    return Elementwise(tuple(instructions), tuple(outputs))

@@ -1,0 +1,411 @@
+"""The tracing interpreter: records operations on tensors, backward passes and optimizer steps as one graph.
+
+While a function is traced, its tensors hold memory without values (`tensor/unread.py`), and this module knows which
+value of the graph stands in which memory. A write in place puts another value there, so that values themselves never
+change. Memory that existed before is the program's state, found by identity.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from rushlight import dtypes
+from rushlight.autograd import eager
+from rushlight.autograd.modes import mode
+from rushlight.autograd.tape import OperationNode
+from rushlight.compiler.graph import Graph, Input, Node, Value
+from rushlight.compiler.updates import UpdateCalls
+from rushlight.errors import TraceError
+from rushlight.ops.declare import Operation, Spec, interpreted_by, routing
+from rushlight.ops.movement import view_scatter
+from rushlight.ops.striding import as_strided
+from rushlight.tensor.tensor import Tensor
+from rushlight.tensor.unread import Unread, refuse, user_line
+
+Array = np.ndarray[Any, Any]
+
+
+class _Location:
+    """Memory: the value that stands there now, and how often it was written to."""
+
+    def __init__(self, array: Array, value: Value) -> None:
+        self.array = array
+        self.first = value  # what stood there when the trace met it
+        self.value = value
+        self.version = 0
+
+
+class _View:
+    """A view of other memory: how it is taken, and its value as of a version of that memory."""
+
+    def __init__(
+        self, array: Array, source: Array, operation: Operation, options: dict[str, Any], root: _Location
+    ) -> None:
+        self.array = array
+        self.source = source
+        self.operation = operation
+        self.options = options
+        self.root = root
+        self.value: Value | None = None
+        self.version = -1
+
+
+class Trace:
+    """What is recorded of one call. `arguments` are the arrays that the function is called with."""
+
+    def __init__(self, arguments: Sequence[Array]) -> None:
+        self.graph = Graph()
+        self.events: list[Any] = []  # what happens in Python before each run, in order: draws and UpdateCalls
+        self.tensors: dict[int, tuple[weakref.ref[Tensor], Array, bool]] = {}  # those that hold state
+        self.gradients: dict[int, tuple[Tensor, Any]] = {}  # leaves, with the `.grad` that was read at first
+        self.walked = False  # whether a backward pass has run
+        self._gradients_before: dict[int, Tensor | None] = {}
+        self._locations: dict[int, _Location] = {}
+        self._views: dict[int, _View] = {}
+        self._unread: list[tuple[weakref.ref[Array], str]] = []
+        for position, array in enumerate(arguments):
+            self._place(array, self._input("argument", array, str(position)))
+
+    # Memory and values
+
+    def _input(self, kind: str, array: Array, name: str = "") -> Input:
+        value = Input(kind, array.shape, array.dtype, array, name)
+        self.graph.inputs.append(value)
+        return value
+
+    def _place(self, array: Array, value: Value) -> _Location:
+        location = self._locations[id(array)] = _Location(array, value)
+        return location
+
+    def _memory(self, value: Value) -> Array:
+        """New memory that holds `value`."""
+        array = np.empty(value.shape, value.dtype).view(Unread)
+        self._unread.append((weakref.ref(array), user_line()))
+        self._place(array, value)
+        return array
+
+    def _location(self, array: Array) -> _Location | _View:
+        """What is known of `array`, which may be memory that the trace meets for the first time."""
+        known = self._views.get(id(array)) or self._locations.get(id(array))
+        if known is not None:
+            return known
+        root = array
+        while isinstance(root.base, np.ndarray):
+            root = root.base
+            if id(root) in self._locations:
+                break
+        location = self._locations.get(id(root))
+        if location is None:
+            if isinstance(array, Unread):
+                raise AssertionError("memory without values that no operation has made")
+            if root is not array and not root.flags.writeable:
+                root = array  # memory that nobody writes to
+            location = self._place(root, self._input("state", root))
+        if root is array:
+            return location
+        offset = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+        item = array.itemsize
+        if root.dtype != array.dtype or not root.flags.c_contiguous:
+            raise TraceError("a view of memory in another dtype or order is written to or read while compiling")
+        options = {
+            "size": array.shape,
+            "stride": tuple([s // item for s in array.strides]),
+            "storage_offset": offset // item,
+        }
+        return self._view(array, root, as_strided, options)
+
+    def _view(self, array: Array, source: Array, operation: Operation, options: dict[str, Any]) -> _View:
+        known = self._location(source)
+        root = known.root if isinstance(known, _View) else known
+        view = self._views[id(array)] = _View(array, source, operation, options, root)
+        return view
+
+    def read(self, array: Array) -> Value:
+        """The value that stands in `array` now."""
+        known = self._location(array)
+        if isinstance(known, _Location):
+            return known.value
+        if known.value is None or known.version != known.root.version:
+            spec = (known.array.shape, known.array.dtype)
+            known.value = self.emit(known.operation.name, [self.read(known.source)], known.options, [spec])[0]
+            known.version = known.root.version
+        return known.value
+
+    def write(self, array: Array, value: Value) -> None:
+        """Puts `value` in the place of what stands in `array`."""
+        known = self._location(array)
+        if isinstance(known, _Location):
+            known.value = value
+            known.version += 1
+            return
+        root = known.root
+        chain: list[tuple[Operation, dict[str, Any]]] = []
+        step: _Location | _View = known
+        while isinstance(step, _View):
+            chain.insert(0, (step.operation, step.options))
+            step = self._location(step.source)
+        options = {"views": tuple(chain)}
+        spec = (root.array.shape, root.array.dtype)
+        root.value = self.emit(view_scatter.name, [root.value, value], options, [spec])[0]
+        root.version += 1
+        known.value, known.version = value, root.version
+
+    def emit(
+        self, operation: str, inputs: Sequence[Any], options: dict[str, Any], specs: Sequence[tuple[Any, Any]]
+    ) -> tuple[Value, ...]:
+        """A new node at the end of the graph; its results."""
+        node = Node(operation, inputs, options, specs, user_line())
+        self.graph.nodes.append(node)
+        return node.outputs
+
+    # Operations: the interpreter
+
+    def evaluate(self, operation: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Records an operation on tensors, and on the tape where an input requires a gradient, as eager calls do."""
+        if options.get("out") is not None:
+            for argument in args:
+                self._meet(argument)
+            return eager.evaluate_into(operation, args, options, self._compute_into, self._copy)
+        if "out" in options:
+            options = {name: value for name, value in options.items() if name != "out"}
+        needs = 0
+        arrays: list[Any] = []
+        for position, argument in enumerate(args):
+            self._meet(argument)
+            if isinstance(argument, Tensor):
+                eager.refresh(argument)
+                if argument._requires_grad:
+                    needs |= 1 << position
+                arrays.append(argument.array)
+            else:
+                arrays.append(argument)
+        result = self._compute(operation, arrays, options)
+        if not mode.grad_enabled:
+            needs = 0
+        if needs and operation.gradient_rule is None:
+            return eager._without_gradient(operation, args, result)
+        results = result if type(result) is tuple else (result,)
+        outputs = tuple([_tensor(array) for array in results])
+        if needs:
+            eager._record(OperationNode(operation, args, options, needs, results), outputs)
+        if operation.is_view and id(result) in self._views:
+            eager._mark_view(outputs[0], args[0], operation, options)
+        return outputs if type(result) is tuple else outputs[0]
+
+    def _meet(self, argument: Any) -> None:
+        """Takes down tensors that hold state, since the program is right only as long as they hold it."""
+        if not isinstance(argument, Tensor) or type(argument.array) is Unread or id(argument) in self.tensors:
+            return
+        known = self._locations.get(id(argument.array))
+        if known is None or not isinstance(known.first, Input) or known.first.kind == "state":
+            self.tensors[id(argument)] = (weakref.ref(argument), argument.array, argument._requires_grad)
+
+    def _compute(self, operation: Operation, arrays: list[Any], options: dict[str, Any]) -> Any:
+        """Memory with the results."""
+        if operation.is_view:
+            with np.errstate(all="ignore"):
+                result = operation.meaning(np, *arrays, **options)
+            if np.may_share_memory(result, arrays[0]):
+                if type(result) is not Unread and type(arrays[0]) is Unread:
+                    result = result.view(Unread)
+                self._view(result, arrays[0], operation, options)
+                return result
+            specs = [(result.shape, result.dtype)]
+            return self._memory(self.emit(operation.name, [self.read(arrays[0])], options, specs)[0])
+        results = self._values(operation, arrays, options)
+        memory = [self._memory(value) for value in results]
+        return tuple(memory) if type(results) is tuple else memory[0]
+
+    def _values(self, operation: Operation, arrays: Sequence[Any], options: dict[str, Any]) -> Any:
+        """The results as values: a list of one, or a tuple of several."""
+        if operation.elementwise:
+            self._check_operands(operation, arrays)
+            spec = operation.spec(*arrays)
+            values = self._promoted(operation, arrays)
+            return list(self.emit(operation.name, values, options, [spec]))
+        values = [self.read(a) if isinstance(a, np.ndarray) else a for a in arrays]
+        if operation.name == "clone":
+            return values  # values never change: a copy is the value itself
+        if operation.shape_rule is None:
+            refuse(f"{operation.name} has a result whose shape depends on values: it can't be used")
+        described = [
+            Spec(a.shape, a.dtype) if isinstance(a, np.ndarray) and not self._is_constant(a) else a for a in arrays
+        ]
+        spec = operation.spec(*described, **options)
+        if isinstance(spec, Spec):
+            return list(self.emit(operation.name, values, options, [spec]))
+        return self.emit(operation.name, values, options, spec)
+
+    def _is_constant(self, array: Array) -> bool:
+        location = self._locations.get(id(array))
+        return location is not None and isinstance(location.value, Input) and location.value.kind == "constant"
+
+    @staticmethod
+    def _check_operands(operation: Operation, arrays: Sequence[Any]) -> None:
+        for position, array in enumerate(arrays):
+            if not isinstance(array, (np.ndarray, int, float)):
+                raise TypeError(
+                    f"{operation.name}(): argument {position + 1} must be Tensor or number, not {type(array).__name__}"
+                )
+
+    def _promoted(self, operation: Operation, arrays: Sequence[Any]) -> list[Any]:
+        """The operands in the dtype that the operation computes in."""
+        condition = operation.promotion == "where"
+        dtype = dtypes.result_type(*arrays[1:]) if condition else operation.computation_dtype(arrays)
+        values: list[Any] = []
+        for position, array in enumerate(arrays):
+            wanted = dtypes.bool_.numpy if condition and position == 0 else dtype
+            values.append(self._cast(self.read(array), wanted) if isinstance(array, np.ndarray) else array)
+        return values
+
+    def _cast(self, value: Value, dtype: np.dtype[Any]) -> Value:
+        if value.dtype == dtype:
+            return value
+        return self.emit("cast", [value], {"dtype": dtypes.of_numpy(dtype)}, [(value.shape, dtype)])[0]
+
+    def _compute_into(
+        self, operation: Operation, arrays: list[Any], options: dict[str, Any], out: Tensor, inplace: bool
+    ) -> None:
+        results = self._values(operation, arrays, options)
+        value = results[0]
+        eager.fit_out(out, value.shape, value.dtype, inplace)
+        if type(out.array) is not Unread and id(out.array) not in self._locations and value.shape == out.array.shape:
+            self._meet(out)
+        self.write(out.array, self._cast(value, out.array.dtype))
+
+    def _copy(self, array: Array) -> Array:
+        return self._memory(self.read(array))
+
+    # What else happens in a step
+
+    def constant(self, array: Array) -> None:
+        """Takes a tensor made in the function for one that has the same values in every call."""
+        if type(array) is not Unread and id(array) not in self._locations and id(array) not in self._views:
+            self._place(array, self._input("constant", array.copy()))
+            self._locations[id(array)].array = array
+
+    def drawn(self, array: Array, fill: Callable[[Array], None]) -> None:
+        """Takes down random numbers: `fill` draws those of the next call into the same memory."""
+        self._place(array, self._input("drawn", array))
+        self.events.append((array, fill))
+
+    def reads(self, array: Array, what: str) -> None:
+        """Raises TraceError, unless the values are known to be the same in every call."""
+        if not self._is_constant(array):
+            refuse(f"{what}() reads a tensor's values")
+
+    def reads_gradient(self, leaf: Tensor) -> None:
+        """The function depends on what `leaf.grad` is when it is called."""
+        if id(leaf) not in self.gradients and leaf._node is None:
+            self.gradients[id(leaf)] = (leaf, leaf._grad)
+            self._gradients_before[id(leaf)] = leaf._grad
+
+    def replaces_gradient(self, leaf: Tensor) -> None:
+        """The function sets `leaf.grad`, whatever it was."""
+        if id(leaf) not in self.gradients and leaf._node is None:
+            self.gradients[id(leaf)] = (leaf, REPLACED)
+            self._gradients_before[id(leaf)] = leaf._grad
+
+    def updating(self, optimizer: Any) -> Callable[[dict[str, Any], list[Tensor]], None]:
+        """What an optimizer's step does instead of moving the parameters of a group."""
+
+        def update(group: dict[str, Any], parameters: list[Tensor]) -> None:
+            calls = UpdateCalls(optimizer, group, parameters)
+            self.events.append(calls)
+            for call in calls.recorded:
+                self._update(call)
+
+        return update
+
+    def _update(self, call: Any) -> None:
+        lists = [None if tensors is None else [t.array for t in tensors] for tensors in call.lists]
+        for tensors in call.lists:
+            for tensor in tensors or ():
+                self._meet(tensor)
+        numbers = {}
+        for name, value in call.options.items():
+            if isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool)) or name == "first":
+                number = Input("number", (), np.dtype(np.float64), None, name)
+                self.graph.inputs.append(number)
+                call.numbers[name] = number
+                numbers[name] = number
+        options = {**call.options, **numbers}
+        inputs = [None if arrays is None else tuple([self.read(a) for a in arrays]) for arrays in lists]
+        changed = [arrays for position, arrays in enumerate(lists) if arrays is not None and position != 1]
+        specs = [(a.shape, a.dtype) for arrays in changed for a in arrays]
+        results = iter(self.emit(call.update.name, inputs, options, specs))
+        for arrays in changed:
+            for array in arrays:
+                self.write(array, next(results))
+        call.lists[1] = None  # the gradients: made anew in each call
+
+    # The end
+
+    def finish(self, outputs: Sequence[Array]) -> None:
+        """Completes the graph: what the function returns, and what its memory holds at the end."""
+        self.graph.outputs = tuple([self.read(array) for array in outputs])
+        for location in self._locations.values():
+            first = location.first
+            if isinstance(first, Input) and first.kind in ("argument", "state") and location.value is not first:
+                self.graph.writes.append((first, location.value))
+
+    def leaves(self) -> list[tuple[Tensor, Tensor | None]]:
+        """The leaves whose `.grad` the function reads or sets, with what it was before."""
+        return [(leaf, self._gradients_before[number]) for number, (leaf, _) in self.gradients.items()]
+
+    def is_unread(self, array: Array) -> bool:
+        """Whether the memory was made by the trace."""
+        return type(array) is Unread
+
+    def keep(self, array: Array, memory: Array) -> None:
+        """Has what stands in `array` written to `memory` by each run."""
+        target = Input("state", memory.shape, memory.dtype, memory, "gradient")
+        self.graph.inputs.append(target)
+        self.graph.writes.append((target, self.read(array)))
+
+    def written_tensors(self) -> list[weakref.ref[Tensor]]:
+        """The tensors of state whose memory the function changes."""
+        changed = {id(target.array) for target, _ in self.graph.writes}
+        return [entry[0] for entry in self.tensors.values() if id(entry[1]) in changed]
+
+    def undo(self) -> None:
+        """Puts back what the traced call has changed outside the graph."""
+        for leaf, before in self.leaves():
+            leaf._grad = before
+        for event in self.events:
+            if isinstance(event, UpdateCalls):
+                event.step_back()
+
+    def escaped(self) -> list[str]:
+        """Forgets all memory; lines of code that made tensors which somebody still holds."""
+        self._locations.clear()
+        self._views.clear()
+        return [line for reference, line in self._unread if reference() is not None]
+
+
+REPLACED = object()
+_new = object.__new__
+
+
+def _tensor(array: Array) -> Tensor:
+    tensor = _new(Tensor)
+    tensor.array = array
+    return tensor
+
+
+@contextmanager
+def tracing(trace: Trace) -> Iterator[None]:
+    """Records what is done within, in this thread."""
+    if routing.tracing is not None:
+        raise AssertionError("a trace within a trace")
+    routing.tracing = trace
+    try:
+        with interpreted_by(trace.evaluate):
+            yield
+    finally:
+        routing.tracing = None
