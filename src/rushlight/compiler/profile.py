@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from rushlight.compiler.graph import Node
+from rushlight.compiler.graph import Node, Value
 
 if TYPE_CHECKING:
     from rushlight.compiler.program import Program
@@ -80,7 +80,7 @@ def _row(node: Node | None, seconds: float) -> Row:
 
 def _operations(node: Node) -> float:
     """Floating-point operations, a multiply-add counting as two; 0 where they don't decide the time."""
-    shapes: list[Any] = [getattr(item, "shape", None) for item in node.inputs]
+    shapes = [item.shape if isinstance(item, Value) else () for item in node.inputs]
     out = node.outputs[0].shape
     if node.operation == "matmul":
         return 2.0 * math.prod(out) * shapes[0][-1]

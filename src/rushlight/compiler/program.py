@@ -196,7 +196,6 @@ class Program:
             np.copyto(arguments[position], fixed)
         return [np.array(array, order="C") for array in self._outputs]
 
-
     def profile(self) -> list[float]:
         """The seconds of each call in a run on the last arguments; what the run changes is put back."""
         changed = [(self._array(target), self._array(target).copy()) for target, _ in self.graph.writes]

@@ -352,9 +352,9 @@ def randperm(
     count = arguments.integer("randperm", "n", n)
     wanted = arguments.numpy_dtype(dtype or dtypes.int64)
     source = _source("randperm", generator)
-    array = _drawn(
-        np.empty(count, wanted), lambda memory: np.copyto(memory, distributions.permutation(source, count, wanted))
-    )
+    array = distributions.permutation(source, count, wanted)
+    if routing.tracing is not None:
+        routing.tracing.drawn(array, lambda memory: np.copyto(memory, distributions.permutation(source, count, wanted)))
     return data.made(array, requires_grad, device) if out is None else creation.into(out, array)
 
 
