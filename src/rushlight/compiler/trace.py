@@ -24,7 +24,7 @@ from rushlight.errors import TraceError
 from rushlight.ops.declare import Operation, Spec, interpreted_by, routing
 from rushlight.ops.movement import view_scatter
 from rushlight.ops.striding import as_strided
-from rushlight.tensor.tensor import Tensor
+from rushlight.tensor.tensor import Tensor, wrap
 from rushlight.tensor.unread import Unread, refuse, user_line
 
 Array = np.ndarray[Any, Any]
@@ -184,18 +184,32 @@ class Trace:
                 arrays.append(argument.array)
             else:
                 arrays.append(argument)
-        result = self._compute(operation, arrays, options)
         if not mode.grad_enabled:
             needs = 0
+        if operation.is_view:
+            return self._evaluate_view(operation, args, arrays, options, needs)
+        values = self._values(operation, arrays, options)
+        results = tuple([self._memory(value) for value in values])
+        several = type(values) is tuple
         if needs and operation.gradient_rule is None:
-            return eager._without_gradient(operation, args, result)
-        results = result if type(result) is tuple else (result,)
-        outputs = tuple([_tensor(array) for array in results])
+            return eager._without_gradient(operation, args, results if several else results[0])
+        outputs = tuple([wrap(array) for array in results])
         if needs:
             eager._record(OperationNode(operation, args, options, needs, results), outputs)
-        if operation.is_view and id(result) in self._views:
-            eager._mark_view(outputs[0], args[0], operation, options)
-        return outputs if type(result) is tuple else outputs[0]
+        return outputs if several else outputs[0]
+
+    def _evaluate_view(
+        self, operation: Operation, args: tuple[Any, ...], arrays: list[Any], options: dict[str, Any], needs: int
+    ) -> Tensor:
+        output = eager._evaluate_view(operation, args, arrays, options, needs)
+        if output._base is None:  # a copy
+            spec = (output.array.shape, output.array.dtype)
+            output.array = self._memory(self.emit(operation.name, [self.read(arrays[0])], options, [spec])[0])
+            return output
+        if type(arrays[0]) is Unread and type(output.array) is not Unread:
+            output.array = output.array.view(Unread)
+        self._view(output.array, arrays[0], operation, options)
+        return output
 
     def _meet(self, argument: Any) -> None:
         """Takes down tensors that hold state, since the program is right only as long as they hold it."""
@@ -204,22 +218,6 @@ class Trace:
         known = self._locations.get(id(argument.array))
         if known is None or not isinstance(known.first, Input) or known.first.kind == "state":
             self.tensors[id(argument)] = (weakref.ref(argument), argument.array, argument._requires_grad)
-
-    def _compute(self, operation: Operation, arrays: list[Any], options: dict[str, Any]) -> Any:
-        """Memory with the results."""
-        if operation.is_view:
-            with np.errstate(all="ignore"):
-                result = operation.meaning(np, *arrays, **options)
-            if np.may_share_memory(result, arrays[0]):
-                if type(result) is not Unread and type(arrays[0]) is Unread:
-                    result = result.view(Unread)
-                self._view(result, arrays[0], operation, options)
-                return result
-            specs = [(result.shape, result.dtype)]
-            return self._memory(self.emit(operation.name, [self.read(arrays[0])], options, specs)[0])
-        results = self._values(operation, arrays, options)
-        memory = [self._memory(value) for value in results]
-        return tuple(memory) if type(results) is tuple else memory[0]
 
     def _values(self, operation: Operation, arrays: Sequence[Any], options: dict[str, Any]) -> Any:
         """The results as values: a list of one, or a tuple of several."""
@@ -389,13 +387,6 @@ class Trace:
 
 
 REPLACED = object()
-_new = object.__new__
-
-
-def _tensor(array: Array) -> Tensor:
-    tensor = _new(Tensor)
-    tensor.array = array
-    return tensor
 
 
 @contextmanager
