@@ -1,4 +1,8 @@
-"""The executor in Python, for where there is no native core: the same calls, one after the other."""
+"""Calls of kernels over memory that was made before, and their execution: in Python at first, then by the core.
+
+The first run finds out what each kernel has code for. From then on, with a native core, `core/executor.h` runs the
+list without Python; without one, Python goes on.
+"""
 
 from __future__ import annotations
 
@@ -8,48 +12,125 @@ from typing import Any
 
 import numpy as np
 
+from rushlight import core
+from rushlight.compiler.graph import Node
+
 Array = np.ndarray[Any, Any]
 
 
-class Slot:
-    """Stands for a number that changes from run to run."""
+class Number:
+    """Stands in the options of a call for a number that changes from run to run."""
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, kind: Callable[[Any], Any]) -> None:
         self.index = index
+        self.kind = kind
+
+
+class Call:
+    """One instruction.
+
+    kind: "kernel" (`function` is the core's, called with operands and options), "elementwise" (`function` is a program
+        of the elementwise engine), or "copy" (of the operand to the result).
+    fallback: the same by NumPy, where the kernel has no code for the operands: gives the results.
+    in_place: the kernel writes into its operands.
+    """
+
+    def __init__(
+        self,
+        node: Node | None,
+        kind: str,
+        function: Any,
+        operands: Sequence[Any],
+        options: dict[str, Any],
+        results: Sequence[Array],
+        fallback: Callable[..., Any],
+        in_place: bool = False,
+    ) -> None:
+        self.node = node
+        self.kind = kind
+        self.function = function
+        self.operands = tuple(operands)
+        self.options = options
+        self.results = tuple(results)
+        self.fallback = fallback
+        self.in_place = in_place
+        self.native = function is not None or kind == "copy"
+
+    def run(self, numbers: Sequence[Any]) -> None:
+        """Runs in Python."""
+        if self.kind == "copy":
+            np.copyto(self.results[0], self.operands[0], casting="unsafe")
+            return
+        options = {k: v.kind(numbers[v.index]) if isinstance(v, Number) else v for k, v in self.options.items()}
+        found: Any = NotImplemented
+        if self.native:
+            if self.kind == "elementwise":
+                out = self.results[0] if len(self.results) == 1 else self.results
+                found = self.function(*self.operands, out=out)
+                if found is not NotImplemented:
+                    return
+            else:
+                found = self.function(*self.operands, **options)
+        if found is NotImplemented:
+            self.native = False
+            found = self.fallback(*self.operands, **options)
+        if self.in_place:
+            return
+        for result, value in zip(self.results, found if type(found) is tuple else (found,), strict=True):
+            if result is not value:
+                np.copyto(result, value, casting="unsafe")
 
 
 class PythonExecutor:
-    """Runs a list of calls over arrays that were made before."""
+    """Runs calls one after the other."""
 
-    def __init__(self) -> None:
-        self._calls: list[Callable[[Sequence[float]], None]] = []
+    def __init__(self, calls: Sequence[Call]) -> None:
+        self._calls = calls
         self.failed = -1
 
-    def add_call(self, call: Callable[[Sequence[float]], None]) -> int:
-        """Adds a call, which is given the numbers of the run."""
-        self._calls.append(call)
-        return len(self._calls) - 1
-
-    def add_copy(self, source: Array, target: Array) -> int:
-        """Adds a copy."""
-        return self.add_call(lambda _: np.copyto(target, source, casting="unsafe"))
-
-    def run(self, numbers: Sequence[float]) -> None:
+    def run(self, bases: Sequence[Array], numbers: Sequence[Any]) -> None:
         """Makes all calls; on an exception, `failed` is the position of the call that raised it."""
         with np.errstate(all="ignore"):
             for position, call in enumerate(self._calls):
                 self.failed = position
-                call(numbers)
+                call.run(numbers)
         self.failed = -1
 
-    def profile(self, numbers: Sequence[float]) -> list[float]:
+    def profile(self, bases: Sequence[Array], numbers: Sequence[Any]) -> list[float]:
         """Runs; the seconds that each call took."""
         times = []
         for call in self._calls:
             start = time.perf_counter()
-            call(numbers)
+            call.run(numbers)
             times.append(time.perf_counter() - start)
         return times
 
-    def __len__(self) -> int:
-        return len(self._calls)
+
+def native_executor(calls: Sequence[Call], moving: Sequence[tuple[Array, int, int]]) -> Any:
+    """The core's executor of calls that have run once.
+
+    moving: (array, base, offset): memory that lies in another place in each run, `offset` bytes into that base.
+    """
+    executor = core.native.Executor()  # type: ignore[union-attr]
+    last_numbers: list[Any] = []
+    for array, base, offset in moving:
+        executor.relocate(array, base, offset)
+    for call in calls:
+        if not call.native:
+            executor.add_call(_bound(call, last_numbers))
+        elif call.kind == "copy":
+            executor.add_copy(call.operands[0], call.results[0])
+        elif call.kind == "elementwise":
+            executor.add_elementwise(call.function, call.operands, call.results)
+        else:
+            options = {
+                k: core.native.Slot(v.index) if isinstance(v, Number) else v  # type: ignore[union-attr]
+                for k, v in call.options.items()
+            }
+            results = () if call.in_place else call.results
+            executor.add(call.function.__name__, call.operands, options, results)
+    return executor
+
+
+def _bound(call: Call, numbers: list[Any]) -> Callable[[], None]:
+    return lambda: call.run(numbers)

@@ -79,7 +79,7 @@ def _view(node: Node, found: dict[Value, Place]) -> Place | None:
     memory = np.empty(1, np.uint8) if source.dtype.itemsize == 1 else np.empty(1, source.dtype)
     model = np.lib.stride_tricks.as_strided(memory, source.shape, strides)
     if node.operation == "reshape":
-        result = _reshaped(model, node.outputs[0].shape)
+        result = reshaped(model, node.outputs[0].shape)
         if result is None:
             return None
     elif OPERATIONS[node.operation].of_memory:
@@ -95,11 +95,12 @@ def _view(node: Node, found: dict[Value, Place]) -> Place | None:
     return Place(root, result.strides, offset + (moved if result.size else 0))
 
 
-def _reshaped(model: Array, shape: tuple[int, ...]) -> Array | None:
-    view = model.view()
+def reshaped(model: Array, shape: tuple[int, ...]) -> Array | None:
+    """`model` seen in another shape; None where that can't be done without a copy."""
+    view = model.view(np.ndarray)
     try:
         view.shape = shape
-    except AttributeError:
+    except (AttributeError, ValueError):
         return None
     return view
 

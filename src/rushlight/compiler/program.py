@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from rushlight import core
 from rushlight.compiler import layout, memory
-from rushlight.compiler.executor import PythonExecutor
+from rushlight.compiler.executor import Call, Number, PythonExecutor, native_executor
 from rushlight.compiler.graph import Elementwise, Graph, Input, Node, Value
 from rushlight.errors import InputError
 from rushlight.ops import program as programs
@@ -17,6 +18,7 @@ from rushlight.ops.declare import OPERATIONS
 from rushlight.ops.optimizer import UPDATES
 
 Array = np.ndarray[Any, Any]
+_COPIED = 16384  # bytes of a result that are sooner copied than given memory of their own
 
 
 class Program:
@@ -32,20 +34,22 @@ class Program:
         self._numbered = {given: index for index, given in enumerate(self.numbers)}
         self._places = layout.places(graph)
         self._direct = layout.written_directly(graph, self._places)
+        self._returned = [value for value in dict.fromkeys(graph.outputs) if self._is_returned(value)]
         self._offsets, self.arena_bytes = self._plan()
         self._arena = np.empty(self.arena_bytes, np.uint8)
         self._arrays: dict[Value, Array] = {}
         self.arguments = [self._argument(given) for given in graph.inputs if given.kind == "argument"]
-        self.executor = PythonExecutor()
-        self._last_numbers: Sequence[float] = ()
-        self.labels: list[Node | None] = []  # of each call, the node that it is for
+        self.calls: list[Call] = []
         for node in graph.nodes:
             self._add(node)
         self._add_writes()
+        self.executor: Any = PythonExecutor(self.calls)
+        self._last: tuple[list[Array], Sequence[float]] = ([], ())
         written = {target for target, _ in graph.writes}
         positions = [given for given in graph.inputs if given.kind == "argument"]
-        self._written_arguments = [(i, self._array(given)) for i, given in enumerate(positions) if given in written]
+        self._written_arguments = [position for position, given in enumerate(positions) if given in written]
         self._outputs = [self._array(value) for value in graph.outputs]
+        self._returns = [self._returned.index(v) if v in self._returned else None for v in graph.outputs]
 
     # Memory
 
@@ -55,9 +59,14 @@ class Program:
         intervals = []
         for position, node in enumerate(graph.nodes):
             for value in node.outputs:
-                if found[value].root is value and value not in self._direct:
+                if found[value].root is value and value not in self._direct and value not in self._returned:
                     intervals.append((value, value.nbytes, position, last[value]))
         return memory.plan(intervals)
+
+    def _is_returned(self, value: Value) -> bool:
+        """Whether a result is computed right in the memory that the caller gets: small ones are copied."""
+        own = self._places[value].root is value and not isinstance(value, Input)
+        return own and value not in self._direct and value.nbytes > _COPIED
 
     def _argument(self, given: Input) -> Array:
         self._arrays[given] = np.empty(given.shape, given.dtype)
@@ -82,22 +91,17 @@ class Program:
             return value.array  # type: ignore[no-any-return]
         if value in self._direct:
             return self._direct[value].array  # type: ignore[no-any-return]
+        if value in self._returned:
+            return np.empty(value.shape, value.dtype)
         return np.ndarray(value.shape, value.dtype, self._arena.data, self._offsets[value])
 
     # Calls
 
-    def _call(self, node: Node | None, call: Callable[[Sequence[float]], None]) -> None:
-        self.executor.add_call(call)
-        self.labels.append(node)
-
     def _copy(self, node: Node | None, source: Array, target: Array) -> None:
-        self.executor.add_copy(source, target)
-        self.labels.append(node)
+        self.calls.append(Call(node, "copy", None, [source], {}, [target], np.copyto))
 
     def _operand(self, item: Any) -> Any:
-        """An argument of a kernel: arrays for values; numbers that change are left as they are."""
-        if isinstance(item, Input) and item.kind == "number":
-            return item
+        """An argument of a kernel: arrays for values."""
         if isinstance(item, Value):
             return self._array(item)
         if type(item) is tuple:
@@ -111,16 +115,22 @@ class Program:
                 self._add_copying_view(node, results[0])
             return
         operands = [self._operand(item) for item in node.inputs]
-        if node.operation == "fused":
-            self._add_elementwise(node, fused(node), operands, results)
-        elif node.operation in UPDATES:
+        declared = OPERATIONS.get(node.operation)
+        if node.operation in UPDATES:
             self._add_update(node, operands)
         elif node.operation in _LOWERED:
             _LOWERED[node.operation](self, node, operands, results[0])
-        elif OPERATIONS[node.operation].elementwise:
-            self._add_elementwise(node, native_program(node.operation), operands, results)
+        elif node.operation == "fused":
+            steps, outputs = node.options["program"]
+            by_meaning = functools.partial(_interpreted, steps, outputs)
+            self.calls.append(Call(node, "elementwise", fused(node), operands, {}, results, by_meaning))
+        elif declared is not None and declared.elementwise:
+            function = native_program(node.operation)
+            self.calls.append(Call(node, "elementwise", function, operands, {}, results, _reference(declared)))
         else:
-            self._add_structured(node, operands, results)
+            assert declared is not None
+            call = Call(node, "kernel", declared.kernel, operands, node.options, results, _reference(declared))
+            self.calls.append(call)
 
     def _add_copying_view(self, node: Node, result: Array) -> None:
         source = self._array(node.inputs[0])
@@ -128,44 +138,23 @@ class Program:
             self._copy(node, source, result.reshape(source.shape))
             return
         operation = OPERATIONS[node.operation]
-        self._call(
-            node, lambda _: np.copyto(result, operation.meaning(np, np.ascontiguousarray(source), **node.options))
-        )
 
-    def _add_elementwise(self, node: Node, program: Any, operands: list[Any], results: list[Array]) -> None:
-        out = results[0] if len(results) == 1 else tuple(results)
+        def take(array: Array, **options: Any) -> Any:
+            return operation.meaning(np, np.ascontiguousarray(array), **options)
 
-        def call(_: Sequence[float]) -> None:
-            if program is None or program(*operands, out=out) is NotImplemented:
-                found = _meaning(node, operands)
-                for result, value in zip(results, found, strict=True):
-                    np.copyto(result, value, casting="unsafe")
-
-        self._call(node, call)
-
-    def _add_structured(self, node: Node, operands: list[Any], results: list[Array]) -> None:
-        operation = OPERATIONS[node.operation]
-        kernel = operation.kernel
-
-        def call(_: Sequence[float]) -> None:
-            found = NotImplemented if kernel is None else kernel(*operands, **node.options)
-            if found is NotImplemented:
-                found = operation.reference(operands, node.options)
-            for result, value in zip(results, found if type(found) is tuple else (found,), strict=True):
-                np.copyto(result, value, casting="unsafe")
-
-        self._call(node, call)
+        self.calls.append(Call(node, "kernel", None, [source], node.options, [result], take))
 
     def _add_update(self, node: Node, operands: list[Any]) -> None:
         update = UPDATES[node.operation]
-        changing = {name: self._numbered[v] for name, v in node.options.items() if isinstance(v, Input)}
-        kinds = {name: bool if name == "first" else int if name == "step" else float for name in changing}
+        options = {}
+        for name, value in node.options.items():
+            kind = bool if name == "first" else int if name == "step" else float
+            options[name] = Number(self._numbered[value], kind) if isinstance(value, Input) else value
 
-        def call(numbers: Sequence[float]) -> None:
-            options = {**node.options, **{name: kinds[name](numbers[index]) for name, index in changing.items()}}
-            update.apply(operands, options)
+        def by_meaning(*lists: Any, **settings: Any) -> None:
+            update.apply(lists, settings)
 
-        self._call(node, call)
+        self.calls.append(Call(node, "kernel", update.kernel, operands, options, (), by_meaning, in_place=True))
 
     def _add_writes(self) -> None:
         """What is written at the end; first aside, where it lies in memory that is itself written to."""
@@ -188,22 +177,71 @@ class Program:
 
     def run(self, arguments: Sequence[Array], numbers: Sequence[float]) -> list[Array]:
         """The results, in memory of their own."""
-        for fixed, given in zip(self.arguments, arguments, strict=True):
-            np.copyto(fixed, given)
-        self._last_numbers = numbers
-        self.executor.run(numbers)
-        for position, fixed in self._written_arguments:
-            np.copyto(arguments[position], fixed)
-        return [np.array(array, order="C") for array in self._outputs]
+        bases = [np.ascontiguousarray(given) for given in arguments]
+        if type(self.executor) is PythonExecutor:
+            for fixed, given in zip(self.arguments, bases, strict=True):
+                np.copyto(fixed, given)
+        fresh = [np.empty(value.nbytes, np.uint8) for value in self._returned]
+        self._last = ([*bases, *fresh], numbers)
+        self.executor.run(*self._last)
+        if type(self.executor) is PythonExecutor:
+            found = [np.array(array, order="C") for array in self._outputs]
+            written = [self.arguments[position] for position in self._written_arguments]
+            if core.native is not None and hasattr(core.native, "Executor"):
+                self._go_native()
+        else:
+            found = [
+                np.array(array, order="C") if place is None else _seen(fresh[place], value)
+                for array, place, value in zip(self._outputs, self._returns, self.graph.outputs, strict=True)
+            ]
+            written = [bases[position] for position in self._written_arguments]
+        for position, array in zip(self._written_arguments, written, strict=True):
+            if array is not arguments[position]:
+                np.copyto(arguments[position], array)
+        return found
+
+    def _go_native(self) -> None:
+        """Hands the calls, whose kernels are known by now, to the core."""
+        bases: dict[Value, int] = {}
+        for given in self.graph.inputs:
+            if given.kind == "argument":
+                bases[given] = len(bases)
+        for value in self._returned:
+            bases[value] = len(bases)
+        moving = []
+        for value, array in self._arrays.items():
+            root, _, offset = self._places[value]
+            if root in bases:
+                moving.append((array, bases[root], offset))
+        self.executor = native_executor(self.calls, moving)
 
     def profile(self) -> list[float]:
         """The seconds of each call in a run on the last arguments; what the run changes is put back."""
         changed = [(self._array(target), self._array(target).copy()) for target, _ in self.graph.writes]
         try:
-            return self.executor.profile(self._last_numbers)
+            times: list[float] = self.executor.profile(*self._last)
+            return times
         finally:
             for memory_of_target, before in changed:
                 np.copyto(memory_of_target, before)
+
+    @property
+    def labels(self) -> list[Node | None]:
+        """Of each call, the node that it is for; None for the writes at the end."""
+        return [call.node for call in self.calls]
+
+
+def _seen(memory_of_value: Array, value: Value) -> Array:
+    return memory_of_value.view(value.dtype).reshape(value.shape)
+
+
+def _reference(operation: Any) -> Callable[..., Any]:
+    """The meaning of an operation, for arrays that its kernel has no code for."""
+    return lambda *operands, **options: operation.reference(operands, options)
+
+
+def _interpreted(steps: Any, outputs: Any, *operands: Any) -> Any:
+    return programs.interpret(steps, outputs, operands)
 
 
 def _strided(base: Array, value: Value, strides: tuple[int, ...], offset: int) -> Array:
@@ -288,14 +326,6 @@ def fused(node: Node) -> Any:
     program: Elementwise = node.options["program"]
     flags = [value.dtype == np.bool_ for value in node.outputs]
     return core.native.Program(list(program.instructions), len(node.inputs), list(program.outputs), flags)
-
-
-def _meaning(node: Node, operands: Sequence[Any]) -> tuple[Any, ...]:
-    """The results of an elementwise node by NumPy."""
-    if node.operation != "fused":
-        return (OPERATIONS[node.operation].reference(operands, {}),)
-    program = node.options["program"]
-    return programs.interpret(program.instructions, program.outputs, operands)
 
 
 # Operations that only move: copies into their result.

@@ -18,6 +18,7 @@ from rushlight import dtypes
 from rushlight.autograd import eager
 from rushlight.autograd.modes import mode
 from rushlight.autograd.tape import OperationNode
+from rushlight.compiler import layout
 from rushlight.compiler.graph import Graph, Input, Node, Value
 from rushlight.compiler.updates import UpdateCalls
 from rushlight.errors import TraceError
@@ -186,7 +187,7 @@ class Trace:
                 arrays.append(argument)
         if not mode.grad_enabled:
             needs = 0
-        if operation.is_view:
+        if operation.is_view and not (operation.name == "reshape" and _must_copy(arrays[0], options["shape"])):
             return self._evaluate_view(operation, args, arrays, options, needs)
         values = self._values(operation, arrays, options)
         results = tuple([self._memory(value) for value in values])
@@ -387,6 +388,11 @@ class Trace:
 
 
 REPLACED = object()
+
+
+def _must_copy(array: Array, shape: tuple[int, ...]) -> bool:
+    """Whether memory that lies like `array` can't be seen in that shape: found out without the copy."""
+    return type(array) is Unread and layout.reshaped(array, shape) is None
 
 
 @contextmanager
