@@ -6,6 +6,7 @@ views' own meanings where they lie.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -76,16 +77,14 @@ def _view(node: Node, found: dict[Value, Place]) -> Place | None:
     """Where a view lies; None where the memory of its input can't be seen that way, so that it must be copied."""
     source = node.inputs[0]
     root, strides, offset = found[source]
-    memory = np.empty(1, np.uint8) if source.dtype.itemsize == 1 else np.empty(1, source.dtype)
-    model = np.lib.stride_tricks.as_strided(memory, source.shape, strides)
     if node.operation == "reshape":
-        result = reshaped(model, node.outputs[0].shape)
-        if result is None:
-            return None
-    elif OPERATIONS[node.operation].of_memory:
+        seen = reshaped(source.shape, strides, node.outputs[0].shape)
+        return None if seen is None else Place(root, seen, offset)
+    memory = np.empty(1, source.dtype)
+    model = np.lib.stride_tricks.as_strided(memory, source.shape, strides)
+    if OPERATIONS[node.operation].of_memory:
         if strides != row_major(source.shape, source.dtype.itemsize):
             return None
-        model = np.lib.stride_tricks.as_strided(memory, source.shape, strides)
         result = _of_memory(node, model)
         if result is None:
             return None
@@ -95,14 +94,43 @@ def _view(node: Node, found: dict[Value, Place]) -> Place | None:
     return Place(root, result.strides, offset + (moved if result.size else 0))
 
 
-def reshaped(model: Array, shape: tuple[int, ...]) -> Array | None:
-    """`model` seen in another shape; None where that can't be done without a copy."""
-    view = model.view(np.ndarray)
-    try:
-        view.shape = shape
-    except (AttributeError, ValueError):
-        return None
-    return view
+def reshaped(shape: tuple[int, ...], strides: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The strides of memory seen in the shape `new`; None where that can't be done without a copy.
+
+    Runs of dimensions that hold the same elements before and after are matched from the left; those before must lie
+    evenly one in the other.
+    """
+    if 0 in shape:
+        return row_major(new, 1)
+    old = [(n, s) for n, s in zip(shape, strides, strict=True) if n != 1]
+    result: list[int] = []
+    taken = position = 0
+    while position < len(new):
+        if new[position] == 1:
+            result.append(0)
+            position += 1
+            continue
+        first, last = taken, position
+        before, after = old[taken][0], new[position]
+        while before != after:
+            if before < after:
+                taken += 1
+                before *= old[taken][0]
+            else:
+                position += 1
+                after *= new[position]
+        for outer, inner in itertools.pairwise(old[first : taken + 1]):
+            if outer[1] != inner[0] * inner[1]:
+                return None
+        step = old[taken][1]
+        run: list[int] = []
+        for extent in reversed(new[last : position + 1]):
+            run.insert(0, step)
+            step *= extent
+        result.extend(run)
+        taken += 1
+        position += 1
+    return tuple(result)
 
 
 def _of_memory(node: Node, model: Array) -> Array | None:

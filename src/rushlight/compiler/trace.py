@@ -7,6 +7,7 @@ change. Memory that existed before is the program's state, found by identity.
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -392,7 +393,9 @@ REPLACED = object()
 
 def _must_copy(array: Array, shape: tuple[int, ...]) -> bool:
     """Whether memory that lies like `array` can't be seen in that shape: found out without the copy."""
-    return type(array) is Unread and layout.reshaped(array, shape) is None
+    if type(array) is not Unread or math.prod(shape) != array.size:
+        return False
+    return layout.reshaped(array.shape, array.strides, tuple(shape)) is None
 
 
 @contextmanager
