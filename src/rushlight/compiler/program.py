@@ -29,10 +29,11 @@ class Program:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        _protect_overwritten(graph)
         self.numbers = [given for given in graph.inputs if given.kind == "number"]
         self._numbered = {given: index for index, given in enumerate(self.numbers)}
         self._places = layout.places(graph)
+        if _protect_overwritten(graph, self._places):
+            self._places = layout.places(graph)
         self._direct = layout.written_directly(graph, self._places)
         self._returned = [value for value in dict.fromkeys(graph.outputs) if self._is_returned(value)]
         self._offsets, self.arena_bytes = self._plan()
@@ -272,41 +273,42 @@ def _changed_by_update(value: Value) -> bool:
     return value.node is not None and value.node.operation in UPDATES
 
 
-def _protect_overwritten(graph: Graph) -> None:
-    """Updates work in place: where the value from before is read afterwards, it is copied first."""
+def _protect_overwritten(graph: Graph, found: dict[Value, layout.Place]) -> bool:
+    """Updates work in place: a value from before that is read afterwards is copied first. Tells whether one was."""
+    made = {value: position for position, node in enumerate(graph.nodes) for value in node.outputs}
     last: dict[Value, int] = {}
-    found = layout.places(graph)
     for position, node in enumerate(graph.nodes):
         for value in node.values():
             last[value] = position
     for value in graph.results():
         last[value] = len(graph.nodes)
+    readers: dict[Value, list[Value]] = {}
+    for value in last:
+        readers.setdefault(found[value].root, []).append(value)
     nodes: list[Node] = []
-    replaced: dict[Value, tuple[Value, int]] = {}
+    copies: dict[Value, tuple[Value, int]] = {}
     for position, node in enumerate(graph.nodes):
         if node.operation in UPDATES:
-            overwritten = {found[value].root for value in node.outputs}
-            for value in list(last):
-                if last[value] > position and found[value].root in overwritten and _before(value, position, graph):
-                    copy = Node("copy", [value], {}, [(value.shape, value.dtype)], node.line)
-                    nodes.append(copy)
-                    replaced[value] = (copy.outputs[0], position)
+            for root in dict.fromkeys([found[value].root for value in node.outputs]):
+                for value in readers.get(root, ()):
+                    if value not in copies and last[value] > position > made.get(value, -1):
+                        copy = Node("copy", [value], {}, [(value.shape, value.dtype)], node.line)
+                        nodes.append(copy)
+                        copies[value] = (copy.outputs[0], position)
         nodes.append(node)
-    if not replaced:
-        return
-    positions = {node: position for position, node in enumerate(graph.nodes)}
-    for value, (copy_value, since) in replaced.items():
-        for node in graph.nodes:
-            if positions[node] > since:
-                node.substitute(lambda v, value=value, copy=copy_value: copy if v is value else v)  # type: ignore[misc]
-        graph.outputs = tuple([copy_value if v is value else v for v in graph.outputs])
-        graph.writes = [(target, copy_value if v is value else v) for target, v in graph.writes]
+    if not copies:
+        return False
+
+    def after(position: int) -> Callable[[Value], Value]:
+        return lambda value: copies[value][0] if value in copies and copies[value][1] < position else value
+
+    for position, node in enumerate(graph.nodes):
+        node.substitute(after(position))
+    everything = after(len(graph.nodes))
+    graph.outputs = tuple([everything(value) for value in graph.outputs])
+    graph.writes = [(target, everything(value)) for target, value in graph.writes]
     graph.nodes = nodes
-
-
-def _before(value: Value, position: int, graph: Graph) -> bool:
-    """Whether the value exists before the node at `position`."""
-    return value.node is None or graph.nodes.index(value.node) < position
+    return True
 
 
 def native_program(operation: str) -> Any:
