@@ -54,8 +54,10 @@ def agree(a: list[float], b: list[float], steps: int = 5) -> bool:
     return all(math.isclose(x, y, rel_tol=2e-3, abs_tol=1e-5) for x, y in zip(a[:steps], b[:steps], strict=False))
 
 
-def measure(name: str, turns: int, seconds: float, threads: int, peers: list[dict[str, bool]]) -> dict[str, Any]:
-    ours = Runner("rushlight", name, threads)
+def measure(
+    name: str, turns: int, seconds: float, threads: int, compiled: bool, peers: list[dict[str, bool]]
+) -> dict[str, Any]:
+    ours = Runner("rushlight", name, threads, compiled=compiled)
     theirs = [Runner("torch", name, threads, **options) for options in peers]
     weights = theirs[0].ask("weights")
     for runner in (ours, *theirs):
@@ -71,6 +73,7 @@ def measure(name: str, turns: int, seconds: float, threads: int, peers: list[dic
         "losses": (ours.losses[0], theirs[0].losses[0]),
         "ours": statistics.median(ours.times),
         "peers": {peer.label: statistics.median(peer.times) for peer in theirs},
+        "compile": ours.ask("compile") if compiled else 0.0,
         "memory": (ours.ask("memory"), theirs[0].ask("memory")),
     }
     for runner in (ours, *theirs):
@@ -84,7 +87,12 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each library in each turn")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--best", action="store_true", help="also PyTorch in channels_last, and compiled")
+    parser.add_argument("--compiled", action="store_true", help="rushlight.compile against eager PyTorch")
+    parser.add_argument(
+        "--best",
+        action="store_true",
+        help="rushlight.compile against PyTorch's best: compiled or not, channels_last or not",
+    )
     parser.add_argument("--smoke", action="store_true", help="one short turn: does everything run and agree?")
     parser.add_argument("--write", type=Path, help="put the table into this file, between its markers")
     options = parser.parse_args()
@@ -93,9 +101,10 @@ def main() -> None:
     peers: list[dict[str, bool]] = [{}]
     if options.best:
         peers += [{"channels_last": True}, {"compiled": True}, {"compiled": True, "channels_last": True}]
+    compiled = options.best or options.compiled
     lines = [
-        "| workload | rushlight ms | PyTorch ms | ratio | peak memory, MB: ours, PyTorch's |",
-        "| --- | --- | --- | --- | --- |",
+        "| workload | rushlight ms | PyTorch ms | ratio | compiled in, ms | peak memory, MB: ours, eager PyTorch's |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     print("\n".join(lines), flush=True)
     ratios = []
@@ -103,7 +112,7 @@ def main() -> None:
     for name in BUILDERS:
         if options.only not in name:
             continue
-        result = measure(name, options.turns, options.seconds, options.threads, peers)
+        result = measure(name, options.turns, options.seconds, options.threads, compiled, peers)
         label, best = min(result["peers"].items(), key=lambda item: item[1])
         if result["agree"]:
             ratios.append(result["ours"] / best)
@@ -113,11 +122,12 @@ def main() -> None:
             ratio = f"losses differ: {result['losses'][0]:.6g}, {result['losses'][1]:.6g}"
         shown = f"{1000 * best:.3f}" + (f" ({label})" if options.best else "")
         memory = ", ".join(f"{m / 1e6:.0f}" for m in result["memory"])
-        lines.append(f"| {name} | {1000 * result['ours']:.3f} | {shown} | {ratio} | {memory} |")
+        spent = f"{1000 * result['compile']:.1f}" if compiled else ""
+        lines.append(f"| {name} | {1000 * result['ours']:.3f} | {shown} | {ratio} | {spent} | {memory} |")
         print(lines[-1], flush=True)
     if ratios:
         mean = math.exp(statistics.fmean(math.log(r) for r in ratios))
-        lines.append(f"| geometric mean | | | {mean:.2f} | |")
+        lines.append(f"| geometric mean | | | {mean:.2f} | | |")
         print(lines[-1])
     if options.write is not None:
         write(options.write, lines, options)
@@ -127,7 +137,7 @@ def main() -> None:
 
 def write(path: Path, lines: list[str], options: argparse.Namespace) -> None:
     """Puts the table into `path`, between the marker lines of its kind."""
-    kind = "best" if options.best else "eager"
+    kind = "best" if options.best else "compiled" if options.compiled else "eager"
     begin, end = f"<!-- {kind}: begin -->", f"<!-- {kind}: end -->"
     text = path.read_text()
     head, rest = text.split(begin)

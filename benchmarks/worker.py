@@ -24,7 +24,10 @@ def reset_peak() -> None:
 
 
 def serve(connection: Connection, library: str, name: str, channels_last: bool, compiled: bool, threads: int) -> None:
-    """Builds the workload, then answers: ("weights", None or arrays), ("run", seconds), ("memory", None), ("end",)."""
+    """Builds the workload, then answers orders until ("end", None).
+
+    They are ("weights", None or arrays), ("run", seconds), ("compile", None), ("memory", None).
+    """
     if library == "torch":
         import torch
     else:
@@ -58,6 +61,8 @@ def serve(connection: Connection, library: str, name: str, channels_last: bool, 
                 if now >= end:
                     break
             connection.send((times, losses))
+        elif order == "compile":  # seconds
+            connection.send(step.cache_info().seconds)
         elif order == "memory":
             connection.send(resident_bytes(peak=True) - before)
         else:
