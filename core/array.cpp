@@ -5,6 +5,7 @@
 #include <numpy/arrayobject.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "bind.h"
@@ -16,7 +17,7 @@ namespace {
 
 static_assert(sizeof(npy_intp) == sizeof(int64_t), "64-bit platforms only");
 
-PyArray_Descr* bfloat16_descriptor = nullptr;  // ml_dtypes registers it at run time, when it is first used
+std::atomic<PyArray_Descr*> bfloat16_descriptor = nullptr;  // ml_dtypes registers it when it is first used
 
 PyArrayObject* as_numpy(PyObject* object) { return reinterpret_cast<PyArrayObject*>(object); }
 
@@ -34,7 +35,8 @@ DType dtype_of(PyArrayObject* array) {
     case NPY_FLOAT64: return DType::float64;
     default: break;
   }
-  if (bfloat16_descriptor != nullptr && PyArray_TYPE(array) == bfloat16_descriptor->type_num) return DType::bfloat16;
+  PyArray_Descr* bfloat16 = bfloat16_descriptor;
+  if (bfloat16 != nullptr && PyArray_TYPE(array) == bfloat16->type_num) return DType::bfloat16;
   return DType::other;
 }
 
@@ -50,9 +52,9 @@ PyArray_Descr* descriptor(DType dtype) {
     case DType::float32: return PyArray_DescrFromType(NPY_FLOAT32);
     case DType::float64: return PyArray_DescrFromType(NPY_FLOAT64);
     case DType::bfloat16:
-      if (bfloat16_descriptor != nullptr) {
-        Py_INCREF(bfloat16_descriptor);
-        return bfloat16_descriptor;
+      if (PyArray_Descr* bfloat16 = bfloat16_descriptor) {
+        Py_INCREF(bfloat16);
+        return bfloat16;
       }
       [[fallthrough]];
     default: throw nb::type_error("rushlight core: no such dtype");
@@ -137,8 +139,8 @@ NewArray contiguous(nb::handle source) {
 }
 
 static void* import_numpy() {
-  import_array();
-  return &bfloat16_descriptor;
+  import_array();  // a macro that returns nullptr where it fails
+  return PyArray_API;
 }
 
 void bind_array(nb::module_& module) {

@@ -1,30 +1,13 @@
 // Kernels as templates: from the dtype of an array to the C++ type of its items.
 #pragma once
 
-#include <bit>
 #include <cstdint>
 #include <type_traits>
 
 #include "array.h"
+#include "float16.h"
 
 namespace rushlight {
-
-using float16 = _Float16;
-
-// The upper half of a float32, rounded to nearest even.
-struct bfloat16 {
-  uint16_t bits;
-  bfloat16() = default;
-  bfloat16(float value) {
-    uint32_t wide = std::bit_cast<uint32_t>(value);
-    if (value != value) {
-      bits = static_cast<uint16_t>((wide >> 16) | 0x40);
-    } else {
-      bits = static_cast<uint16_t>((wide + 0x7fff + ((wide >> 16) & 1)) >> 16);
-    }
-  }
-  operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
-};
 
 // The type that arithmetic on items of type T is done in.
 template <class T>

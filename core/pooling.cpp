@@ -32,7 +32,8 @@ constexpr T lowest() {
 // The first of equal maxima wins, and a NaN wins over everything, as in PyTorch.
 template <class T>
 bool beats(T value, T best) {
-  return (value > best) | (value != value);
+  Compute<T> candidate = value;
+  return (candidate > static_cast<Compute<T>>(best)) | (candidate != candidate);
 }
 
 // `stride` as a constant where it is small, so that the loops can be vectorised.

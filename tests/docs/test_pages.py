@@ -14,7 +14,8 @@ def blocks(page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda p: p.name)
-def test_blocks_run(page: Path) -> None:
+def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where the files go that a page writes
     namespace: dict[str, object] = {"__name__": "__example__"}
     for number, block in enumerate(blocks(page)):
         exec(compile(block, f"{page.name}[{number}]", "exec"), namespace)
