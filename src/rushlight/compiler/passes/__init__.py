@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from rushlight.compiler.graph import Graph
+from rushlight.compiler.passes.common import merge_common
+from rushlight.compiler.passes.dead import remove_dead
 
 
 def simplify(graph: Graph) -> Graph:
     """All passes, in order."""
+    for run_pass in (remove_dead, merge_common):
+        run_pass(graph)
     return graph
