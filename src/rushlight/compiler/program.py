@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,7 +38,8 @@ class Program:
         self._direct = layout.written_directly(graph, self._places)
         self._returned = [value for value in dict.fromkeys(graph.outputs) if self._is_returned(value)]
         self._offsets, self.arena_bytes = self._plan()
-        self._arena = np.empty(self.arena_bytes, np.uint8)
+        self._arena = _aligned(self.arena_bytes)
+        self._lock = threading.Lock()  # one run at a time: they share the arena
         self._arrays: dict[Value, Array] = {}
         self.arguments = [self._argument(given) for given in graph.inputs if given.kind == "argument"]
         self.calls: list[Call] = []
@@ -178,6 +180,10 @@ class Program:
 
     def run(self, arguments: Sequence[Array], numbers: Sequence[float]) -> list[Array]:
         """The results, in memory of their own."""
+        with self._lock:
+            return self._run(arguments, numbers)
+
+    def _run(self, arguments: Sequence[Array], numbers: Sequence[float]) -> list[Array]:
         bases = [np.ascontiguousarray(given) for given in arguments]
         if type(self.executor) is PythonExecutor:
             for fixed, given in zip(self.arguments, bases, strict=True):
@@ -230,6 +236,12 @@ class Program:
     def labels(self) -> list[Node | None]:
         """Of each call, the node that it is for; None for the writes at the end."""
         return [call.node for call in self.calls]
+
+
+def _aligned(size: int) -> Array:
+    memory_with_room = np.empty(size + memory.ALIGNMENT, np.uint8)
+    start = -memory_with_room.__array_interface__["data"][0] % memory.ALIGNMENT
+    return memory_with_room[start : start + size]
 
 
 def _seen(memory_of_value: Array, value: Value) -> Array:
