@@ -49,13 +49,13 @@ def places(graph: Graph) -> dict[Value, Place]:
         strides = given.array.strides if given.kind == "state" else row_major(given.shape, given.dtype.itemsize)
         found[given] = Place(given, strides, 0)
     for node in graph.nodes:
-        for position, value in enumerate(node.outputs):
-            source = _changed_in_place(node, position)
-            if source is not None:
+        if node.operation in UPDATES:
+            for value, source in zip(node.outputs, _changed_in_place(node), strict=True):
                 found[value] = found[source]
-            elif is_view(node):
-                found[value] = _view(node, found) or _own(value)
-            else:
+        elif is_view(node):
+            found[node.outputs[0]] = _view(node, found) or _own(node.outputs[0])
+        else:
+            for value in node.outputs:
                 found[value] = _own(value)
     return found
 
@@ -64,13 +64,10 @@ def _own(value: Value) -> Place:
     return Place(value, row_major(value.shape, value.dtype.itemsize), 0)
 
 
-def _changed_in_place(node: Node, position: int) -> Value | None:
-    """The input whose memory an update's result takes: the parameters first, then the states."""
-    if node.operation not in UPDATES:
-        return None
+def _changed_in_place(node: Node) -> list[Value]:
+    """The inputs whose memory an update's results take: the parameters first, then the states."""
     lists = [entry for place, entry in enumerate(node.inputs) if entry is not None and place != 1]
-    changed: Value = [value for entry in lists for value in entry][position]
-    return changed
+    return [value for entry in lists for value in entry]
 
 
 def _view(node: Node, found: dict[Value, Place]) -> Place | None:
