@@ -54,12 +54,12 @@ void gather_tap(const Windows& windows, const Patch& patch, const T* corner, T* 
 template <class T>
 T dot(const T* a, const T* b, int64_t count) {
   constexpr int64_t width = 4 * lanes<T>;
-  Lanes<T> sums[4] = {};
+  Vec<T> sums[4] = {};
   int64_t i = 0;
   for (; i + width <= count; i += width) {
     for (int j = 0; j < 4; ++j) sums[j] += load(a + i + j * lanes<T>) * load(b + i + j * lanes<T>);
   }
-  const Lanes<T> sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  const Vec<T> sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
   T total = 0;
   for (int l = 0; l < lanes<T>; ++l) total += sum[l];
   for (; i < count; ++i) total += a[i] * b[i];

@@ -24,10 +24,10 @@ template <int R, class T>
 [[gnu::noinline]] void multiply_run(int64_t depth, const T* weights, const int64_t* offsets, const T* image,
                                     const T* bias, T* sums, int64_t pitch) {
   constexpr int width = width_of(R);
-  Lanes<T> sum[R][width] = {};
+  Vec<T> sum[R][width] = {};
   for (int64_t k = 0; k < depth; ++k) {
     const T* source = image + offsets[k];
-    Lanes<T> right[width];
+    Vec<T> right[width];
 #pragma GCC unroll 8
     for (int j = 0; j < width; ++j) right[j] = load(source + j * lanes<T>);
 #pragma GCC unroll 4

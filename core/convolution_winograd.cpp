@@ -101,16 +101,16 @@ void transform_weights(const Windows& windows, const Weights<T>& weights, int64_
 template <class T>
 void transform_results(const T* m, int64_t point_size, const T* bias, T (&y)[4][tile_columns<T>]) {
   for (int64_t j = 0; j < tile_columns<T>; j += lanes<T>) {
-    Lanes<T> top[4], bottom[4];
+    Vec<T> top[4], bottom[4];
 #pragma GCC unroll 4
     for (int column = 0; column < 4; ++column) {
       const T* source = m + column * point_size + j;
-      const Lanes<T> a = load(source), b = load(source + 4 * point_size), c = load(source + 8 * point_size),
-                     e = load(source + 12 * point_size);
+      const Vec<T> a = load(source), b = load(source + 4 * point_size), c = load(source + 8 * point_size),
+                   e = load(source + 12 * point_size);
       top[column] = a + b + c;
       bottom[column] = b - c - e;
     }
-    const Lanes<T> start = load(bias + j);
+    const Vec<T> start = load(bias + j);
     store<T>(y[0] + j, top[0] + top[1] + top[2] + start);
     store<T>(y[1] + j, top[1] - top[2] - top[3] + start);
     store<T>(y[2] + j, bottom[0] + bottom[1] + bottom[2] + start);

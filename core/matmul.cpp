@@ -1,5 +1,9 @@
 // matmul and linear on NumPy arrays: shapes and broadcasting become products of the engine in gemm.h.
+#include <nanobind/stl/string.h>
+
 #include <algorithm>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "array.h"
@@ -110,7 +114,8 @@ std::vector<int64_t> broadcast(const std::vector<int64_t>& left, const std::vect
 }
 
 template <class T>
-void multiply_stacks(const Array& a, Stack left, const Array& b, const Stack& right, const T* bias, const Array& c) {
+void multiply_stacks(const Array& a, Stack left, const Array& b, const Stack& right, const Array& c,
+                     const T* bias = nullptr, const T* residual = nullptr, Activation activation = Activation::none) {
   std::vector<int64_t> batch = broadcast(left.batch_shape, right.batch_shape);
   if (right.shared() && left.fold()) batch.clear();
   int64_t count = 1;
@@ -124,6 +129,8 @@ void multiply_stacks(const Array& a, Stack left, const Array& b, const Stack& ri
                      right.columns,
                      1,
                      bias};
+  product.residual = residual;
+  product.activation = activation;
   const bool long_work = count * product.m * product.n * product.k > short_work;
   if (count == 1) {
     unlocked_if(long_work, [&] { multiply(product); });
@@ -150,24 +157,31 @@ nb::object matmul(nb::handle a_object, nb::handle b_object) {
   if (b.dimensions > 1) shape.push_back(right.columns);
   NewArray result = empty(a.dtype, shape);
   if (a.dtype == DType::float32) {
-    multiply_stacks<float>(a, std::move(left), b, right, nullptr, result.array);
+    multiply_stacks<float>(a, std::move(left), b, right, result.array);
   } else {
-    multiply_stacks<double>(a, std::move(left), b, right, nullptr, result.array);
+    multiply_stacks<double>(a, std::move(left), b, right, result.array);
   }
   return std::move(result.object);
 }
 
-// x (..., k) times the transpose of w (n, k), plus bias (n).
-nb::object linear(nb::handle x_object, nb::handle w_object, nb::handle bias_object) {
+// activation(x (..., k) times the transpose of w (n, k), plus bias (n), plus residual (..., n)).
+nb::object linear(nb::handle x_object, nb::handle w_object, nb::handle bias_object, const std::string& activation_name,
+                  nb::handle residual_object) {
   const Array x = borrow(x_object), w = borrow(w_object);
-  if (is_half(x.dtype) && x.dtype == w.dtype && (bias_object.is_none() || borrow(bias_object).dtype == x.dtype)) {
-    return narrowed(linear(widened(x_object), widened(w_object), widened(bias_object)), x.dtype);
+  Activation activation;
+  if (!find_activation(activation_name, activation)) throw nb::value_error("linear: no activation of this name");
+  const bool plain = activation == Activation::none && residual_object.is_none();
+  if (plain && is_half(x.dtype) && x.dtype == w.dtype &&
+      (bias_object.is_none() || borrow(bias_object).dtype == x.dtype)) {
+    return narrowed(linear(widened(x_object), widened(w_object), widened(bias_object), activation_name, nb::none()),
+                    x.dtype);
   }
   if (x.dtype != w.dtype || !native(x)) return not_implemented();
-  NewArray bias;
-  if (!bias_object.is_none()) {
-    bias = contiguous(bias_object);
-    if (bias.array.dtype != x.dtype) return not_implemented();
+  NewArray bias, residual;
+  for (auto [array, object] : {std::pair{&bias, bias_object}, std::pair{&residual, residual_object}}) {
+    if (object.is_none()) continue;
+    *array = contiguous(object);
+    if (array->array.dtype != x.dtype) return not_implemented();
   }
   if (x.dimensions == 0 || w.dimensions != 2) mismatch();
   Stack left(x, true), right(w, false);
@@ -177,11 +191,17 @@ nb::object linear(nb::handle x_object, nb::handle w_object, nb::handle bias_obje
   if (bias.object.is_valid() && bias.array.size() != right.columns) mismatch();
   std::vector<int64_t> shape(x.shape, x.shape + x.dimensions);
   shape.back() = right.columns;
+  if (residual.object.is_valid() &&
+      !std::equal(shape.begin(), shape.end(), residual.array.shape, residual.array.shape + residual.array.dimensions)) {
+    mismatch();
+  }
   NewArray result = empty(x.dtype, shape);
   if (x.dtype == DType::float32) {
-    multiply_stacks<float>(x, std::move(left), w, right, bias.array.as<float>(), result.array);
+    multiply_stacks<float>(x, std::move(left), w, right, result.array, bias.array.as<float>(),
+                           residual.array.as<float>(), activation);
   } else {
-    multiply_stacks<double>(x, std::move(left), w, right, bias.array.as<double>(), result.array);
+    multiply_stacks<double>(x, std::move(left), w, right, result.array, bias.array.as<double>(),
+                            residual.array.as<double>(), activation);
   }
   return std::move(result.object);
 }
@@ -192,8 +212,10 @@ void bind_matmul(nb::module_& module) {
   module.def("matmul", &matmul, nb::arg("a"), nb::arg("b"),
              "a (..., m, k) times b (..., k, n), leading dimensions broadcast; a vector is a row on the left, a column "
              "on the right.");
-  module.def("linear", &linear, nb::arg("x"), nb::arg("w"), nb::arg("bias").none(),
-             "x (..., k) times the transpose of w (n, k), plus bias (n) or None.");
+  module.def("linear", &linear, nb::arg("x"), nb::arg("w"), nb::arg("bias").none(), nb::arg("activation") = "none",
+             nb::arg("residual").none() = nb::none(),
+             "activation(x (..., k) times the transpose of w (n, k), plus bias (n), plus residual (..., n)); bias and "
+             "residual may be None. Activations: none, relu, gelu, gelu_tanh, sigmoid, tanh, silu.");
 }
 
 }  // namespace rushlight

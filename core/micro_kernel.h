@@ -6,50 +6,23 @@
 // multiplied where they lie.
 #pragma once
 
-#include <cstdint>
-#include <cstring>
+#include "simd.h"
 
 namespace rushlight {
 
 #if defined(__AVX512F__)
-constexpr int vector_bytes = 64;
 constexpr int tile_rows = 8;  // more row pointers wouldn't fit the integer registers
 constexpr int tile_vectors = 2;
-#elif defined(__AVX2__)
-constexpr int vector_bytes = 32;
-constexpr int tile_rows = 6;
-constexpr int tile_vectors = 2;
 #elif defined(__aarch64__)
-constexpr int vector_bytes = 16;
 constexpr int tile_rows = 6;
 constexpr int tile_vectors = 4;
 #else
-constexpr int vector_bytes = 16;
 constexpr int tile_rows = 6;
 constexpr int tile_vectors = 2;
 #endif
 
 template <class T>
-struct Vector {
-  typedef T type __attribute__((vector_size(vector_bytes)));
-};
-template <class T>
-using Lanes = typename Vector<T>::type;
-template <class T>
-constexpr int lanes = vector_bytes / static_cast<int>(sizeof(T));
-template <class T>
 constexpr int tile_columns = lanes<T> * tile_vectors;
-
-template <class T>
-inline Lanes<T> load(const T* source) {
-  Lanes<T> result;
-  std::memcpy(&result, source, sizeof result);
-  return result;
-}
-template <class T>
-inline void store(T* target, Lanes<T> value) {
-  std::memcpy(target, &value, sizeof value);
-}
 
 // Where step k of the product finds its number, counted from a row's pointer.
 struct Strided {
@@ -70,10 +43,10 @@ template <int R, int V, class T, class Step>
                                      int64_t c_stride, Store mode, const T* bias) {
   const T* row[R];
   for (int i = 0; i < R; ++i) row[i] = rows[i];
-  Lanes<T> sum[R][V] = {};
+  Vec<T> sum[R][V] = {};
   for (int64_t k = 0; k < count; ++k) {
     const int64_t index = step(k);
-    Lanes<T> right[V];
+    Vec<T> right[V];
 #pragma GCC unroll 8
     for (int j = 0; j < V; ++j) right[j] = load(b + j * lanes<T>);
 #pragma GCC unroll 16
@@ -86,12 +59,12 @@ template <int R, int V, class T, class Step>
   }
 #pragma GCC unroll 8
   for (int j = 0; j < V; ++j) {
-    Lanes<T> start = {};
+    Vec<T> start = {};
     if (bias != nullptr) start = load(bias + j * lanes<T>);
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i) {
       T* target = c + i * c_stride + j * lanes<T>;
-      Lanes<T> value = sum[i][j] + start;
+      Vec<T> value = sum[i][j] + start;
       if (mode == Store::accumulate) value += load(target);
       store(target, value);
     }

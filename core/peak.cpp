@@ -12,10 +12,10 @@ constexpr int64_t iterations = 2'000'000;
 constexpr int chains = 12;  // enough independent sums to hide the latency of a multiply-add
 
 float run_chains(float factor) {
-  Lanes<float> sum[chains];
-  for (int c = 0; c < chains; ++c) sum[c] = Lanes<float>{} + static_cast<float>(c) * factor;
-  const Lanes<float> left = Lanes<float>{} + factor;
-  Lanes<float> right = Lanes<float>{} + 0.5f;
+  Vec<float> sum[chains];
+  for (int c = 0; c < chains; ++c) sum[c] = Vec<float>{} + static_cast<float>(c) * factor;
+  const Vec<float> left = Vec<float>{} + factor;
+  Vec<float> right = Vec<float>{} + 0.5f;
   for (int64_t i = 0; i < iterations; ++i) {
 #pragma GCC unroll 16
     for (int c = 0; c < chains; ++c) sum[c] = sum[c] * left + right;

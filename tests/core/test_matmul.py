@@ -1,5 +1,6 @@
 """The native matrix products against NumPy in float64: odd shapes, strides, broadcast batches, threads."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -134,3 +135,63 @@ def test_shapes_that_do_not_fit_raise() -> None:
         native.matmul(np.ones((2, 3), np.float32), np.ones((2, 3), np.float32))
     with pytest.raises(ValueError, match="fit"):
         native.linear(np.ones((2, 3), np.float32), np.ones((4, 3), np.float32), np.ones(3, np.float32))
+
+
+ACTIVATIONS = {
+    "none": lambda x: x,
+    "relu": lambda x: np.maximum(x, 0),
+    "gelu": lambda x: x * 0.5 * (1 + np.vectorize(math.erf, otypes=[np.float64])(x / math.sqrt(2))),
+    "gelu_tanh": lambda x: x * 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+    "silu": lambda x: x / (1 + np.exp(-x)),
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    batch=st.sampled_from([(1,), (2,), (7,), (64,), (3, 50), (0,)]),
+    n=extents,
+    k=extents,
+    layout=layouts,
+    with_bias=st.booleans(),
+    with_residual=st.booleans(),
+    activation=st.sampled_from(sorted(ACTIVATIONS)),
+    dtype=dtypes,
+)
+def test_linear_with_residual_and_activation(
+    batch: tuple[int, ...],
+    n: int,
+    k: int,
+    layout: str,
+    with_bias: bool,
+    with_residual: bool,
+    activation: str,
+    dtype: type,
+) -> None:
+    """Exactly the sum that linear gives without them, plus the residual; its activation to a few units."""
+    x, w = make(0, (*batch, 1, k), "contiguous", dtype)[..., 0, :], make(1, (n, k), layout, dtype)
+    bias = make(2, (1, n), "reversed", dtype)[0] if with_bias else None
+    residual = make(3, (*batch, n), "contiguous", dtype) if with_residual else None
+    x.flat[: k // 2] = np.nan
+    got = native.linear(x, w, bias, activation=activation, residual=residual)
+    sums = native.linear(x, w, bias)
+    sums = sums if residual is None else sums + residual
+    want = ACTIVATIONS[activation](sums.astype(np.float64))
+    assert got.dtype == dtype
+    if activation in ("none", "relu"):
+        np.testing.assert_array_equal(got, want)
+    else:
+        epsilon = np.finfo(dtype).eps
+        np.testing.assert_allclose(got, want, rtol=16 * epsilon, atol=16 * epsilon)
+
+
+def test_linear_activations_that_are_refused() -> None:
+    x, w = np.ones((2, 3), np.float32), np.ones((4, 3), np.float32)
+    with pytest.raises(ValueError, match="activation"):
+        native.linear(x, w, None, activation="softplus")
+    with pytest.raises(ValueError, match="fit"):
+        native.linear(x, w, None, residual=np.ones((4, 2), np.float32))
+    assert native.linear(x, w, None, residual=np.ones((2, 4))) is NotImplemented
+    halves = x.astype(np.float16), w.astype(np.float16)
+    assert native.linear(*halves, None, activation="relu") is NotImplemented

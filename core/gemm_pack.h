@@ -1,0 +1,54 @@
+// Both sides of a product copied into the order in which the micro-kernel reads them.
+#pragma once
+
+#include <algorithm>
+
+#include "gemm.h"
+#include "micro_kernel.h"
+#include "transpose.h"
+
+namespace rushlight {
+
+// b (depth, width) into panels of tile_columns, each k by k, `panel_step` items apart. The last panel is filled up with
+// zeros.
+template <class T>
+void pack_columns(Matrix<T> b, int64_t depth, int64_t width, T* packed, int64_t panel_step) {
+  constexpr int64_t columns = tile_columns<T>;
+  const int64_t whole = width / columns * columns, rest = width - whole;
+  if (b.column_stride == 1) {  // along whole rows, each page of B once
+    for (int64_t k = 0; k < depth; ++k) {
+      const T* from = b.data + k * b.row_stride;
+      T* to = packed + k * columns;
+      for (int64_t j = 0; j < whole; j += columns, to += panel_step) std::memcpy(to, from + j, columns * sizeof(T));
+    }
+  }
+  for (int64_t j = b.column_stride == 1 ? whole : 0; j < width; j += columns) {
+    const int64_t used = std::min(columns, width - j);
+    const T* source = b.data + j * b.column_stride;
+    T* panel = packed + j / columns * panel_step;
+    if (used == rest) std::fill(panel, panel + depth * columns, T(0));
+    if (b.row_stride == 1) {
+      transpose(source, b.column_stride, used, depth, panel, columns);
+      continue;
+    }
+    for (int64_t k = 0; k < depth; ++k) {
+      for (int64_t c = 0; c < used; ++c) panel[k * columns + c] = source[k * b.row_stride + c * b.column_stride];
+    }
+  }
+}
+
+// a (height, depth) into panels of tile_rows, each k by k, `panel_step` items apart. Nothing fills up the last panel.
+template <class T>
+void pack_rows(Matrix<T> a, int64_t height, int64_t depth, T* packed, int64_t panel_step) {
+  const int64_t whole = a.row_stride == 1 ? height / tile_rows * tile_rows : 0;
+  for (int64_t k = 0; k < depth; ++k) {
+    const T* from = a.data + k * a.column_stride;
+    T* to = packed + k * tile_rows;
+    for (int64_t i = 0; i < whole; i += tile_rows, to += panel_step) std::memcpy(to, from + i, tile_rows * sizeof(T));
+    for (int64_t i = whole; i < height; i += tile_rows, to += panel_step) {
+      for (int64_t r = i; r < std::min(i + tile_rows, height); ++r) to[r - i] = from[r * a.row_stride];
+    }
+  }
+}
+
+}  // namespace rushlight
