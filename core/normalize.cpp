@@ -77,14 +77,16 @@ std::vector<Moments> moments_of_parts(const T* x, const Channels& shape) {
   return moments;
 }
 
-// Each channel is normalised right after its moments were taken, while it is still in a cache.
-template <class T, class C>
+// Each channel is normalised right after its moments were taken, while it is still in a cache. finish(number, at) is
+// what is stored of the normalised number at `at`.
+template <class T, class C, class Finish>
 void batch_norm_runs(const T* x, const C* weight, const C* bias, T* y, C* mean, C* variance, const Channels& shape,
-                     double eps) {
+                     double eps, Finish finish) {
   auto normalize = [&](int64_t channel, int64_t begin, int64_t end) {
     C scale = weight[channel] * inverse_deviation(variance[channel], eps);
     shape.for_runs(channel, begin, end, [&](int64_t at, int64_t count) {
-      normalize_run(x + at, y + at, count, mean[channel], scale, bias[channel]);
+      normalize_run(x + at, y + at, count, mean[channel], scale, bias[channel],
+                    [at, finish](C value, int64_t i) { return finish(value, at + i); });
     });
   };
   auto keep = [&](int64_t channel, const Moments& moments) {
@@ -114,15 +116,35 @@ struct GradientSums {
   double sum = 0, product = 0;
 };
 
+// The gradient before a rectifier, by its result: g where y isn't negative or zero.
+template <class T>
+void rectified_gradient(const T* __restrict g, const T* __restrict y, T* __restrict result, int64_t count) {
+  using C = Compute<T>;
+  for (int64_t i = 0; i < count; ++i) result[i] = static_cast<C>(y[i]) <= 0 ? T(0) : g[i];
+}
+
+// Where the normalised numbers went through a rectifier on: its result y, and where g goes before it (gx will do).
+template <class T>
+struct Rectified {
+  const T* y = nullptr;
+  T* g = nullptr;
+};
+
 // The moments are taken again: that is cheaper than to keep what the forward pass found beside its result.
 template <class T, class C>
 void batch_norm_gradient_runs(const T* g, const T* x, const C* weight, T* gx, T* gweight, T* gbias,
-                              const Channels& shape, double eps) {
+                              const Channels& shape, double eps, Rectified<T> rectified) {
+  const T* before = rectified.y == nullptr ? g : rectified.g;
   int64_t parts = shape.parts(), items = shape.items();
   auto sums = [&](int64_t channel, const Moments& moments, int64_t begin, int64_t end) {
     GradientSums result;
     shape.for_runs(channel, begin, end, [&](int64_t at, int64_t count) {
-      gradient_sums(g + at, x + at, count, static_cast<C>(moments.mean), result.sum, result.product);
+      constexpr int64_t block = 2048;  // stays in the first-level cache
+      for (int64_t i = at; i < at + count; i += block) {
+        int64_t length = std::min(block, at + count - i);
+        if (rectified.y != nullptr) rectified_gradient(g + i, rectified.y + i, rectified.g + i, length);
+        gradient_sums(before + i, x + i, length, static_cast<C>(moments.mean), result.sum, result.product);
+      }
     });
     return result;
   };
@@ -136,7 +158,8 @@ void batch_norm_gradient_runs(const T* g, const T* x, const C* weight, T* gx, T*
     C slope = static_cast<C>(scale * inverse * inverse * all.product / static_cast<double>(items));
     C shift = static_cast<C>(scale * all.sum / static_cast<double>(items));
     shape.for_runs(channel, begin, end, [&](int64_t at, int64_t count) {
-      gradient_run(g + at, x + at, gx + at, count, static_cast<C>(moments.mean), static_cast<C>(scale), slope, shift);
+      gradient_run(before + at, x + at, gx + at, count, static_cast<C>(moments.mean), static_cast<C>(scale), slope,
+                   shift);
     });
   };
   if (parts == 1) {
@@ -205,9 +228,9 @@ void column_moments(const T* x, const Channels& shape, int64_t first, int64_t co
   for (int64_t c = 0; c < count; ++c) variances[c] /= n;
 }
 
-template <class T, class C>
+template <class T, class C, class Finish>
 void batch_norm_columns(const T* x, const C* weight, const C* bias, T* y, C* mean, C* variance, const Channels& shape,
-                        double eps) {
+                        double eps, Finish finish) {
   for_columns(shape, [&](int64_t first, int64_t count) {
     double means[columns], variances[columns];
     column_moments(x, shape, first, count, means, variances);
@@ -219,10 +242,11 @@ void batch_norm_columns(const T* x, const C* weight, const C* bias, T* y, C* mea
       shift[c] = bias[first + c];
     }
     for (int64_t i = 0; i < shape.samples; ++i) {
-      const T* from = x + i * shape.channels + first;
-      T* to = y + i * shape.channels + first;
+      int64_t at = i * shape.channels + first;
+      const T* from = x + at;
+      T* to = y + at;
       for (int64_t c = 0; c < count; ++c) {
-        to[c] = static_cast<T>((static_cast<C>(from[c]) - center[c]) * scale[c] + shift[c]);
+        to[c] = static_cast<T>(finish((static_cast<C>(from[c]) - center[c]) * scale[c] + shift[c], at + c));
       }
     }
   });
@@ -230,8 +254,9 @@ void batch_norm_columns(const T* x, const C* weight, const C* bias, T* y, C* mea
 
 template <class T, class C>
 void batch_norm_gradient_columns(const T* g, const T* x, const C* weight, T* gx, T* gweight, T* gbias,
-                                 const Channels& shape, double eps) {
+                                 const Channels& shape, double eps, Rectified<T> rectified) {
   int64_t stride = shape.channels;
+  const T* before = rectified.y == nullptr ? g : rectified.g;
   double n = static_cast<double>(shape.samples);
   for_columns(shape, [&](int64_t first, int64_t count) {
     double means[columns], variances[columns], sums[columns] = {}, products[columns] = {};
@@ -239,7 +264,9 @@ void batch_norm_gradient_columns(const T* g, const T* x, const C* weight, T* gx,
     C center[columns], scale[columns], slope[columns], shift[columns];
     for (int64_t c = 0; c < count; ++c) center[c] = static_cast<C>(means[c]);
     for (int64_t i = 0; i < shape.samples; ++i) {
-      const T *gs = g + i * stride + first, *xs = x + i * stride + first;
+      int64_t at = i * stride + first;
+      if (rectified.y != nullptr) rectified_gradient(g + at, rectified.y + at, rectified.g + at, count);
+      const T *gs = before + at, *xs = x + at;
       for (int64_t c = 0; c < count; ++c) {
         sums[c] += static_cast<double>(gs[c]);
         products[c] += static_cast<double>(static_cast<C>(gs[c]) * (static_cast<C>(xs[c]) - center[c]));
@@ -255,8 +282,9 @@ void batch_norm_gradient_columns(const T* g, const T* x, const C* weight, T* gx,
       shift[c] = static_cast<C>(wide * sums[c] / n);
     }
     for (int64_t i = 0; i < shape.samples; ++i) {
-      const T *gs = g + i * stride + first, *xs = x + i * stride + first;
+      const T *gs = before + i * stride + first, *xs = x + i * stride + first;
       T* to = gx + i * stride + first;
+#pragma GCC ivdep
       for (int64_t c = 0; c < count; ++c) {
         to[c] = static_cast<T>(static_cast<C>(gs[c]) * scale[c] - (static_cast<C>(xs[c]) - center[c]) * slope[c] -
                                shift[c]);
@@ -281,7 +309,7 @@ void group_norm_runs(const T* x, const C* weight, const C* bias, T* y, C* mean, 
       C inverse = inverse_deviation(variance[i], eps);
       for (int64_t member = 0; member < members; ++member) {
         int64_t channel = i % groups * members + member, at = i * size + member * shape.length;
-        normalize_run(x + at, y + at, shape.length, mean[i], weight[channel] * inverse, bias[channel]);
+        normalize_run(x + at, y + at, shape.length, mean[i], weight[channel] * inverse, bias[channel], Unchanged{});
       }
     }
   });
@@ -452,12 +480,19 @@ bool channels_of(const Array& x, Channels& shape) {
   return true;
 }
 
-nb::object batch_norm(nb::handle input, nb::handle weight, nb::handle bias, double eps) {
-  NewArray x = contiguous(input), w, b;
+bool same_form(const Array& a, const Array& b) {
+  return a.dtype == b.dtype && std::ranges::equal(shape_of(a), shape_of(b));
+}
+
+// After the normalisation a residual (or None) is added and the sum rectified, if it is to be.
+nb::object batch_norm(nb::handle input, nb::handle weight, nb::handle bias, nb::handle residual, bool rectify,
+                      double eps) {
+  NewArray x = contiguous(input), w, b, r;
   Channels shape;
   if (!channels_of(x.array, shape) || shape.items() == 0) return not_implemented();
   DType dtype = x.array.dtype;
   if (!take(weight, dtype, shape.channels, w) || !take(bias, dtype, shape.channels, b)) return not_implemented();
+  if (!residual.is_none() && !same_form((r = contiguous(residual)).array, x.array)) return not_implemented();
   NewArray y, mean, variance;
   bool known = dispatch_floating(dtype, [&](auto tag) {
     using T = decltype(tag);
@@ -467,22 +502,36 @@ nb::object batch_norm(nb::handle input, nb::handle weight, nb::handle bias, doub
     mean = empty(dtype_of<C>(), {shape.channels});
     variance = empty(dtype_of<C>(), {shape.channels});
     Unlocked unlocked;
-    auto run = shape.length == 1 ? &batch_norm_columns<T, C> : &batch_norm_runs<T, C>;
-    run(x.array.as<T>(), scale.data(), shift.data(), y.array.as<T>(), mean.array.as<C>(), variance.array.as<C>(), shape,
-        eps);
+    auto run = [&](auto finish) {
+      auto normalize = shape.length == 1 ? &batch_norm_columns<T, C, decltype(finish)>
+                                         : &batch_norm_runs<T, C, decltype(finish)>;
+      normalize(x.array.as<T>(), scale.data(), shift.data(), y.array.as<T>(), mean.array.as<C>(),
+                variance.array.as<C>(), shape, eps, finish);
+    };
+    auto rectified = [](C value) { return value <= 0 ? C(0) : value; };  // NaN stays
+    if (!rectify) {
+      run(Unchanged{});
+    } else if (const T* added = r.array.as<T>(); added != nullptr) {
+      run([=](C value, int64_t at) { return rectified(value + static_cast<C>(added[at])); });
+    } else {
+      run([=](C value, int64_t) { return rectified(value); });
+    }
   });
   return known ? nb::make_tuple(y.object, mean.object, variance.object) : not_implemented();
 }
 
-nb::object batch_norm_gradient(nb::handle gradient, nb::handle input, nb::handle weight, double eps) {
-  NewArray g = contiguous(gradient), x = contiguous(input), w;
+// Where the result was rectified, y is that; else None. `with_residual`: return the gradient before the rectifier, too.
+nb::object batch_norm_gradient(nb::handle gradient, nb::handle result, nb::handle input, nb::handle weight,
+                               bool with_residual, double eps) {
+  NewArray g = contiguous(gradient), x = contiguous(input), y, w;
   Channels shape;
   DType dtype = x.array.dtype;
-  if (!channels_of(x.array, shape) || shape.items() == 0 || g.array.dtype != dtype ||
-      !std::ranges::equal(shape_of(g.array), shape_of(x.array)) || !take(weight, dtype, shape.channels, w)) {
+  if (!channels_of(x.array, shape) || shape.items() == 0 || !same_form(g.array, x.array) ||
+      !take(weight, dtype, shape.channels, w)) {
     return not_implemented();
   }
-  NewArray gx, gweight, gbias;
+  if (!result.is_none() && !same_form((y = contiguous(result)).array, x.array)) return not_implemented();
+  NewArray gx, gweight, gbias, gresidual;
   bool known = dispatch_floating(dtype, [&](auto tag) {
     using T = decltype(tag);
     using C = Compute<T>;
@@ -490,12 +539,15 @@ nb::object batch_norm_gradient(nb::handle gradient, nb::handle input, nb::handle
     gx = empty(dtype, shape_of(x.array));
     gweight = empty(dtype, {shape.channels});
     gbias = empty(dtype, {shape.channels});
+    if (with_residual) gresidual = empty(dtype, shape_of(x.array));
     Unlocked unlocked;
     auto run = shape.length == 1 ? &batch_norm_gradient_columns<T, C> : &batch_norm_gradient_runs<T, C>;
     run(g.array.as<T>(), x.array.as<T>(), scale.data(), gx.array.as<T>(), gweight.array.as<T>(), gbias.array.as<T>(),
-        shape, eps);
+        shape, eps, {y.array.as<T>(), (with_residual ? gresidual : gx).array.as<T>()});
   });
-  return known ? nb::make_tuple(gx.object, gweight.object, gbias.object) : not_implemented();
+  if (!known) return not_implemented();
+  if (with_residual) return nb::make_tuple(gx.object, gweight.object, gbias.object, gresidual.object);
+  return nb::make_tuple(gx.object, gweight.object, gbias.object);
 }
 
 // With given statistics, as in evaluation.
@@ -534,7 +586,7 @@ nb::object batch_norm_inference(nb::handle input, nb::handle weight, nb::handle 
     parallel_for(shape.samples * shape.channels, blocks_of(shape.length), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         int64_t c = i % shape.channels, at = i * shape.length;
-        normalize_run(from + at, to + at, shape.length, center[c], scale[c], shift[c]);
+        normalize_run(from + at, to + at, shape.length, center[c], scale[c], shift[c], Unchanged{});
       }
     });
   });
@@ -673,9 +725,26 @@ nb::object row_norm_gradient(nb::handle gradient, nb::handle input, nb::handle w
 }  // namespace
 
 void bind_normalize(nb::module_& module) {
-  module.def("batch_norm", &batch_norm, nb::arg("x"), nb::arg("weight").none(), nb::arg("bias").none(), nb::arg("eps"));
-  module.def("batch_norm_gradient", &batch_norm_gradient, nb::arg("g"), nb::arg("x"), nb::arg("weight").none(),
-             nb::arg("eps"));
+  module.def(
+      "batch_norm",
+      [](nb::handle x, nb::handle weight, nb::handle bias, double eps) {
+        return batch_norm(x, weight, bias, nb::none(), false, eps);
+      },
+      nb::arg("x"), nb::arg("weight").none(), nb::arg("bias").none(), nb::arg("eps"));
+  module.def(
+      "batch_norm_gradient",
+      [](nb::handle g, nb::handle x, nb::handle weight, double eps) {
+        return batch_norm_gradient(g, nb::none(), x, weight, false, eps);
+      },
+      nb::arg("g"), nb::arg("x"), nb::arg("weight").none(), nb::arg("eps"));
+  module.def(
+      "batch_norm_relu",
+      [](nb::handle x, nb::handle weight, nb::handle bias, nb::handle residual, double eps) {
+        return batch_norm(x, weight, bias, residual, true, eps);
+      },
+      nb::arg("x"), nb::arg("weight").none(), nb::arg("bias").none(), nb::arg("residual").none(), nb::arg("eps"));
+  module.def("batch_norm_relu_gradient", &batch_norm_gradient, nb::arg("g"), nb::arg("y"), nb::arg("x"),
+             nb::arg("weight").none(), nb::arg("with_residual"), nb::arg("eps"));
   module.def("batch_norm_inference", &batch_norm_inference, nb::arg("x"), nb::arg("weight").none(),
              nb::arg("bias").none(), nb::arg("mean"), nb::arg("variance"), nb::arg("eps"));
   module.def("group_norm", &group_norm, nb::arg("x"), nb::arg("weight").none(), nb::arg("bias").none(),

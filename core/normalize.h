@@ -50,11 +50,17 @@ double mean_square(const T* x, int64_t count) {
   return sum / static_cast<double>(count);
 }
 
-// y = (x - mean) * scale + shift, with one scale and shift for all items.
-template <class T, class C>
-void normalize_run(const T* __restrict x, T* __restrict y, int64_t count, C mean, C scale, C shift) {
-  for (int64_t i = 0; i < count; ++i) y[i] = static_cast<T>((static_cast<C>(x[i]) - mean) * scale + shift);
+// y = (x - mean) * scale + shift, with one scale and shift for all items; finish(number, i) is what is stored of it.
+template <class T, class C, class Finish>
+void normalize_run(const T* __restrict x, T* __restrict y, int64_t count, C mean, C scale, C shift, Finish&& finish) {
+  for (int64_t i = 0; i < count; ++i) y[i] = static_cast<T>(finish((static_cast<C>(x[i]) - mean) * scale + shift, i));
 }
+struct Unchanged {
+  template <class C>
+  C operator()(C value, int64_t) const {
+    return value;
+  }
+};
 
 // The sums that every gradient needs: of g, and of g * (x - mean).
 template <class T, class C>
@@ -74,10 +80,10 @@ void gradient_sums(const T* g, const T* x, int64_t count, C mean, double& sum, d
   }
 }
 
-// gx = g * scale - (x - mean) * slope - shift
+// gx = g * scale - (x - mean) * slope - shift; gx may be g
 template <class T, class C>
-void gradient_run(const T* __restrict g, const T* __restrict x, T* __restrict gx, int64_t count, C mean, C scale,
-                  C slope, C shift) {
+void gradient_run(const T* g, const T* x, T* gx, int64_t count, C mean, C scale, C slope, C shift) {
+#pragma GCC ivdep
   for (int64_t i = 0; i < count; ++i) {
     gx[i] = static_cast<T>(static_cast<C>(g[i]) * scale - (static_cast<C>(x[i]) - mean) * slope - shift);
   }

@@ -95,6 +95,34 @@ def test_batch_norm(case, data):
 
 @settings(max_examples=100, deadline=None)
 @given(arrays(), st.data())
+def test_rectified_batch_norm_is_its_parts(case, data):
+    x, g, rng = case
+    weight, bias = affine(data.draw, rng, x.shape[1], x.dtype)
+    residual = rng.standard_normal(x.shape).astype(x.dtype) if data.draw(st.booleans()) else None
+    h, mean, variance = native.batch_norm(x, weight, bias, eps=0.1)
+    y, *statistics = native.batch_norm_relu(x, weight, bias, residual, eps=0.1)
+    close(y, np.maximum(h if residual is None else h + residual, 0), x.dtype, 10)
+    np.testing.assert_array_equal(statistics, [mean, variance])
+    before = np.where(y > 0, g, 0).astype(x.dtype)
+    expected = native.batch_norm_gradient(before, x, weight, eps=0.1)
+    for with_residual in (False, True):
+        found = native.batch_norm_relu_gradient(g, y, x, weight, with_residual=with_residual, eps=0.1)
+        for a, b in zip(found, (*expected, before)[: 3 + with_residual], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_rectified_batch_norm_keeps_nan():
+    x = np.ones((2, 3, 4), np.float32)
+    x[0, 1, 0] = np.nan
+    y, *_ = native.batch_norm_relu(x, None, None, None, eps=0.1)
+    assert np.isnan(y[:, 1]).all() and not np.isnan(y[:, [0, 2]]).any()
+    g = np.ones_like(x)
+    _, _, gbias = native.batch_norm_relu_gradient(g, y, x, None, with_residual=False, eps=0.1)
+    np.testing.assert_array_equal(gbias, [0, 8, 0])  # where y is NaN, as in PyTorch's relu, the gradient passes
+
+
+@settings(max_examples=100, deadline=None)
+@given(arrays(), st.data())
 def test_group_norm(case, data):
     x, g, rng = case
     channels = x.shape[1]

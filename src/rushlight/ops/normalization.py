@@ -11,6 +11,7 @@ import numpy as np
 from rushlight import dtypes
 from rushlight.errors import DtypeError, ShapeError
 from rushlight.ops.declare import Sample, Spec, differentiated, operation
+from rushlight.ops.elementwise import where
 from rushlight.ops.reduction import sum_
 
 
@@ -216,6 +217,79 @@ batch_norm_gradient.gradient(
 @batch_norm_gradient.samples
 def _(make):
     yield from _samples_of(make, (4, 3), (3, 2, 5), parameters=lambda s: s[1:2], gradient=True)
+
+
+# The same, rectified: what compiled programs put in the place of both
+
+
+@operation(kernel="batch_norm_relu")
+def batch_norm_relu(xp, x, weight, bias, residual, *, eps):
+    """relu(batch_norm(x, weight, bias) + residual), with the means and variances; the residual may be None."""
+    y, mean, variance = _normalized(xp, x, weight, bias, _batch(x), eps)
+    return xp.maximum(y if residual is None else y + residual, 0).astype(x.dtype), mean, variance
+
+
+@batch_norm_relu.shape
+def _(x, weight, bias, residual, *, eps):
+    layout = _batch(x)
+    _check("batch_norm_relu", layout, x, weight, bias)
+    if residual is not None and (tuple(residual.shape) != tuple(x.shape) or residual.dtype != x.dtype):
+        raise ShapeError(
+            f"batch_norm_relu: expected a residual like the input, {dtypes.of_numpy(x.dtype)} of shape "
+            f"{tuple(x.shape)}, got {dtypes.of_numpy(residual.dtype)} of shape {tuple(residual.shape)}"
+        )
+    return _specs(layout, x)
+
+
+@batch_norm_relu.gradient
+def _(g, y, x, weight, _bias, residual, *, eps):
+    added = residual is not None
+    results = (None,) * 4
+    if g[0] is not None:
+        results = batch_norm_relu_gradient(g[0], y[0], x, weight, with_residual=added, eps=eps)
+    gx = _through_statistics(results[0], g[1:], x, _batch(x))
+    return gx, results[1], results[2], results[3] if added else None
+
+
+@batch_norm_relu.samples
+def _(make):
+    for shape in ((4, 3), (3, 2, 5), (2, 3, 2, 3)):
+        yield Sample((make(*shape), make(shape[1]), make(shape[1]), make(*shape)), {"eps": 0.1})
+        yield Sample((make(*shape), None, None, None), {"eps": 0.1})
+
+
+@operation(kernel="batch_norm_relu_gradient")
+def batch_norm_relu_gradient(xp, g, y, x, weight, *, with_residual, eps):
+    """The gradients of batch_norm_relu, whose result is y, with respect to x, weight, bias and, if asked, residual."""
+    g = xp.where(y <= 0, xp.zeros_like(g), g)
+    results = _array_gradients(xp, g, x, weight, _batch(x), eps)
+    return (*results, g) if with_residual else results
+
+
+@batch_norm_relu_gradient.shape
+def _(g, y, x, weight, *, with_residual, eps):
+    layout = _batch(x)
+    _check("batch_norm_relu_gradient", layout, x, weight)
+    specs = _gradient_specs(layout, x)
+    return (*specs, specs[0]) if with_residual else specs
+
+
+@differentiated
+def _batch_norm_relu_gradient(g, y, x, weight, *, with_residual, eps):
+    g = where(y <= 0, 0.0, g)
+    results = _tensor_gradients(g, x, weight, _batch(x), eps)
+    return (*results, g) if with_residual else results
+
+
+batch_norm_relu_gradient.gradient(_batch_norm_relu_gradient)
+
+
+@batch_norm_relu_gradient.samples
+def _(make):
+    for shape, with_residual in (((4, 3), True), ((3, 2, 5), False)):
+        options = {"with_residual": with_residual, "eps": 0.1}
+        yield Sample((make(*shape), make(*shape), make(*shape), make(shape[1])), options)
+        yield Sample((make(*shape), make(*shape), make(*shape), None), options)
 
 
 @operation(kernel="batch_norm_inference")
