@@ -503,8 +503,8 @@ nb::object batch_norm(nb::handle input, nb::handle weight, nb::handle bias, nb::
     variance = empty(dtype_of<C>(), {shape.channels});
     Unlocked unlocked;
     auto run = [&](auto finish) {
-      auto normalize = shape.length == 1 ? &batch_norm_columns<T, C, decltype(finish)>
-                                         : &batch_norm_runs<T, C, decltype(finish)>;
+      auto normalize =
+          shape.length == 1 ? &batch_norm_columns<T, C, decltype(finish)> : &batch_norm_runs<T, C, decltype(finish)>;
       normalize(x.array.as<T>(), scale.data(), shift.data(), y.array.as<T>(), mean.array.as<C>(),
                 variance.array.as<C>(), shape, eps, finish);
     };

@@ -1,80 +1,11 @@
 """Each pass by itself: text in, text out, and the same values before and after."""
 
-from collections.abc import Callable
-
-import numpy as np
 import pytest
+from graph_checks import check, named
 
-import rushlight.nn  # noqa: F401 (declares the operations)
-from rushlight.compiler.graph import Graph
 from rushlight.compiler.passes import simplify
 from rushlight.compiler.passes.common import merge_common
 from rushlight.compiler.passes.dead import remove_dead
-from rushlight.compiler.program import Program
-from rushlight.compiler.text import parse
-
-
-def arrays_for(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
-    """Values for a graph's inputs, by their names in its text, with the numbers among them that tell signs apart."""
-    random = np.random.default_rng(seed)
-    found = {}
-    for position, given in enumerate(graph.inputs):
-        values = random.normal(size=given.shape) * 3
-        if given.dtype.kind == "f" and given.size > 4:
-            values.flat[:4] = [0.0, -0.0, np.nan, np.inf]
-        found[given.name or str(position)] = (values > 0 if given.dtype == np.bool_ else values).astype(given.dtype)
-    return found
-
-
-def run(graph: Graph, arrays: dict[str, np.ndarray]) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
-    """What a graph returns as a program, and its arguments and state after two runs. Inputs are known by name."""
-    memory = {given.name: arrays[given.name].copy() for given in graph.inputs if given.kind in ("argument", "state")}
-    for given in graph.inputs:
-        if given.kind != "argument" and given.array is None:
-            given.array = memory.get(given.name, arrays[given.name])
-    program = Program(graph)
-    arguments = [memory[given.name] for given in graph.inputs if given.kind == "argument"]
-    numbers = [0.5 for given in graph.inputs if given.kind == "number"]
-    first = program.run(arguments, numbers)
-    second = program.run(arguments, numbers)
-    return [*first, *second], memory
-
-
-def named(text: str) -> Graph:
-    """The graph of a text, its inputs named by their place."""
-    graph = parse(text)
-    for position, given in enumerate(graph.inputs):
-        given.name = given.name or str(position)
-    return graph
-
-
-def same_bits(x: np.ndarray, y: np.ndarray) -> None:
-    assert x.dtype == y.dtype and x.shape == y.shape
-    np.testing.assert_array_equal(x, y)
-    if x.dtype.kind == "f":
-        np.testing.assert_array_equal(np.signbit(x[~np.isnan(x)]), np.signbit(y[~np.isnan(y)]))
-
-
-def close(x: np.ndarray, y: np.ndarray) -> None:
-    assert x.dtype == y.dtype and x.shape == y.shape
-    np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
-
-
-def check(run_pass: Callable[[Graph], Graph], before: str, after: str, exact: bool = True) -> None:
-    """A pass turns the text `before` into `after` (up to the names of values), which computes the same."""
-    graph = named(before)
-    arrays = arrays_for(graph)
-    expected, memory = run(named(before), arrays)
-    run_pass(graph)
-    found, memory_found = run(graph, arrays)
-    compare = same_bits if exact else close
-    for x, y in zip(expected, found, strict=True):
-        compare(x, y)
-    for name, after_run in memory.items():
-        compare(after_run, memory_found.get(name, arrays[name]))
-    for given in graph.inputs:
-        given.name = ""
-    assert str(graph).splitlines() == str(parse(after)).splitlines()
 
 
 def test_dead_nodes_and_inputs():
