@@ -1,11 +1,16 @@
 """Each pass by itself: text in, text out, and the same values before and after."""
 
+import numpy as np
 import pytest
-from graph_checks import check, named
+from graph_checks import arrays_for, check, close, named, run
 
+from rushlight import float32
+from rushlight.compiler.graph import Graph, Input, Node, Value
 from rushlight.compiler.passes import simplify
 from rushlight.compiler.passes.common import merge_common
 from rushlight.compiler.passes.dead import remove_dead
+from rushlight.compiler.passes.fuse import fuse
+from rushlight.ops.declare import OPERATIONS
 
 
 def test_dead_nodes_and_inputs():
@@ -123,3 +128,305 @@ def test_simplify_runs_all_passes():
         "argument %0: f32[4]\n%1: f32[4] = exp(%0)\n%2: f32[4] = exp(%0)\n%3: f32[4] = sin(%0)\nreturn %1, %2"
     )
     assert len(simplify(graph).nodes) == 1
+
+
+# Fusion
+
+
+def test_fuse_joins_a_chain():
+    check(
+        fuse,
+        """
+        argument %0: f32[5,7]
+        argument %1: f32[7]
+        %2: f32[5,7] = multiply(%0, %1)
+        %3: f32[5,7] = relu(%2)
+        %4: f32[5,7] = subtract(1, %3)
+        return %4
+        """,
+        """
+        argument %0: f32[5,7]
+        argument %1: f32[7]
+        %4: f32[5,7] = fused(%0, %1) { c = multiply(a, b); d = maximum(c, 0); e = subtract(1, d); return e }
+        return %4
+        """,
+    )
+
+
+def test_fuse_returns_what_is_read_elsewhere():
+    check(
+        fuse,
+        """
+        argument %0: f32[5,7]
+        %1: f32[5,7] = exp(%0)
+        %2: f32[5,7] = multiply(%1, %0)
+        %3: f32[7,5] = permute(%1, dims=(1, 0))
+        %4: f32[5] = sum(%2, dim=(1,))
+        return %3, %4
+        """,
+        """
+        argument %0: f32[5,7]
+        %1: f32[5,7], %2: f32[5,7] = fused(%0) { b = exp(a); c = multiply(b, a); return b, c }
+        %4: f32[5] = sum(%2, dim=(1,))
+        %3: f32[7,5] = permute(%1, dims=(1, 0))
+        return %3, %4
+        """,
+    )
+
+
+def test_fuse_makes_no_cycle():
+    text = """
+        argument %0: f32[5,5]
+        %1: f32[5,5] = exp(%0)
+        %2: f32[5,5] = matmul(%1, %0)
+        %3: f32[5,5] = add(%1, %2)
+        return %3
+        """
+    check(fuse, text, text)
+
+
+def test_fuse_keeps_apart_what_is_read_through_a_view():
+    text = """
+        argument %0: f32[5,5]
+        %1: f32[5,5] = exp(%0)
+        %2: f32[5,5] = permute(%1, dims=(1, 0))
+        %3: f32[5,5] = add(%1, %2)
+        return %3
+        """
+    check(fuse, text, text)
+
+
+def test_fuse_leaves_small_values_out_of_large_ones():
+    text = """
+        argument %0: f32[5,7]
+        argument %1: f32[7]
+        %2: f32[7] = exp(%1)
+        %3: f32[5,7] = multiply(%0, %2)
+        return %3
+        """
+    check(fuse, text, text)
+
+
+def test_fuse_moves_nodes_where_their_order_allows_it():
+    check(
+        fuse,
+        """
+        argument %0: f32[5,5]
+        %1: f32[5,5] = exp(%0)
+        %2: f32[5,5] = matmul(%1, %0)
+        %3: f32[5,5] = add(%1, %0)
+        %4: f32[5,5] = matmul(%3, %2)
+        return %4
+        """,
+        """
+        argument %0: f32[5,5]
+        %1: f32[5,5], %3: f32[5,5] = fused(%0) { b = exp(a); c = add(b, a); return b, c }
+        %2: f32[5,5] = matmul(%1, %0)
+        %4: f32[5,5] = matmul(%3, %2)
+        return %4
+        """,
+    )
+
+
+def test_fuse_joins_readers_of_one_large_value():
+    check(
+        fuse,
+        """
+        argument %0: f32[100,100]
+        argument %1: f32[100]
+        %2: f32[100,100] = exp(%0)
+        %3: f32[100,100] = multiply(%0, %1)
+        return %2, %3
+        """,
+        """
+        argument %0: f32[100,100]
+        argument %1: f32[100]
+        %2: f32[100,100], %3: f32[100,100] = fused(%0, %1) { c = exp(a); d = multiply(a, b); return c, d }
+        return %2, %3
+        """,
+    )
+
+
+def test_fuse_computes_a_mask_where_it_is_read():
+    """Backward of relu: the result of relu is in memory for the product of matrices anyway."""
+    check(
+        fuse,
+        """
+        argument %0: f32[5,5]
+        argument %1: f32[5,5]
+        %2: f32[5,5] = matmul(%0, %1)
+        %3: f32[5,5] = relu(%2)
+        %4: f32[5,5] = matmul(%3, %1)
+        %5: bool[5,5] = less_equal(%3, 0)
+        %6: f32[5,5] = matmul(%4, %3)
+        %7: f32[5,5] = where(%5, 0.0, %6)
+        return %7
+        """,
+        """
+        argument %0: f32[5,5]
+        argument %1: f32[5,5]
+        %2: f32[5,5] = matmul(%0, %1)
+        %3: f32[5,5] = relu(%2)
+        %4: f32[5,5] = matmul(%3, %1)
+        %6: f32[5,5] = matmul(%4, %3)
+        %7: f32[5,5] = fused(%3, %6) { c = less_equal(a, 0); d = where(c, 0.0, b); return d }
+        return %7
+        """,
+        exact=False,
+    )
+
+
+def test_fuse_gives_each_reader_of_a_cheap_value_its_own():
+    check(
+        fuse,
+        """
+        argument %0: f32[5,5]
+        argument %1: bool[5,5]
+        %2: f32[5,5] = cast(%1, dtype=f32)
+        %3: f32[5,5] = multiply(%0, %2)
+        %4: f32[5,5] = matmul(%3, %3)
+        %5: f32[5,5] = multiply(%4, %2)
+        return %5
+        """,
+        """
+        argument %0: f32[5,5]
+        argument %1: bool[5,5]
+        %3: f32[5,5] = fused(%1, %0) { c = where(a, 1, 0); d = multiply(b, c); return d }
+        %4: f32[5,5] = matmul(%3, %3)
+        %5: f32[5,5] = fused(%1, %4) { c = where(a, 1, 0); d = multiply(b, c); return d }
+        return %5
+        """,
+    )
+
+
+def test_fuse_needs_an_input_of_the_dtype():
+    text = """
+        argument %0: bool[5]
+        %1: f32[5] = cast(%0, dtype=f32)
+        %2: f32[5] = exp(%1)
+        return %2
+        """
+    check(fuse, text, text)
+
+
+def test_fuse_bools_with_numbers():
+    check(
+        fuse,
+        """
+        argument %0: f32[6]
+        argument %1: bool[6]
+        %2: bool[6] = greater(%0, 0)
+        %3: bool[6] = bitwise_and(%2, %1)
+        %4: bool[6] = bitwise_not(%3)
+        %5: f32[6] = where(%4, %0, 2)
+        return %5, %3
+        """,
+        """
+        argument %0: f32[6]
+        argument %1: bool[6]
+        %3: bool[6], %5: f32[6] = fused(%0, %1) { PROGRAM; return d, f }
+        return %5, %3
+        """.replace("PROGRAM", "c = greater(a, 0); d = logical_and(c, b); e = logical_not(d); f = where(e, a, 2)"),
+    )
+
+
+def test_fuse_wraps_integers():
+    check(
+        fuse,
+        """
+        argument %0: u8[6]
+        %1: u8[6] = add(%0, 300)
+        %2: u8[6] = subtract(%1, -1)
+        return %2
+        """,
+        """
+        argument %0: u8[6]
+        %2: u8[6] = fused(%0) { b = add(a, 44); c = subtract(b, 255); return c }
+        return %2
+        """,
+    )
+
+
+def test_fuse_keeps_a_read_of_state_before_its_update():
+    options = "lr=0.1, momentum=0, dampening=0, weight_decay=0, nesterov=False, maximize=False, first=True"
+    text = f"""
+        state %0: f32[5]
+        argument %1: f32[5]
+        %2: f32[5] = exp(%0)
+        %3: f32[5] = sgd_update((%0,), (%1,), None, {options})
+        %4: f32[5] = sin(%1)
+        %5: f32[5] = multiply(%4, %2)
+        return %5
+        write %0 <- %3
+        """
+    graph = named(text)
+    assert [node.operation for node in fuse(graph).nodes] == ["fused", "sgd_update"]
+    check(lambda g: g, text, text)
+    arrays = arrays_for(named(text))
+    for x, y in zip(run(named(text), arrays)[0], run(graph, arrays)[0], strict=True):
+        close(x, y)
+
+
+_UNARY = ["exp", "relu", "negative", "gelu", "sigmoid", "square", "tanh"]
+_BINARY = ["add", "multiply", "subtract", "maximum", "divide"]
+
+
+def random_graph(seed: int) -> Graph:
+    """A graph of elementwise operations, views, sums and products of matrices on shapes that broadcast."""
+    random = np.random.default_rng(seed)
+    graph = Graph()
+    values: list[Value] = []
+    for shape in [(4, 4), (4, 4), (4,), (4, 1), ()]:
+        dtype = np.dtype(np.bool_ if random.random() < 0.15 else np.float32)
+        graph.inputs.append(Input("argument", shape, dtype, None, str(len(values))))
+        values.append(graph.inputs[-1])
+
+    def emit(operation: str, inputs: list, options: dict) -> None:
+        spec = OPERATIONS[operation].spec(*inputs, **options)
+        graph.nodes.append(Node(operation, inputs, options, [(spec.shape, spec.dtype)]))
+        values.append(graph.nodes[-1].outputs[0])
+
+    def pick(dtype: type = np.float32) -> Value:
+        fitting = [value for value in values if value.dtype == dtype]
+        return fitting[int(random.integers(max(0, len(fitting) - 8), len(fitting)))]
+
+    emit("greater", [pick(), 0.25], {})
+    for _ in range(25):
+        kind = random.random()
+        if kind < 0.3:
+            emit(str(random.choice(_UNARY)), [pick()], {})
+        elif kind < 0.55:
+            emit(str(random.choice(_BINARY)), [pick(), pick() if random.random() < 0.8 else 0.5], {})
+        elif kind < 0.65:
+            emit(str(random.choice(["less", "greater_equal"])), [pick(), pick()], {})
+        elif kind < 0.75:
+            emit("where", [pick(np.bool_), pick(), pick()], {})
+        elif kind < 0.8:
+            emit("cast", [pick(np.bool_)], {"dtype": float32})
+        elif kind < 0.85:
+            emit(str(random.choice(["logical_and", "bitwise_xor"])), [pick(np.bool_), pick(np.bool_)], {})
+        else:
+            square = next(v for v in reversed(values) if v.shape == (4, 4) and v.dtype == np.float32)
+            if kind < 0.9:
+                emit("permute", [square], {"dims": (1, 0)})
+            elif kind < 0.95:
+                emit("sum", [square], {"dim": (0,)})
+            else:
+                emit("matmul", [square, square], {})
+    graph.outputs = tuple([values[int(i)] for i in random.integers(len(values) - 12, len(values), 3)])
+    return graph
+
+
+@pytest.mark.parametrize("run_pass", [remove_dead, merge_common, fuse, simplify])
+@pytest.mark.parametrize("seed", range(25))
+def test_random_graphs_compute_the_same(seed, run_pass):
+    arrays = arrays_for(random_graph(seed), seed)
+    expected, _ = run(random_graph(seed), arrays)
+    graph = random_graph(seed)
+    made: set[Value] = set(graph.inputs)
+    run_pass(graph)
+    for node in graph.nodes:
+        assert made.issuperset(node.values())  # in order
+        made.update(node.outputs)
+    for x, y in zip(expected, run(graph, arrays)[0], strict=True):
+        close(x, y)
