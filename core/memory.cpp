@@ -67,8 +67,8 @@ void system_release(void* memory, size_t bytes) {
   std::free(memory);
 }
 
-// Freed blocks are kept, a stack for each size, as long as live and kept memory together stay within what live memory
-// alone has reached of late: the cache spares page faults without raising the process's peak.
+// Freed blocks are kept, a stack for each size, as long as live and kept memory together stay within little more than
+// what live memory alone has reached of late: the cache spares page faults and hardly raises the process's peak.
 class Cache {
  public:
   void* allocate(int index) {
@@ -88,7 +88,7 @@ class Cache {
       unlock();
       return found;
     }
-    Evicted evicted = make_room(peak() + slack);
+    Evicted evicted = make_room(limit());
     unlock();
     give_back(evicted);
     void* fresh = system_allocate(bytes);
@@ -114,7 +114,7 @@ class Cache {
     block->next = stacks_[index];
     stacks_[index] = block;
     largest_kept_ = std::max(largest_kept_, index);
-    Evicted evicted = live_ + kept_ > peak() + slack ? make_room(peak() + slack) : Evicted{};
+    Evicted evicted = live_ + kept_ > limit() ? make_room(limit()) : Evicted{};
     unlock();
     give_back(evicted);
   }
@@ -149,9 +149,10 @@ class Cache {
   };
   using Evicted = Block*;
 
-  static constexpr size_t slack = size_t{8} << 20;
-
   size_t peak() const { return std::max(recent_peak_, previous_peak_); }
+
+  // What live and kept memory may come to: a little over the peak, since a freed block serves its own size only.
+  size_t limit() const { return peak() + std::clamp(peak() / 4, size_t{1} << 20, size_t{8} << 20); }
 
   // Takes the largest blocks out of the cache until live and kept memory fit into `limit`; the caller frees them
   // after unlocking.
