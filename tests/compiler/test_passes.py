@@ -9,6 +9,7 @@ from rushlight.compiler.graph import Graph, Input, Node, Value
 from rushlight.compiler.passes import simplify
 from rushlight.compiler.passes.common import merge_common
 from rushlight.compiler.passes.dead import remove_dead
+from rushlight.compiler.passes.fold import fold
 from rushlight.compiler.passes.fuse import fuse
 from rushlight.ops.declare import OPERATIONS
 
@@ -128,6 +129,257 @@ def test_simplify_runs_all_passes():
         "argument %0: f32[4]\n%1: f32[4] = exp(%0)\n%2: f32[4] = exp(%0)\n%3: f32[4] = sin(%0)\nreturn %1, %2"
     )
     assert len(simplify(graph).nodes) == 1
+
+
+# Folding
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        "multiply(%0, 1)",
+        "multiply(1.0, %0)",
+        "divide(%0, 1)",
+        "power(%0, 1)",
+        "subtract(%0, 0)",
+        "add(%0, -0.0)",
+        "cast(%0, dtype=f32)",
+        "clone(%0)",
+        "identity(%0)",
+        "reshape(%0, shape=(2, -1, 4))",
+        "permute(%0, dims=(0, 1, -1))",
+        "expand(%0, shape=(-1, 3, 4))",
+        "slice(%0, index=(slice(None, None, None), ...))",
+        "cat(%0, dim=1)",
+        "assign(%1, %0)",
+    ],
+)
+def test_fold_drops_what_changes_nothing(node):
+    check(
+        fold,
+        f"""
+        argument %0: f32[2,3,4]
+        argument %1: f32[2,3,4]
+        %2: f32[2,3,4] = {node}
+        %3: f32[2,3,4] = exp(%2)
+        return %3
+        """,
+        """
+        argument %0: f32[2,3,4]
+        argument %1: f32[2,3,4]
+        %3: f32[2,3,4] = exp(%0)
+        return %3
+        """,
+    )
+
+
+@pytest.mark.parametrize(
+    "node", ["add(%0, 0)", "add(0.0, %0)", "subtract(0, %0)", "divide(1, %0)", "subtract(%0, -0.0)"]
+)
+def test_fold_keeps_what_changes_zeros(node):
+    text = f"""
+        argument %0: f32[8]
+        %1: f32[8] = {node}
+        return %1
+        """
+    check(fold, text, text)
+
+
+def test_fold_merges_views():
+    check(
+        lambda graph: remove_dead(fold(graph)),
+        """
+        argument %0: f32[2,3,4]
+        %1: f32[4,2,3] = permute(%0, dims=(2, 0, 1))
+        %2: f32[2,3,4] = permute(%1, dims=(1, 2, 0))
+        %3: f32[24] = reshape(%2, shape=(24,))
+        %4: f32[4,6] = reshape(%3, shape=(4, -1))
+        %5: f32[4,6] = expand(%4, shape=(4, 6))
+        %6: f32[5,4,6] = expand(%5, shape=(5, 4, 6))
+        return %5, %6
+        """,
+        """
+        argument %0: f32[2,3,4]
+        %4: f32[4,6] = reshape(%0, shape=(4, 6))
+        %7: f32[5,4,6] = expand(%4, shape=(5, 4, 6))
+        return %4, %7
+        """,
+    )
+
+
+def test_fold_copies_once_where_a_reshape_copies():
+    """Both readers of %2 take views of one copy."""
+    text = """
+        argument %0: f32[2,3,4]
+        %1: f32[4,2,3] = permute(%0, dims=(2, 0, 1))
+        %2: f32[8,3] = reshape(%1, shape=(8, 3))
+        %3: f32[24] = reshape(%2, shape=(24,))
+        return %2, %3
+        """
+    check(lambda graph: remove_dead(fold(graph)), text, text)
+
+
+def test_fold_computes_constants():
+    check(
+        lambda graph: remove_dead(fold(graph)),
+        """
+        argument %0: f32[3]
+        constant %1: f32[3] = [1.0, 2.0, 3.0]
+        constant %2: f32[3] = [1.0, 0.0, -1.0]
+        %3: f32[3] = add(%1, %2)
+        %4: f32[1,3] = reshape(%3, shape=(1, 3))
+        %5: bool[1,3] = less(%4, 2)
+        %6: f32[1,3] = where(%5, %0, %4)
+        return %6
+        """,
+        """
+        argument %0: f32[3]
+        constant %1: f32[1,3] = [[2.0, 2.0, 2.0]]
+        constant %2: bool[1,3] = [[False, False, False]]
+        %6: f32[1,3] = where(%2, %0, %1)
+        return %6
+        """,
+    )
+
+
+def test_fold_reads_numbers_where_constants_are():
+    check(
+        lambda graph: remove_dead(fold(graph)),
+        """
+        argument %0: f32[2,3]
+        constant %1: f32[] = 1.0
+        %2: f32[] = multiply(%1, 0.25)
+        %3: f32[2,3] = expand(%2, shape=(2, 3))
+        %4: f32[2,3] = multiply(%3, %0)
+        return %4
+        """,
+        """
+        argument %0: f32[2,3]
+        %4: f32[2,3] = multiply(0.25, %0)
+        return %4
+        """,
+    )
+
+
+def test_fold_keeps_the_shape_and_dtype_that_a_constant_gives():
+    text = """
+        argument %0: bool[2]
+        constant %1: f32[] = 2.0
+        constant %2: f32[3,1] = [[1.0], [1.0], [1.0]]
+        argument %3: f32[2]
+        %4: f32[2] = where(%0, %1, 1.0)
+        %5: f32[3,2] = add(%2, %3)
+        return %4, %5
+        """
+    check(fold, text, text)
+
+
+def test_fold_computes_small_values_before_they_are_expanded():
+    check(
+        lambda graph: remove_dead(fold(graph)),
+        """
+        argument %0: f32[3]
+        %1: f32[2,3] = expand(%0, shape=(2, 3))
+        %2: f32[2,3] = exp(%1)
+        return %2
+        """,
+        """
+        argument %0: f32[3]
+        %2: f32[3] = exp(%0)
+        %3: f32[2,3] = expand(%2, shape=(2, 3))
+        return %3
+        """,
+    )
+
+
+def test_fold_moves_a_reshape_behind_what_can_be_fused():
+    check(
+        lambda graph: fuse(fold(graph)),
+        """
+        argument %0: f32[2,3]
+        %1: f32[2,3] = exp(%0)
+        %2: f32[6] = reshape(%1, shape=(6,))
+        %3: f32[6] = multiply(%2, 2)
+        return %3
+        """,
+        """
+        argument %0: f32[2,3]
+        %1: f32[2,3] = fused(%0) { b = exp(a); c = multiply(b, 2); return c }
+        %3: f32[6] = reshape(%1, shape=(6,))
+        return %3
+        """,
+    )
+
+
+def test_fold_casts_there_and_back():
+    check(
+        lambda graph: remove_dead(fold(graph)),
+        """
+        argument %0: f16[3]
+        argument %1: i64[3]
+        argument %2: f32[3]
+        %3: f32[3] = cast(%0, dtype=f32)
+        %4: f16[3] = cast(%3, dtype=f16)
+        %5: f64[3] = cast(%1, dtype=f64)
+        %6: i64[3] = cast(%5, dtype=i64)
+        %7: f16[3] = cast(%2, dtype=f16)
+        %8: f32[3] = cast(%7, dtype=f32)
+        return %4, %6, %8
+        """,
+        """
+        argument %0: f16[3]
+        argument %1: i64[3]
+        argument %2: f32[3]
+        %5: f64[3] = cast(%1, dtype=f64)
+        %6: i64[3] = cast(%5, dtype=i64)
+        %7: f16[3] = cast(%2, dtype=f16)
+        %8: f32[3] = cast(%7, dtype=f32)
+        return %0, %6, %8
+        """,
+    )
+
+
+def test_fold_sums_over_single_elements():
+    check(
+        fold,
+        """
+        argument %0: f32[3,1]
+        %1: f32[3] = sum(%0, dim=(1,), keepdim=False)
+        %2: f32[3] = exp(%1)
+        return %2
+        """,
+        """
+        argument %0: f32[3,1]
+        %1: f32[3] = reshape(%0, shape=(3,))
+        %2: f32[3] = exp(%1)
+        return %2
+        """,
+    )
+
+
+def test_fold_reads_what_was_written():
+    check(
+        lambda graph: remove_dead(fold(graph)),
+        """
+        argument %0: f32[3,4]
+        argument %1: f32[4]
+        argument %2: f32[4,3]
+        %3: f32[3,4] = view_scatter(%0, %1, views=((op.slice, {'index': (2,)}),))
+        %4: f32[4] = slice(%3, index=(2,))
+        %5: f32[3,4] = view_scatter(%0, %2, views=((op.permute, {'dims': (1, 0)}),))
+        %6: f32[3,4] = assign(%5, 2)
+        return %4, %5, %6
+        """,
+        """
+        argument %0: f32[3,4]
+        argument %1: f32[4]
+        argument %2: f32[4,3]
+        constant %3: f32[] = 2.0
+        %5: f32[3,4] = permute(%2, dims=(1, 0))
+        %6: f32[3,4] = expand(%3, shape=(3, 4))
+        return %1, %5, %6
+        """,
+    )
 
 
 # Fusion
@@ -417,7 +669,7 @@ def random_graph(seed: int) -> Graph:
     return graph
 
 
-@pytest.mark.parametrize("run_pass", [remove_dead, merge_common, fuse, simplify])
+@pytest.mark.parametrize("run_pass", [remove_dead, fold, merge_common, fuse, simplify])
 @pytest.mark.parametrize("seed", range(25))
 def test_random_graphs_compute_the_same(seed, run_pass):
     arrays = arrays_for(random_graph(seed), seed)

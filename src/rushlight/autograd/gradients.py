@@ -12,6 +12,7 @@ from rushlight.autograd import eager
 from rushlight.autograd.tape import edge_of
 from rushlight.autograd.walk import Walk, accumulate_all, anomaly
 from rushlight.errors import DtypeError, ShapeError
+from rushlight.ops.declare import routing
 from rushlight.tensor.tensor import Tensor, wrap
 
 Tensors = Tensor | Sequence[Tensor]
@@ -170,6 +171,8 @@ def _initial_gradient(position: int, root: Tensor, gradient: Any, create_graph: 
             )
         one = np.empty(array.shape, array.dtype)
         one.fill(1)
+        if routing.tracing is not None:
+            routing.tracing.constant(one)
         return wrap(one)
     if not isinstance(gradient, Tensor):
         raise TypeError(f"gradients can be either Tensors or None, but got {type(gradient).__name__}")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from rushlight.compiler.graph import Graph
 from rushlight.compiler.passes.common import merge_common
 from rushlight.compiler.passes.dead import remove_dead
+from rushlight.compiler.passes.fold import fold
 from rushlight.compiler.passes.fuse import fuse
 from rushlight.compiler.passes.normalization import fold_normalization, rectify_normalization
 
 
 def simplify(graph: Graph) -> Graph:
     """All passes, in order."""
-    for run_pass in (remove_dead, merge_common, rectify_normalization, fold_normalization, fuse):
+    for run_pass in (remove_dead, fold, merge_common, rectify_normalization, fold_normalization, fuse):
         run_pass(graph)
     return graph

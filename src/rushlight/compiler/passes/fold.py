@@ -1,0 +1,345 @@
+"""Folding: what is known when the program is made isn't computed in each run, and what changes nothing goes.
+
+Each rule takes a node and gives the value to read in the place of its result, or None. Rules only say what is exact,
+with NaN, infinities and the sign of zero: x * 1 is x, but x + 0 is not, since -0.0 + 0 is 0.0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from rushlight import dtypes
+from rushlight.compiler.graph import Graph, Input, Node, Value
+from rushlight.compiler.layout import is_view
+from rushlight.ops.declare import OPERATIONS, Operation
+from rushlight.ops.movement import expanded_shape
+from rushlight.ops.reduction import normalize_dims
+
+_LARGEST = 65536  # bytes of a result that is computed when the program is made
+
+
+def fold(graph: Graph) -> Graph:
+    """Computes constants, and takes out of the graph what gives its input."""
+    return _Folding(graph).run()
+
+
+class _Folding:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes: list[Node] = []
+        self.replaced: dict[Value, Value] = {}
+        self.reads = Counter([value for node in graph.nodes for value in node.values()])
+        self.reads.update(graph.results())
+        self.line = ""
+
+    def run(self) -> Graph:
+        graph, replaced = self.graph, self.replaced
+        for node in graph.nodes:
+            if replaced:
+                node.substitute(lambda value: replaced.get(value, value))
+            self.line = node.line
+            if self.constants(node):
+                continue
+            rule = _RULES.get(node.operation)
+            result = None if rule is None else rule(self, node)
+            if result is None and node.operation in OPERATIONS and OPERATIONS[node.operation].elementwise:
+                result = self.elementwise(node)
+            if result is None:
+                self.nodes.append(node)
+            else:
+                replaced[node.outputs[0]] = result
+        graph.nodes = self.nodes
+        graph.outputs = tuple([replaced.get(value, value) for value in graph.outputs])
+        graph.writes = [(target, replaced.get(value, value)) for target, value in graph.writes]
+        return graph
+
+    # Making values
+
+    def emit(self, operation: str, inputs: Sequence[Any], options: dict[str, Any], spec: tuple[Any, Any]) -> Value:
+        self.nodes.append(Node(operation, inputs, options, [spec], self.line))
+        return self.nodes[-1].outputs[0]
+
+    def constant(self, array: Any, dtype: np.dtype[Any]) -> Input:
+        """A new constant."""
+        array = np.array(array).astype(dtype, order="C")
+        self.graph.inputs.append(Input("constant", array.shape, dtype, array))
+        return self.graph.inputs[-1]
+
+    def cast(self, value: Value, dtype: np.dtype[Any]) -> Value:
+        if value.dtype == dtype:
+            return value
+        maker = value.node
+        if maker is not None and maker.operation == "cast":  # there and back
+            first: Value = maker.inputs[0]
+            if first.dtype == dtype and _holds_all(value.dtype, dtype):
+                return first
+        return self.emit("cast", [value], {"dtype": dtypes.of_numpy(dtype)}, (value.shape, dtype))
+
+    def reshape(self, value: Value, shape: tuple[int, ...]) -> Value:
+        maker = value.node
+        if maker is not None and maker.operation == "reshape":
+            source: Value = maker.inputs[0]
+            if self.reads[value] < 2 or _is_row_major(source):  # else a copy might be made twice
+                return self.reshape(source, shape)
+        return value if value.shape == shape else self.emit("reshape", [value], {"shape": shape}, (shape, value.dtype))
+
+    def permute(self, value: Value, dims: tuple[int, ...]) -> Value:
+        dims = tuple([d % value.ndim for d in dims])
+        maker = value.node
+        if maker is not None and maker.operation == "permute":
+            first = maker.inputs[0]
+            before = [d % first.ndim for d in maker.options["dims"]]
+            return self.permute(first, tuple([before[d] for d in dims]))
+        moved = [d for d in dims if value.shape[d] != 1]
+        shape = tuple([value.shape[d] for d in dims])
+        if moved == sorted(moved):
+            return self.reshape(value, shape)
+        return self.emit("permute", [value], {"dims": dims}, (shape, value.dtype))
+
+    def expand(self, value: Value, shape: tuple[int, ...]) -> Value:
+        if value.shape == shape:
+            return value
+        if value.size == math.prod(shape):
+            return self.reshape(value, shape)
+        maker = value.node
+        if maker is not None and maker.operation == "expand":
+            return self.expand(maker.inputs[0], shape)
+        return self.emit("expand", [value], {"shape": shape}, (shape, value.dtype))
+
+    # Constants
+
+    def constants(self, node: Node) -> bool:
+        """Computes a node on constants alone, by the same kernels as eagerly."""
+        operation = OPERATIONS.get(node.operation)
+        values = list(node.values())
+        if operation is None or operation.name == "expand" or not values:
+            return False
+        if not all(isinstance(v, Input) and v.kind == "constant" and v.array is not None for v in values):
+            return False
+        if sum([value.nbytes for value in node.outputs]) > _LARGEST:
+            return False
+        operands = [item.array if isinstance(item, Input) else item for item in node.inputs]
+        results = _computed(operation, operands, node.options)
+        for value, result in zip(node.outputs, results, strict=True):
+            self.replaced[value] = self.constant(result, value.dtype)
+        return True
+
+    # Elementwise operations
+
+    def elementwise(self, node: Node) -> Value | None:
+        """Reads numbers where constants are, and values before they are expanded; drops what changes nothing."""
+        result = node.outputs[0]
+        operands = [
+            v.node.inputs[0] if isinstance(v, Value) and v.node is not None and v.node.operation == "expand" else v
+            for v in node.inputs
+        ]
+        shape = np.broadcast_shapes(*[v.shape for v in operands if isinstance(v, Value)])
+        operands = [self._as_number(node, operands, place, shape) for place in range(len(operands))]
+        same = self._unchanged(node, operands)
+        if same is not None:
+            return self.expand(same, result.shape)
+        if shape != result.shape:
+            return self.expand(self.emit(node.operation, operands, node.options, (shape, result.dtype)), result.shape)
+        node.inputs = tuple(operands)
+        return self._before_reshape(node)
+
+    def _as_number(self, node: Node, operands: list[Any], place: int, shape: tuple[int, ...]) -> Any:
+        """A constant of one element as a number, where others give the result its shape and dtype."""
+        value = operands[place]
+        if not isinstance(value, Input) or value.kind != "constant" or value.size != 1 or value.array is None:
+            return value
+        first = 1 if OPERATIONS[node.operation].promotion == "where" else 0
+        others = [v for at, v in enumerate(operands) if at >= first and at != place and isinstance(v, Value)]
+        if place < first or all(v.dtype != value.dtype or v.shape != shape for v in others):
+            return value
+        operands[place] = value.array.item()
+        return operands[place]
+
+    def _unchanged(self, node: Node, operands: list[Any]) -> Value | None:
+        """The operand that the result is equal to."""
+        x = operands[0]
+        number = operands[1] if len(operands) == 2 else None
+        result: Value | None = None
+        if node.operation == "negative" and isinstance(x, Value) and x.node and x.node.operation == "negative":
+            result = x.node.inputs[0]
+        elif isinstance(x, (int, float)) and isinstance(number, Value) and node.operation in ("multiply", "add"):
+            x, number = number, x
+        if isinstance(x, Value) and isinstance(number, (int, float)):
+            negative_zero = math.copysign(1, number) < 0
+            if (
+                (number == 1 and node.operation in ("multiply", "divide", "power"))
+                or (number == 0 and node.operation == "subtract" and not negative_zero)
+                or (number == 0 and node.operation == "add" and (negative_zero or x.dtype.kind in "iu"))
+            ):
+                result = x
+        return result if result is not None and result.dtype == node.outputs[0].dtype else None
+
+    def _before_reshape(self, node: Node) -> Value | None:
+        """The operation on elementwise results before they are reshaped, so that it is fused with what made them."""
+        tensors = [v for v in node.inputs if isinstance(v, Value)]
+        makers = [v.node for v in tensors]
+        if any(maker is None or maker.operation != "reshape" for maker in makers):
+            return None
+        sources: list[Value] = [maker.inputs[0] for maker in makers if maker is not None]
+        if len({source.shape for source in sources}) != 1 or not any(_is_elementwise(s) for s in sources):
+            return None
+        result = node.outputs[0]
+        if sources[0].size != result.size:
+            return None
+        inner = iter(sources)
+        inputs = [next(inner) if isinstance(item, Value) else item for item in node.inputs]
+        return self.reshape(
+            self.emit(node.operation, inputs, node.options, (sources[0].shape, result.dtype)), result.shape
+        )
+
+    # Rules for single operations
+
+    def _same(self, node: Node) -> Value:
+        value: Value = node.inputs[0]
+        return value
+
+    def _cast(self, node: Node) -> Value | None:
+        return self._changed(node, lambda: self.cast(node.inputs[0], node.outputs[0].dtype))
+
+    def _reshape(self, node: Node) -> Value | None:
+        return self._changed(node, lambda: self.reshape(node.inputs[0], node.outputs[0].shape))
+
+    def _permute(self, node: Node) -> Value | None:
+        return self._changed(node, lambda: self.permute(node.inputs[0], tuple(node.options["dims"])))
+
+    def _expand(self, node: Node) -> Value | None:
+        value = node.inputs[0]
+        return self._changed(node, lambda: self.expand(value, expanded_shape(value.shape, node.options["shape"])))
+
+    def _changed(self, node: Node, make: Callable[[], Value]) -> Value | None:
+        """The value that `make` makes; None where that is what the node is already."""
+        before = len(self.nodes)
+        value = make()
+        if len(self.nodes) == before + 1 and value.node is self.nodes[-1]:
+            made = self.nodes[-1]
+            if (made.operation, made.inputs, made.options) == (node.operation, node.inputs, node.options):
+                self.nodes.pop()
+                return None
+        return value
+
+    def _slice(self, node: Node) -> Value | None:
+        """All of it, or what was just written there."""
+        value, index = node.inputs[0], node.options["index"]
+        if all(step is Ellipsis or (type(step) is slice and step == slice(None)) for step in index):
+            return self._same(node)
+        if value.node is not None and value.node.operation == "view_scatter":
+            written, views = value.node.inputs[1], value.node.options["views"]
+            fits = isinstance(written, Value) and written.dtype == value.dtype
+            if fits and len(views) == 1 and views[0] == (OPERATIONS["slice"], {"index": index}):
+                return self.expand(written, node.outputs[0].shape)
+        return None
+
+    def _reduction(self, node: Node) -> Value | None:
+        """Over dimensions of size 1."""
+        value, result = node.inputs[0], node.outputs[0]
+        dims = normalize_dims(node.operation, node.options.get("dim"), value.ndim)
+        if value.dtype != result.dtype or any(value.shape[dim] != 1 for dim in dims if value.ndim):
+            return None
+        return self.reshape(value, result.shape)
+
+    def _joined(self, node: Node) -> Value | None:
+        return self.reshape(node.inputs[0], node.outputs[0].shape) if len(node.inputs) == 1 else None
+
+    def _assign(self, node: Node) -> Value:
+        value, result = node.inputs[1], node.outputs[0]
+        if not isinstance(value, Value):
+            with np.errstate(all="ignore"):
+                return self.expand(self.constant(np.asarray(value), result.dtype), result.shape)
+        value = self.cast(value, result.dtype)
+        if value.ndim > result.ndim:
+            value = self.reshape(value, value.shape[value.ndim - result.ndim :])
+        return self.expand(value, result.shape)
+
+    def _masked_fill(self, node: Node) -> Value | None:
+        """As `where`, which is fused."""
+        x, mask, number = node.inputs
+        known = isinstance(number, (int, float)) and (x.dtype.kind != "i" or type(number) is int)
+        if mask.dtype != np.bool_ or x.dtype.kind not in "fi":
+            return None
+        if not known and not (isinstance(number, Value) and number.dtype == x.dtype):
+            return None
+        result = node.outputs[0]
+        return self.emit("where", [mask, number, x], {}, (result.shape, result.dtype))
+
+    def _view_scatter(self, node: Node) -> Value | None:
+        """Of all elements: the values put back in the order that they have in x."""
+        x, value = node.inputs
+        shapes = [x.shape]
+        for operation, options in node.options["views"]:
+            if operation.name not in ("identity", "reshape", "permute"):
+                return None
+            shapes.append(tuple(operation.spec(np.broadcast_to(np.zeros((), x.dtype), shapes[-1]), **options).shape))
+        if not isinstance(value, Value) or value.dtype != x.dtype or value.shape != shapes[-1]:
+            return None
+        for (operation, options), shape in reversed(list(zip(node.options["views"], shapes, strict=False))):
+            if operation.name == "permute":
+                order = [d % len(shape) for d in options["dims"]]
+                value = self.permute(value, tuple([order.index(d) for d in range(len(order))]))
+            else:
+                value = self.reshape(value, shape)
+        return value
+
+
+def _holds_all(wide: np.dtype[Any], narrow: np.dtype[Any]) -> bool:
+    """Whether `wide` has every value of `narrow`."""
+    if narrow == np.bool_:
+        return True
+    floating = [dtypes.of_numpy(dtype).is_floating_point for dtype in (wide, narrow)]
+    if floating == [True, True]:
+        return wide.itemsize > narrow.itemsize
+    return floating == [False, False] and wide.kind == narrow.kind and wide.itemsize >= narrow.itemsize
+
+
+def _is_row_major(value: Value) -> bool:
+    """Whether the value surely lies in memory without gaps, so that reshaping it is a view."""
+    if isinstance(value, Input):
+        return value.kind != "state" or value.array is None or value.array.flags.c_contiguous
+    assert value.node is not None
+    if value.node.operation in ("reshape", "identity"):
+        return _is_row_major(value.node.inputs[0])
+    return not is_view(value.node)
+
+
+def _is_elementwise(value: Value) -> bool:
+    operation = None if value.node is None else OPERATIONS.get(value.node.operation)
+    return operation is not None and operation.elementwise
+
+
+def _computed(operation: Operation, operands: list[Any], options: dict[str, Any]) -> tuple[Any, ...]:
+    result = NotImplemented
+    if operation.kernel is not None and not operation.is_view:
+        result = operation.kernel(*operands, **options)
+    if result is NotImplemented:
+        result = operation.reference(operands, options)
+    return result if type(result) is tuple else (result,)
+
+
+_RULES: dict[str, Callable[[_Folding, Node], Value | None]] = {
+    "amax": _Folding._reduction,
+    "amin": _Folding._reduction,
+    "assign": _Folding._assign,
+    "cast": _Folding._cast,
+    "cat": _Folding._joined,
+    "clone": _Folding._same,
+    "expand": _Folding._expand,
+    "identity": _Folding._same,
+    "masked_fill": _Folding._masked_fill,
+    "mean": _Folding._reduction,
+    "permute": _Folding._permute,
+    "prod": _Folding._reduction,
+    "reshape": _Folding._reshape,
+    "slice": _Folding._slice,
+    "stack": _Folding._joined,
+    "sum": _Folding._reduction,
+    "view_scatter": _Folding._view_scatter,
+}
