@@ -5,9 +5,11 @@ from collections.abc import Callable
 import numpy as np
 
 import rushlight.nn  # noqa: F401 (declares the operations)
-from rushlight.compiler.graph import Graph
+from rushlight import float32
+from rushlight.compiler.graph import Graph, Input, Node, Value
 from rushlight.compiler.program import Program
 from rushlight.compiler.text import parse
+from rushlight.ops.declare import OPERATIONS
 
 
 def arrays_for(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
@@ -71,3 +73,53 @@ def check(run_pass: Callable[[Graph], Graph], before: str, after: str, exact: bo
     for given in graph.inputs:
         given.name = ""
     assert str(graph).splitlines() == str(parse(after)).splitlines()
+
+
+_UNARY = ["exp", "relu", "negative", "gelu", "sigmoid", "square", "tanh"]
+_BINARY = ["add", "multiply", "subtract", "maximum", "divide"]
+
+
+def random_graph(seed: int) -> Graph:
+    """A graph of elementwise operations, views, sums and products of matrices on shapes that broadcast."""
+    random = np.random.default_rng(seed)
+    graph = Graph()
+    values: list[Value] = []
+    for shape in [(4, 4), (4, 4), (4,), (4, 1), ()]:
+        dtype = np.dtype(np.bool_ if random.random() < 0.15 else np.float32)
+        graph.inputs.append(Input("argument", shape, dtype, None, str(len(values))))
+        values.append(graph.inputs[-1])
+
+    def emit(operation: str, inputs: list, options: dict) -> None:
+        spec = OPERATIONS[operation].spec(*inputs, **options)
+        graph.nodes.append(Node(operation, inputs, options, [(spec.shape, spec.dtype)]))
+        values.append(graph.nodes[-1].outputs[0])
+
+    def pick(dtype: type = np.float32) -> Value:
+        fitting = [value for value in values if value.dtype == dtype]
+        return fitting[int(random.integers(max(0, len(fitting) - 8), len(fitting)))]
+
+    emit("greater", [pick(), 0.25], {})
+    for _ in range(25):
+        kind = random.random()
+        if kind < 0.3:
+            emit(str(random.choice(_UNARY)), [pick()], {})
+        elif kind < 0.55:
+            emit(str(random.choice(_BINARY)), [pick(), pick() if random.random() < 0.8 else 0.5], {})
+        elif kind < 0.65:
+            emit(str(random.choice(["less", "greater_equal"])), [pick(), pick()], {})
+        elif kind < 0.75:
+            emit("where", [pick(np.bool_), pick(), pick()], {})
+        elif kind < 0.8:
+            emit("cast", [pick(np.bool_)], {"dtype": float32})
+        elif kind < 0.85:
+            emit(str(random.choice(["logical_and", "bitwise_xor"])), [pick(np.bool_), pick(np.bool_)], {})
+        else:
+            square = next(v for v in reversed(values) if v.shape == (4, 4) and v.dtype == np.float32)
+            if kind < 0.9:
+                emit("permute", [square], {"dims": (1, 0)})
+            elif kind < 0.95:
+                emit("sum", [square], {"dim": (0,)})
+            else:
+                emit("matmul", [square, square], {})
+    graph.outputs = tuple([values[int(i)] for i in random.integers(len(values) - 12, len(values), 3)])
+    return graph

@@ -1,17 +1,14 @@
 """Each pass by itself: text in, text out, and the same values before and after."""
 
-import numpy as np
 import pytest
-from graph_checks import arrays_for, check, close, named, run
+from graph_checks import arrays_for, check, close, named, random_graph, run
 
-from rushlight import float32
-from rushlight.compiler.graph import Graph, Input, Node, Value
+from rushlight.compiler.graph import Value
 from rushlight.compiler.passes import simplify
 from rushlight.compiler.passes.common import merge_common
 from rushlight.compiler.passes.dead import remove_dead
 from rushlight.compiler.passes.fold import fold
 from rushlight.compiler.passes.fuse import fuse
-from rushlight.ops.declare import OPERATIONS
 
 
 def test_dead_nodes_and_inputs():
@@ -617,56 +614,6 @@ def test_fuse_keeps_a_read_of_state_before_its_update():
     arrays = arrays_for(named(text))
     for x, y in zip(run(named(text), arrays)[0], run(graph, arrays)[0], strict=True):
         close(x, y)
-
-
-_UNARY = ["exp", "relu", "negative", "gelu", "sigmoid", "square", "tanh"]
-_BINARY = ["add", "multiply", "subtract", "maximum", "divide"]
-
-
-def random_graph(seed: int) -> Graph:
-    """A graph of elementwise operations, views, sums and products of matrices on shapes that broadcast."""
-    random = np.random.default_rng(seed)
-    graph = Graph()
-    values: list[Value] = []
-    for shape in [(4, 4), (4, 4), (4,), (4, 1), ()]:
-        dtype = np.dtype(np.bool_ if random.random() < 0.15 else np.float32)
-        graph.inputs.append(Input("argument", shape, dtype, None, str(len(values))))
-        values.append(graph.inputs[-1])
-
-    def emit(operation: str, inputs: list, options: dict) -> None:
-        spec = OPERATIONS[operation].spec(*inputs, **options)
-        graph.nodes.append(Node(operation, inputs, options, [(spec.shape, spec.dtype)]))
-        values.append(graph.nodes[-1].outputs[0])
-
-    def pick(dtype: type = np.float32) -> Value:
-        fitting = [value for value in values if value.dtype == dtype]
-        return fitting[int(random.integers(max(0, len(fitting) - 8), len(fitting)))]
-
-    emit("greater", [pick(), 0.25], {})
-    for _ in range(25):
-        kind = random.random()
-        if kind < 0.3:
-            emit(str(random.choice(_UNARY)), [pick()], {})
-        elif kind < 0.55:
-            emit(str(random.choice(_BINARY)), [pick(), pick() if random.random() < 0.8 else 0.5], {})
-        elif kind < 0.65:
-            emit(str(random.choice(["less", "greater_equal"])), [pick(), pick()], {})
-        elif kind < 0.75:
-            emit("where", [pick(np.bool_), pick(), pick()], {})
-        elif kind < 0.8:
-            emit("cast", [pick(np.bool_)], {"dtype": float32})
-        elif kind < 0.85:
-            emit(str(random.choice(["logical_and", "bitwise_xor"])), [pick(np.bool_), pick(np.bool_)], {})
-        else:
-            square = next(v for v in reversed(values) if v.shape == (4, 4) and v.dtype == np.float32)
-            if kind < 0.9:
-                emit("permute", [square], {"dims": (1, 0)})
-            elif kind < 0.95:
-                emit("sum", [square], {"dim": (0,)})
-            else:
-                emit("matmul", [square, square], {})
-    graph.outputs = tuple([values[int(i)] for i in random.integers(len(values) - 12, len(values), 3)])
-    return graph
 
 
 @pytest.mark.parametrize("run_pass", [remove_dead, fold, merge_common, fuse, simplify])

@@ -7,6 +7,7 @@ views' own meanings where they lie.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Container
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -163,31 +164,77 @@ def readers(graph: Graph, found: dict[Value, Place]) -> dict[Value, int]:
     return last
 
 
+def _works_in_place(node: Node, operand: Value, result: Value, found: dict[Value, Place]) -> bool:
+    """Whether the node may write `result` right over `operand`, all of whose memory it reads in the same order."""
+    if node.operation == "view_scatter":
+        if operand is not node.inputs[0]:
+            return False
+    elif node.operation != "fused" and not (node.operation in OPERATIONS and OPERATIONS[node.operation].elementwise):
+        return False
+    place = found[operand]
+    if operand.shape != result.shape or operand.dtype != result.dtype or place.root.nbytes != result.nbytes:
+        return False
+    if place.strides != row_major(operand.shape, operand.dtype.itemsize) or place.offset:
+        return False
+    return all(v is operand or found[v].root is not place.root for v in node.values())
+
+
+def in_place(
+    graph: Graph, found: dict[Value, Place], last: dict[Value, int], elsewhere: Container[Value]
+) -> dict[Value, Value]:
+    """The results that take the memory of an input that is read for the last time, and the first value there.
+
+    last: what `readers` tells. elsewhere: values whose memory is settled.
+    """
+    taken: dict[Value, Value] = {}
+    for position, node in enumerate(graph.nodes):
+        given: set[Value] = set()
+        for value in node.outputs:
+            if found[value].root is not value or value in elsewhere:
+                continue
+            for operand in node.values():
+                root = found[operand].root
+                free = root.node is not None and root not in elsewhere and last[root] == position and root not in given
+                if free and _works_in_place(node, operand, value, found):
+                    given.add(root)
+                    taken[value] = taken.get(root, root)
+                    break
+    return taken
+
+
 def written_directly(graph: Graph, found: dict[Value, Place]) -> dict[Value, Input]:
     """The values that can be computed right where they are to be written at the end, and that memory.
 
     That is so where nothing reads what stood there once the value is being computed, and where the memory is large:
-    what is small is written at the end, so that a call that fails half-way has changed nothing.
+    what is small is written at the end, so that a call that fails half-way has changed nothing. Where the value is
+    another one with some elements changed, that one may come there before it, and so on.
     """
-    reads: dict[Input, int] = {}
-    for position, node in enumerate(graph.nodes):
-        for value in node.values():
-            root = found[value].root
-            if isinstance(root, Input):
-                reads[root] = position
-    for value in graph.results():
-        root = found[value].root
-        if isinstance(root, Input):
-            reads[root] = len(graph.nodes)
+    last = readers(graph, found)
     chosen: dict[Value, Input] = {}
     positions = {node: position for position, node in enumerate(graph.nodes)}
+
+    def fits(value: Value, target: Input) -> bool:
+        if value.node is None or found[value].root is not value or value in chosen:
+            return False
+        position = positions[value.node]
+        read = last.get(target, -1)
+        if read == position:
+            operands = [operand for operand in value.node.values() if found[operand].root is target]
+            return all(_works_in_place(value.node, operand, value, found) for operand in operands)
+        return read < position
+
     for target, value in graph.writes:
-        maker = value.node
-        if maker is None or found[value].root is not value or value in chosen or target.kind != "state":
-            continue
         dense = target.array.strides == row_major(target.shape, target.dtype.itemsize)
-        if dense and target.dtype == value.dtype and reads.get(target, -1) < positions[maker] and _fresh(target):
+        if target.kind != "state" or not dense or target.dtype != value.dtype or not _fresh(target):
+            continue
+        while fits(value, target):
             chosen[value] = target
+            maker, result = value.node, value
+            if maker is None or maker.operation != "view_scatter":
+                break
+            value = maker.inputs[0]
+            if last[found[value].root] != positions[maker] or not _works_in_place(maker, value, result, found):
+                break
     return chosen
 
 

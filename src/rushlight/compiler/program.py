@@ -59,12 +59,18 @@ class Program:
     def _plan(self) -> tuple[dict[Value, int], int]:
         graph, found = self.graph, self._places
         last = layout.readers(graph, found)
+        elsewhere = {*self._direct, *self._returned}
+        taken = layout.in_place(graph, found, last, elsewhere)
+        for value, first in taken.items():
+            last[first] = max(last[first], last[value])
         intervals = []
         for position, node in enumerate(graph.nodes):
             for value in node.outputs:
-                if found[value].root is value and value not in self._direct and value not in self._returned:
+                if found[value].root is value and value not in elsewhere and value not in taken:
                     intervals.append((value, value.nbytes, position, last[value]))
-        return memory.plan(intervals)
+        offsets, size = memory.plan(intervals)
+        offsets.update({value: offsets[first] for value, first in taken.items()})
+        return offsets, size
 
     def _is_returned(self, value: Value) -> bool:
         """Whether a result is computed right in the memory that the caller gets: small ones are copied."""
@@ -373,7 +379,8 @@ def _slice_gradient(program: Program, node: Node, operands: list[Any], result: A
 
 
 def _view_scatter(program: Program, node: Node, operands: list[Any], result: Array) -> None:
-    program._copy(node, operands[0], result)
+    if operands[0].__array_interface__["data"] != result.__array_interface__["data"]:
+        program._copy(node, operands[0], result)
     part = result
     for operation, options in node.options["views"]:
         part = operation.meaning(np, part, **options)
