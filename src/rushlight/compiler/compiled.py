@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -11,15 +13,16 @@ import numpy as np
 
 from rushlight.autograd.modes import mode
 from rushlight.compiler.graph import Input
-from rushlight.compiler.guards import Guards
+from rushlight.compiler.guards import Guards, Surroundings
 from rushlight.compiler.passes import simplify
 from rushlight.compiler.program import Program
 from rushlight.compiler.trace import Trace, tracing
-from rushlight.compiler.updates import UpdateCalls
+from rushlight.dtypes import get_default_dtype
 from rushlight.errors import TraceError
-from rushlight.ops.declare import routing
-from rushlight.tensor.random import default_generator
+from rushlight.ops.declare import OPERATIONS, routing
+from rushlight.ops.optimizer import UPDATES
 from rushlight.tensor.tensor import Tensor, bump_version, wrap
+from rushlight.tensor.unread import Unread
 
 Array = np.ndarray[Any, Any]
 
@@ -47,6 +50,7 @@ class Compiled:
         self._hits = self._misses = 0
         self._seconds = 0.0
         self._last: _Entry | None = None
+        self._lock = threading.RLock()  # a program has one memory
         self.__name__ = getattr(function, "__name__", type(function).__name__)
         self.__doc__ = getattr(function, "__doc__", None)
         self.__wrapped__ = function
@@ -63,59 +67,85 @@ class Compiled:
             return self._function(*args, **options)
         tensors: list[Tensor] = []
         structure = _flatten((args, options), tensors)
-        key = (
-            structure,
-            mode.grad_enabled,
-            _sharing(tensors),
-            *[(t.array.shape, t.array.dtype, t._requires_grad) for t in tensors],
-        )
-        candidates = self._entries.get(key)
-        if candidates is not None:
-            for entry in candidates:
-                if entry.guards.hold():
-                    found = entry.start()
-                    if found is not None:
-                        self._hits += 1
-                        self._last = entry
-                        if len(self._entries) > 1:
-                            self._entries.move_to_end(key)
-                        return entry.run(self._function, args, options, tensors, found)
-        self._misses += 1
-        entry, result = self._trace(args, options, tensors)
-        known = self._entries.setdefault(key, [])
-        known.insert(0, entry)
-        del known[self._cache_size :]
+        signature = _signature(tensors)
+        if signature is None:  # part of a graph that a backward pass in the function would walk into
+            return self._function(*args, **options)
+        key = (structure, mode.grad_enabled, mode.inference, get_default_dtype(), signature)
+        with self._lock:
+            for entry in self._entries.get(key, ()):
+                if entry.hold(tensors) and entry.start():
+                    self._hits += 1
+                    self._last = entry
+                    if len(self._entries) > 1:
+                        self._entries.move_to_end(key)
+                    return entry.run(self._function, args, options, tensors)
+            entry, result = self._trace(args, options, tensors)
+            self._misses += 1
+            self._keep(key, entry)
+            self._last = entry
+            return result
+
+    def _keep(self, key: Any, entry: _Entry) -> None:
+        """Keeps the program, and forgets the least recently used ones."""
+        self._entries[key] = [entry, *self._entries.get(key, [])][: self._cache_size]
         self._entries.move_to_end(key)
-        while len(self._entries) > self._cache_size:
-            self._entries.popitem(last=False)
-        self._last = entry
-        return result
+        while sum(map(len, self._entries.values())) > self._cache_size:
+            oldest = next(iter(self._entries))
+            self._entries[oldest] = self._entries[oldest][:-1]
+            if not self._entries[oldest]:
+                del self._entries[oldest]
 
     def _trace(self, args: Any, options: Any, tensors: list[Tensor]) -> tuple[_Entry, Any]:
         start = time.perf_counter()
-        random_state = default_generator.state_bytes()
-        trace = Trace([t.array for t in tensors])
-        try:
-            with tracing(trace):
-                result = self._function(*args, **options)
-            entry = _Entry(self._function, trace, tensors, result)
-            del result
-            escaped = trace.escaped()
-            if escaped:
-                raise TraceError(
-                    f"{self.__name__}: a tensor made at {escaped[0]} while the function was being compiled is still "
-                    "held by something outside it (a list, an attribute). Return it from the function instead, or "
-                    "write into a tensor that exists before (buffer.copy_(value))"
-                )
-        except BaseException:
+        surroundings = before = Surroundings(self._function)
+        for attempt in range(2):
+            trace = Trace([t.array for t in tensors])
+            try:
+                entry = self._record(trace, args, options, tensors)
+                changes = surroundings.changes()
+                settled = not changes and not trace.left_behind
+                if attempt and not settled:
+                    raise TraceError(
+                        f"{self.__name__} changes {changes[0] if changes else 'tensors that it makes and keeps'} in "
+                        "each call: a program does only what is done to the values of tensors. Do it outside the "
+                        "compiled function"
+                    )
+            except BaseException:
+                trace.undo()
+                before.put_back()
+                raise
+            if settled:
+                break
+            # It has made something that it keeps (a mask, a mode): the next call will find that there.
             trace.undo()
-            raise
+            surroundings = Surroundings(self._function)
+        entry.compile(trace, surroundings, tensors)
         self._seconds += time.perf_counter() - start
         if entry.program is None:
             trace.undo()
-            default_generator.restore_bytes(random_state)
             return entry, self._function(*args, **options)
-        return entry, entry.run(self._function, args, options, tensors, entry.first_numbers())
+        return entry, entry.run(self._function, args, options, tensors)
+
+    def _record(self, trace: Trace, args: Any, options: Any, tensors: list[Tensor]) -> _Entry:
+        """Calls the function and takes down what it does."""
+        with tracing(trace):
+            result = self._function(*args, **options)
+        entry = _Entry(trace, tensors, result)
+        del result
+        escaped = trace.forget()
+        if escaped:
+            raise TraceError(
+                f"{self.__name__}: a tensor made at {escaped[0]} while the function was being compiled is still "
+                "held by something outside it (a list, an attribute). Return it from the function instead, or "
+                "write into a tensor that exists before (buffer.copy_(value))"
+            )
+        return entry
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
+        return Compiled(copy.deepcopy(self._function, memo), self._cache_size)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Compiled, (self._function, self._cache_size)
 
     # What can be seen
 
@@ -151,21 +181,32 @@ class Compiled:
 class _Entry:
     """A program with its guards, and what happens around its runs."""
 
-    def __init__(self, function: Any, trace: Trace, tensors: list[Tensor], result: Any) -> None:
+    def __init__(self, trace: Trace, tensors: list[Tensor], result: Any) -> None:
         outputs: list[Tensor] = []
         self._structure = _flatten(result, outputs, keep=True)
         self.program: Program | None = None
-        self._events = trace.events
-        needs_graph = any(t._requires_grad for t in outputs) and not trace.walked
-        self.guards = Guards(function, trace)
-        if needs_graph:
-            return  # the caller is going to differentiate the result: such calls run eagerly
+        self.differentiable = any(t._requires_grad for t in outputs) and not trace.walked
+        self._requires_grad = [t._requires_grad and trace.walked for t in outputs]
+        self._updates = trace.updates
+        self._draws = trace.draws
         self._keep_gradients(trace, tensors)
         trace.finish([t.array for t in outputs])
-        graph = simplify(trace.graph)
+
+    def compile(self, trace: Trace, surroundings: Surroundings, tensors: list[Tensor]) -> None:
+        """Makes the program of what was recorded."""
+        self._guards = Guards(surroundings, trace)
+        self._shared = [(place, t) for place, t in enumerate(tensors) if id(t) in surroundings.tensors]
+        if self.differentiable:
+            return  # the caller is going to differentiate the result: such calls run eagerly
         self._written = trace.written_tensors()
+        self._requiring = [(tensor, tensor._requires_grad) for tensor, _ in trace.requiring]
+        graph = simplify(trace.graph)
         self.program = Program(graph)
-        self._numbers = self.program.numbers
+        self._at_risk = _at_risk(self.program)
+        found: dict[Input, float] = {}
+        for update in self._updates:
+            found.update(update.first_numbers())
+        self._values = [found[number] for number in self.program.numbers]
 
     def _keep_gradients(self, trace: Trace, tensors: list[Tensor]) -> None:
         """Gives the gradients that the trace leaves at leaves memory that stays."""
@@ -175,59 +216,64 @@ class _Entry:
         for leaf, before in trace.leaves():
             now = leaf._grad
             kept = now
-            if now is not None and now.array is not None and trace.is_unread(now.array):
+            if now is not None and type(now.array) is Unread:
                 memory = np.empty(now.array.shape, now.array.dtype)
                 trace.keep(now.array, memory)
                 kept = wrap(memory)
             leaf._grad = before
-            if id(leaf) in positions:
-                self._argument_gradients.append((positions[id(leaf)], kept))
-            else:
+            if id(leaf) not in positions:
                 self._gradients.append((leaf, kept))
+                continue
+            del trace.gradients[id(leaf)]  # guarded by the signature
+            if kept is not before:
+                self._argument_gradients.append((positions[id(leaf)], kept))
 
-    def first_numbers(self) -> dict[Input, float]:
-        """The numbers of the step that was traced."""
-        found: dict[Input, float] = {}
-        for event in self._events:
-            if isinstance(event, UpdateCalls):
-                found.update(event.first_numbers())
-        return found
+    def hold(self, tensors: list[Tensor]) -> bool:
+        """Whether the program is right for this call."""
+        for place, tensor in self._shared:
+            if tensors[place] is not tensor:
+                return False
+        return self._guards.hold()
 
-    def start(self) -> dict[Input, float] | None:
-        """Does what happens in Python before a run; None where an optimizer does something else than before."""
+    def start(self) -> bool:
+        """Does what happens in Python before a run; False where an optimizer does something else than before."""
         if self.program is None:
-            return {}
-        found: dict[Input, float] = {}
-        for position, event in enumerate(self._events):
-            if isinstance(event, UpdateCalls):
-                numbers = event.numbers()
+            return True
+        if self._updates:
+            found: dict[Input, float] = {}
+            for position, update in enumerate(self._updates):
+                numbers = update.numbers()
                 if numbers is None:
                     self._step_back(position + 1)
-                    return None
+                    return False
                 found.update(numbers)
-            else:
-                array, fill = event
-                fill(array)
-        return found
+            self._values = [found[number] for number in self.program.numbers]
+        for array, fill in self._draws:
+            fill(array)
+        return True
 
     def _step_back(self, count: int) -> None:
-        for event in self._events[:count]:
-            if isinstance(event, UpdateCalls):
-                event.step_back()
+        for update in reversed(self._updates[:count]):
+            update.step_back()
 
-    def run(self, function: Any, args: Any, options: Any, tensors: list[Tensor], numbers: dict[Input, float]) -> Any:
+    def run(self, function: Any, args: Any, options: Any, tensors: list[Tensor]) -> Any:
         """One run of the program."""
         if self.program is None:
             return function(*args, **options)
+        copies = [array.copy() for array in self._at_risk]
         try:
-            results = self.program.run([t.array for t in tensors], [numbers[n] for n in self._numbers])
+            results = self.program.run([t.array for t in tensors], self._values)
         except BaseException:
-            self._step_back(len(self._events))
+            for array, copy in zip(self._at_risk, copies, strict=True):
+                np.copyto(array, copy)
+            self._step_back(len(self._updates))
             raise
         for leaf, gradient in self._gradients:
             leaf._grad = gradient
         for position, gradient in self._argument_gradients:
             tensors[position]._grad = None if gradient is None else wrap(gradient.array.copy())
+        for tensor, requires_grad in self._requiring:
+            tensor._requires_grad = requires_grad
         for reference in self._written:
             written = reference()
             if written is not None:
@@ -235,10 +281,39 @@ class _Entry:
         return _rebuild(self._structure, iter(results))
 
 
-def _sharing(tensors: list[Tensor]) -> tuple[int, ...]:
-    """Which of the tensors are the same memory."""
-    places = {id(t.array): position for position, t in reversed(list(enumerate(tensors)))}
-    return () if len(places) == len(tensors) else tuple([places[id(t.array)] for t in tensors])
+def _at_risk(program: Program) -> list[Array]:
+    """The memory of state that a run has written to before a kernel that may refuse its operands: an index, say."""
+    refusing = 0
+    for position, node in enumerate(program.graph.nodes):
+        declared = OPERATIONS.get(node.operation)
+        if declared is not None and declared.kind == "structured" and not declared.name.endswith("_gradient"):
+            if any(value.dtype.kind in "iu" for value in node.values()):
+                refusing = position
+    early = set(program.graph.nodes[:refusing])
+    found: list[Array] = []
+    for target, value in program.graph.writes:
+        if value.node is None or value.node not in early or target.name == "gradient":
+            continue
+        if value in program._direct or value.node.operation in UPDATES:
+            found.append(target.array)
+    return found
+
+
+def _signature(tensors: list[Tensor]) -> Any:
+    """What of the tensors a program depends on; None where one is a result that gradients flow through.
+
+    The gradients that tensors bring along are put behind them: a backward pass adds to them.
+    """
+    places: dict[int, int] = {}
+    for position, tensor in enumerate(tensors):
+        if tensor._requires_grad:
+            if tensor._node is not None and mode.grad_enabled:
+                return None
+            if tensor._grad is not None:
+                tensors.append(tensor._grad)  # which the loop comes to
+        places.setdefault(id(tensor.array), position)
+    sharing = tuple([places[id(t.array)] for t in tensors]) if len(places) < len(tensors) else None
+    return (sharing, *[(t.array.shape, t.array.dtype, t._requires_grad, t._grad is None) for t in tensors])
 
 
 # Nested structures: tensors are taken out and put back; what else there is belongs to the signature.

@@ -1,15 +1,21 @@
 """What a program depends on beside its arguments: if any of it has changed, the function is traced anew.
 
 A trace sees the values that a function's closure, globals, modules and objects have then: `if self.use_bias`,
-`net.eval()`, a layer that was replaced. Checks are lookups: that `container[key]` is still the same object, or an equal
-number.
+`net.eval()`, a layer that was replaced. `Surroundings` takes them down: the entries of containers, by identity or,
+where they are plain numbers and the like, by value. It looks where the function's code, and the code that this calls,
+can look: at the names that occur in it.
 """
 
 from __future__ import annotations
 
+import argparse
 import functools
+import operator
+import os
+import sys
+import sysconfig
 import types
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rushlight.compiler.trace import REPLACED, Trace
@@ -20,131 +26,326 @@ from rushlight.tensor.tensor import Tensor
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _MOST = 256  # entries of a list or dictionary that are looked at
 _LIBRARY = __name__.partition(".")[0]
+_INSTALLED = tuple({os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "purelib", "platlib")})
+_MISSING = object()
 
 
-class _Cells:
-    """The variables of an enclosing function, as a container."""
+class _Named:
+    """Some entries of a mapping."""
+
+    def __init__(self, mapping: Mapping[str, Any], names: list[str]) -> None:
+        self.mapping = mapping
+        self.names = names
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self.mapping.get, self.names)
+
+    def put(self, values: list[Any]) -> None:
+        if isinstance(self.mapping, dict):
+            for name, value in zip(self.names, values, strict=True):
+                if self.mapping.get(name) is not value:
+                    self.mapping[name] = value
+
+
+class _Variables:
+    """The variables of an enclosing function."""
 
     def __init__(self, cells: tuple[Any, ...]) -> None:
-        self._cells = cells
+        self.cells = cells
+        self.names = list(range(len(cells)))
 
-    def __getitem__(self, position: int) -> Any:
-        try:
-            return self._cells[position].cell_contents
-        except ValueError:
-            raise KeyError(position) from None
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([_content(cell) for cell in self.cells])
+
+    def put(self, values: list[Any]) -> None:
+        for cell, value in zip(self.cells, values, strict=True):
+            if value is not _MISSING and _content(cell) is not value:
+                cell.cell_contents = value
 
 
-class Guards:
-    """The checks of one program."""
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _MISSING
 
-    def __init__(self, function: Any, trace: Trace) -> None:
-        self._checks: list[tuple[Any, Any, Any]] = []
-        self._sizes: list[tuple[Any, int]] = []
+
+class Surroundings:
+    """All that a function can see, as it is now."""
+
+    def __init__(self, function: Any) -> None:
+        self._known: list[tuple[Any, list[Any]]] = []  # what can be iterated over, and what came out
+        self._restorable: list[tuple[Any, Any, list[Any]]] = []  # containers, their keys, their values
+        self._sizes: list[tuple[list[Any], int]] = []  # dictionaries, and how many entries they have in all
         self._seen: set[int] = set()
         self._holding: list[Any] = []  # keeps what was seen alive, so that identities stay theirs
+        self._names: set[str] = set()  # all names that occur in the code
+        self._objects: list[tuple[Mapping[str, Any], set[str]]] = []  # what has attributes, and those looked at
+        self.tensors: set[int] = set()
         self._look_at(function)
-        self._tensors = [entry for entry in trace.tensors.values() if entry[0]() is not None]
-        self._gradients = [(leaf, grad) for leaf, grad in trace.gradients.values() if grad is not REPLACED]
+        while self._look_at_attributes():
+            pass
+        for mapping, names in self._objects:
+            self._watch_names(mapping, sorted(names))
 
-    def hold(self) -> bool:
-        """Whether all that the trace saw is as it was."""
-        try:
-            for container, key, expected in self._checks:
-                found = container[key]
-                if found is not expected and not (
-                    type(found) is type(expected) and isinstance(found, _PLAIN) and found == expected
-                ):
-                    return False
-        except (KeyError, IndexError):
-            return False
-        for container, size in self._sizes:
-            if len(container) != size:
+    def unchanged(self) -> bool:
+        """Whether all that was seen is as it was."""
+        for entries, expected in self._known:
+            if not (len(entries) == len(expected) and all(map(operator.is_, entries, expected))) and not _renewed(
+                entries, expected
+            ):
                 return False
-        for reference, array, requires_grad in self._tensors:
-            tensor = reference()
-            if tensor is None or tensor.array is not array or tensor._requires_grad != requires_grad:
+        for containers, size in self._sizes:
+            if sum(map(len, containers)) != size:
                 return False
-        return all(leaf._grad is grad for leaf, grad in self._gradients)
+        return True
 
-    def _check(self, container: Any, key: Any, value: Any) -> None:
-        self._checks.append((container, key, value))
-        self._look_at(value)
+    def changes(self) -> list[str]:
+        """What is something else now than it was, by name."""
+        found = []
+        for container, keys, values in self._restorable:
+            now = list(container if not isinstance(container, dict) else container.values())
+            names = keys if keys is not None else range(len(values))
+            if len(now) != len(values):
+                found.append(f"the size of a {type(container).__name__}")
+            else:
+                for name, is_now, was in zip(names, now, values, strict=True):
+                    if is_now is not was and not _same_plain(is_now, was):
+                        found.append(f"{name!r} from {was!r} to {is_now!r}" if isinstance(was, _PLAIN) else f"{name!r}")
+        return found
+
+    def put_back(self) -> None:
+        """Makes all that was seen what it was."""
+        for container, keys, values in self._restorable:
+            if isinstance(container, (_Named, _Variables)):
+                container.put(values)
+            elif isinstance(container, list):
+                if not (len(container) == len(values) and all(map(operator.is_, container, values))):
+                    container[:] = values
+            elif list(container) != keys or not all(map(operator.is_, container.values(), values)):
+                container.clear()
+                container.update(zip(keys, values, strict=True))
+
+    # Looking
+
+    def _watch_names(self, mapping: Mapping[str, Any], names: list[str]) -> None:
+        if names:
+            self._watch(_Named(mapping, names))
+
+    def _watch(self, container: Any) -> None:
+        values = list(container)
+        self._known.append((container, values))
+        self._restorable.append((container, container.names, list(values)))
+
+    def _watch_dictionary(self, entries: dict[Any, Any]) -> None:
+        self._known.append((entries.values(), list(entries.values())))
+        self._restorable.append((entries, list(entries), list(entries.values())))
 
     def _look_at(self, value: Any) -> None:
-        if isinstance(value, (*_PLAIN, Tensor, type, types.ModuleType, types.BuiltinFunctionType)):
+        if isinstance(value, Tensor):
+            self.tensors.add(id(value))
             return
-        if id(value) in self._seen:
+        if isinstance(value, _PLAIN) or id(value) in self._seen:
             return
         self._seen.add(id(value))
         self._holding.append(value)
-        if isinstance(value, types.MethodType):
-            self._look_at(value.__self__)
-            self._look_at(value.__func__)
+        if isinstance(value, Module):
+            self._look_at_module(value)
         elif isinstance(value, types.FunctionType):
             self._look_at_function(value)
-        elif isinstance(value, functools.partial):
-            for part in (value.func, value.args, value.keywords):
-                self._look_at(part)
-        elif isinstance(value, Module):
-            self._look_at_module(value)
+        elif isinstance(value, types.MethodType):
+            self._look_at(value.__self__)
+            self._look_at(value.__func__)
+        elif isinstance(value, (staticmethod, classmethod, functools.partial)):
+            self._look_at(value.__func__ if not isinstance(value, functools.partial) else value.func)
+            if isinstance(value, functools.partial):
+                self._look_at(value.args)
+                self._look_at(value.keywords)
+        elif isinstance(value, property):
+            self._look_at(value.fget)
         elif isinstance(value, Optimizer):
-            self._sizes.append((value.param_groups, len(value.param_groups)))
-            for group in value.param_groups:
-                self._sizes.append((group["params"], len(group["params"])))
+            self._look_at_optimizer(value)
         elif isinstance(value, (list, tuple)):
-            self._sizes.append((value, len(value)))
-            for position, entry in enumerate(value[:_MOST]):
-                self._check(value, position, entry)
+            if isinstance(value, list):
+                self._known.append((value, list(value)))
+                self._restorable.append((value, None, list(value)))
+            for entry in value[:_MOST]:
+                self._look_at(entry)
         elif isinstance(value, dict):
-            self._sizes.append((value, len(value)))
+            self._watch_dictionary(value)
             for key in list(value)[:_MOST]:
-                self._check(value, key, value[key])
-        elif not type(value).__module__.partition(".")[0] == _LIBRARY:
+                self._look_at(value[key])
+        elif isinstance(value, types.ModuleType):
+            if not _in_library(value.__name__) and _written_by_user(getattr(value, "__file__", None)):
+                self._objects.append((vars(value), set()))
+        elif isinstance(value, type):
+            self._look_at_class(value)
+        else:
+            self._look_at_object(value)
+
+    def _look_at_attributes(self) -> bool:
+        """Looks at the attributes of objects that the code names; whether there were new ones."""
+        found = False
+        for mapping, names in tuple(self._objects):
+            for name in (self._names & mapping.keys()) - names:
+                found = True
+                names.add(name)
+                self._look_at(mapping[name])
+        return found
+
+    def _look_at_object(self, value: Any) -> None:
+        kind = type(value)
+        namespace = isinstance(value, (argparse.Namespace, types.SimpleNamespace))
+        if namespace or _of_user(kind):
             attributes = getattr(value, "__dict__", None)
-            if type(attributes) is dict and len(attributes) <= _MOST:
-                for key, entry in attributes.items():
-                    self._check(attributes, key, entry)
+            if type(attributes) is dict:
+                self._objects.append((attributes, set()))
+        self._look_at(kind)
+        if hasattr(value, "__wrapped__"):
+            self._look_at(value.__wrapped__)
+
+    def _look_at_class(self, kind: type) -> None:
+        for base in kind.__mro__:
+            if _of_user(base):
+                self._objects.append((vars(base), set()))
+                for name, entry in vars(base).items():
+                    # Methods that Python or a Module calls, without their name in the code.
+                    if isinstance(entry, types.FunctionType) and (name == "forward" or name.startswith("__")):
+                        if name not in ("__init__", "__new__"):
+                            self._look_at(entry)
 
     def _look_at_function(self, function: types.FunctionType) -> None:
-        if (function.__module__ or "").partition(".")[0] == _LIBRARY:
+        if not _of_user(function):
             return
         if function.__closure__:
-            cells = _Cells(function.__closure__)
-            for position in range(len(function.__closure__)):
-                try:
-                    self._check(cells, position, cells[position])
-                except KeyError:
-                    continue
-        for name in _global_names(function.__code__):
-            if name in function.__globals__:
-                self._check(function.__globals__, name, function.__globals__[name])
+            variables = _Variables(function.__closure__)
+            self._watch(variables)
+            for content in variables:
+                self._look_at(content)
+        if function.__defaults__:
+            self._look_at(function.__defaults__)
+        if function.__kwdefaults__:
+            self._look_at(function.__kwdefaults__)
+        if hasattr(function, "__wrapped__"):
+            self._look_at(function.__wrapped__)
+        used = _names(function.__code__)
+        self._names |= used
+        variables_of_module = function.__globals__
+        names = [name for name in used if name in variables_of_module]
+        self._watch_names(variables_of_module, names)
+        for name in names:
+            self._look_at(variables_of_module[name])
 
     def _look_at_module(self, module: Module) -> None:
         attributes = module.__dict__
-        for name in ("_parameters", "_buffers", "_modules"):
-            entries = attributes[name]
-            self._sizes.append((entries, len(entries)))
-            for key, entry in entries.items():
-                self._check(entries, key, entry)
-        for key, entry in attributes.items():
-            if key not in ("_parameters", "_buffers", "_modules"):
-                if isinstance(entry, _PLAIN):
-                    self._checks.append((attributes, key, entry))
-                elif not key.startswith("_"):
-                    self._check(attributes, key, entry)
-                elif isinstance(entry, dict):
-                    self._sizes.append((entry, len(entry)))  # hooks
-        forward = type(module).forward
-        self._look_at(forward)
+        kept = [entry for name, entry in attributes.items() if isinstance(entry, dict) and name.startswith("_")]
+        self._sizes.append((kept, sum(map(len, kept))))  # parameters, buffers, submodules, hooks
+        for entries in kept:
+            if entries:
+                self._look_at(entries)
+        if _of_user(type(module)):
+            self._objects.append((attributes, {"training"}))
+            self._look_at(type(module))
+        else:
+            self._watch_dictionary(attributes)
+            for entry in attributes.values():
+                self._look_at(entry)
+
+    def _look_at_optimizer(self, optimizer: Optimizer) -> None:
+        self._watch_names(optimizer.__dict__, ["param_groups"])
+        self._look_at(optimizer._step_pre_hooks)
+        self._look_at(optimizer._step_post_hooks)
+        for group in optimizer.param_groups:
+            self._look_at(group["params"])
+            self._restorable.append((group, list(group), list(group.values())))
+        if _of_user(type(optimizer)):
+            self._look_at(type(optimizer))
+            for state in optimizer.state.values():
+                self._restorable.append((state, list(state), list(state.values())))
+        self._known.append((optimizer.param_groups, list(optimizer.param_groups)))
 
 
-def _global_names(code: types.CodeType) -> set[str]:
+class Guards:
+    """The checks of one program: its function's surroundings, and the tensors that it met."""
+
+    def __init__(self, surroundings: Surroundings, trace: Trace) -> None:
+        self._surroundings = surroundings
+        self._tensors = [(tensor, array, requires_grad, _hooks(tensor)) for tensor, array, requires_grad in trace.met()]
+        self._gradients = [
+            (leaf, None if grad is None else grad.array)
+            for leaf, grad in trace.gradients.values()
+            if grad is not REPLACED
+        ]
+
+    def hold(self) -> bool:
+        """Whether all that the trace saw is as it was."""
+        for tensor, array, requires_grad, hooks in self._tensors:
+            if (
+                tensor.array is not array
+                or tensor._requires_grad is not requires_grad
+                or ((tensor._hooks or tensor._post_hooks or hooks) and _hooks(tensor) != hooks)
+            ):
+                return False
+        for leaf, memory in self._gradients:
+            grad = leaf._grad
+            if (None if grad is None else grad.array) is not memory:
+                return False
+        return self._surroundings.unchanged()
+
+
+def _hooks(tensor: Tensor) -> list[Any]:
+    return [*(tensor._hooks or {}).values(), *(tensor._post_hooks or {}).values()]
+
+
+def _same_plain(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and isinstance(a, _PLAIN) and a == b
+
+
+def _renewed(entries: Any, expected: list[Any]) -> bool:
+    """Whether entries are equal to what they were, where they are plain; the new ones are expected from then on."""
+    found = list(entries)
+    if len(found) != len(expected):
+        return False
+    for now, before in zip(found, expected, strict=True):
+        if now is not before and not _same_plain(now, before):
+            return False
+    expected[:] = found
+    return True
+
+
+@functools.cache
+def _names(code: types.CodeType) -> frozenset[str]:
+    """The names that occur in code."""
     names = set(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            names |= _global_names(constant)
-    return names
+            names |= _names(constant)
+        elif isinstance(constant, str) and constant.isidentifier():
+            names.add(constant)  # getattr(self, "name")
+    return frozenset(names)
 
 
-Function = Callable[..., Any]
+def _in_library(name: str) -> bool:
+    return name.partition(".")[0] in (_LIBRARY, "builtins", "numpy")
+
+
+def _of_user(item: Any) -> bool:
+    """Whether a class or function is neither this library's nor an installed one."""
+    name = getattr(item, "__module__", None) or ""
+    if _in_library(name):
+        return False
+    if isinstance(item, types.FunctionType):
+        return _written_by_user(item.__code__.co_filename)
+    return _written_by_user(getattr(sys.modules.get(name), "__file__", "<string>"))
+
+
+@functools.cache
+def _written_by_user(path: str | None) -> bool:
+    """Whether a source file isn't among the installed packages; code without one is the user's."""
+    return path is not None and not os.path.realpath(path).startswith(_INSTALLED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from rushlight.compiler.compiled import CacheInfo, Compiled
@@ -25,7 +26,14 @@ def compile_module(module: Module, cache_size: int) -> Module:
     def cache_info(self: Any) -> CacheInfo:
         return compiled.cache_info()
 
+    def deepcopy(self: Any, memo: dict[int, Any]) -> Module:
+        return compile_module(copy.deepcopy(module, memo), cache_size)
+
+    def reduce(self: Any, protocol: Any) -> tuple[Any, ...]:
+        return compile_module, (module, cache_size)
+
     members = {"__call__": call, "graph": graph, "profile": profile, "cache_info": cache_info, "_orig_mod": module}
+    members |= {"__deepcopy__": deepcopy, "__reduce_ex__": reduce}
     members |= {"__doc__": kind.__doc__, "__module__": kind.__module__}
     result: Module = object.__new__(type(kind.__name__, (kind,), members))
     object.__setattr__(result, "__dict__", module.__dict__)

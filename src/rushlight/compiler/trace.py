@@ -7,7 +7,9 @@ change. Memory that existed before is the program's state, found by identity.
 
 from __future__ import annotations
 
+import gc
 import math
+import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,10 +26,10 @@ from rushlight.compiler.graph import Graph, Input, Node, Value
 from rushlight.compiler.updates import UpdateCalls
 from rushlight.errors import TraceError
 from rushlight.ops.declare import Operation, Spec, interpreted_by, routing
-from rushlight.ops.movement import view_scatter
+from rushlight.ops.movement import assign, view_scatter
 from rushlight.ops.striding import as_strided
 from rushlight.tensor.tensor import Tensor, wrap
-from rushlight.tensor.unread import Unread, refuse, user_line
+from rushlight.tensor.unread import Unread, refuse, refuse_effect, user_line
 
 Array = np.ndarray[Any, Any]
 
@@ -35,9 +37,9 @@ Array = np.ndarray[Any, Any]
 class _Location:
     """Memory: the value that stands there now, and how often it was written to."""
 
-    def __init__(self, array: Array, value: Value) -> None:
+    def __init__(self, array: Array, value: Value, given: Input | None = None) -> None:
         self.array = array
-        self.first = value  # what stood there when the trace met it
+        self.given = given  # the input of the graph that it is, unless an operation has made it
         self.value = value
         self.version = 0
 
@@ -62,16 +64,20 @@ class Trace:
 
     def __init__(self, arguments: Sequence[Array]) -> None:
         self.graph = Graph()
-        self.events: list[Any] = []  # what happens in Python before each run, in order: draws and UpdateCalls
+        self.updates: list[UpdateCalls] = []  # steps of optimizers, in order
+        self.draws: list[tuple[Array, Callable[[Array], None]]] = []  # random numbers, in order
         self.tensors: dict[int, tuple[weakref.ref[Tensor], Array, bool]] = {}  # those that hold state
+        self.requiring: list[tuple[Tensor, bool]] = []  # tensors whose requires_grad was set, with what it was
+        self._generators: list[tuple[Any, Any]] = []  # those drawn from, with their state before
         self.gradients: dict[int, tuple[Tensor, Any]] = {}  # leaves, with the `.grad` that was read at first
         self.walked = False  # whether a backward pass has run
+        self.left_behind = False  # whether memory that it made and wrote to is kept by something outside
         self._gradients_before: dict[int, Tensor | None] = {}
         self._locations: dict[int, _Location] = {}
         self._views: dict[int, _View] = {}
         self._unread: list[tuple[weakref.ref[Array], str]] = []
         for position, array in enumerate(arguments):
-            self._place(array, self._input("argument", array, str(position)))
+            self._place_input(array, self._input("argument", array, str(position)))
 
     # Memory and values
 
@@ -80,9 +86,12 @@ class Trace:
         self.graph.inputs.append(value)
         return value
 
-    def _place(self, array: Array, value: Value) -> _Location:
-        location = self._locations[id(array)] = _Location(array, value)
+    def _place(self, array: Array, value: Value, given: Input | None = None) -> _Location:
+        location = self._locations[id(array)] = _Location(array, value, given)
         return location
+
+    def _place_input(self, array: Array, given: Input) -> _Location:
+        return self._place(array, given, given)
 
     def _memory(self, value: Value) -> Array:
         """New memory that holds `value`."""
@@ -107,7 +116,7 @@ class Trace:
                 raise AssertionError("memory without values that no operation has made")
             if root is not array and not root.flags.writeable:
                 root = array  # memory that nobody writes to
-            location = self._place(root, self._input("state", root))
+            location = self._place_input(root, self._input("state", root))
         if root is array:
             return location
         offset = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
@@ -171,14 +180,14 @@ class Trace:
         """Records an operation on tensors, and on the tape where an input requires a gradient, as eager calls do."""
         if options.get("out") is not None:
             for argument in args:
-                self._meet(argument)
+                self.meet(argument)
             return eager.evaluate_into(operation, args, options, self._compute_into, self._copy)
         if "out" in options:
             options = {name: value for name, value in options.items() if name != "out"}
         needs = 0
         arrays: list[Any] = []
         for position, argument in enumerate(args):
-            self._meet(argument)
+            self.meet(argument)
             if isinstance(argument, Tensor):
                 eager.refresh(argument)
                 if argument._requires_grad:
@@ -188,6 +197,8 @@ class Trace:
                 arrays.append(argument)
         if not mode.grad_enabled:
             needs = 0
+        if not needs and not operation.is_view and self._are_constant(arrays):
+            return self._evaluate_constant(operation, args, options)
         if operation.is_view and not (operation.name == "reshape" and _must_copy(arrays[0], options["shape"])):
             return self._evaluate_view(operation, args, arrays, options, needs)
         values = self._values(operation, arrays, options)
@@ -199,6 +210,14 @@ class Trace:
         if needs:
             eager._record(OperationNode(operation, args, options, needs, results), outputs)
         return outputs if several else outputs[0]
+
+    def _evaluate_constant(self, operation: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """What comes of constants is one too: it is computed once, now."""
+        with interpreted_by(eager.evaluate):
+            result = eager.evaluate(operation, args, options)
+        for output in result if type(result) is tuple else (result,):
+            self.constant(output.array)
+        return result
 
     def _evaluate_view(
         self, operation: Operation, args: tuple[Any, ...], arrays: list[Any], options: dict[str, Any], needs: int
@@ -213,13 +232,18 @@ class Trace:
         self._view(output.array, arrays[0], operation, options)
         return output
 
-    def _meet(self, argument: Any) -> None:
+    def meet(self, argument: Any) -> None:
         """Takes down tensors that hold state, since the program is right only as long as they hold it."""
-        if not isinstance(argument, Tensor) or type(argument.array) is Unread or id(argument) in self.tensors:
+        if not isinstance(argument, Tensor) or type(argument.array) is Unread:
             return
-        known = self._locations.get(id(argument.array))
-        if known is None or not isinstance(known.first, Input) or known.first.kind == "state":
-            self.tensors[id(argument)] = (weakref.ref(argument), argument.array, argument._requires_grad)
+        met = self.tensors.get(id(argument))
+        if met is not None and met[0]() is argument:
+            return
+        known = self._views.get(id(argument.array)) or self._locations.get(id(argument.array))
+        root = known.root if isinstance(known, _View) else known
+        if root is None or (root.given is not None and root.given.kind == "state"):
+            before = next((was for tensor, was in self.requiring if tensor is argument), argument._requires_grad)
+            self.tensors[id(argument)] = (weakref.ref(argument), argument.array, before)
 
     def _values(self, operation: Operation, arrays: Sequence[Any], options: dict[str, Any]) -> Any:
         """The results as values: a list of one, or a tuple of several."""
@@ -234,16 +258,24 @@ class Trace:
         if operation.shape_rule is None:
             refuse(f"{operation.name} has a result whose shape depends on values: it can't be used")
         described = [
-            Spec(a.shape, a.dtype) if isinstance(a, np.ndarray) and not self._is_constant(a) else a for a in arrays
+            Spec(a.shape, a.dtype) if isinstance(a, np.ndarray) and not self.is_constant(a) else a for a in arrays
         ]
         spec = operation.spec(*described, **options)
         if isinstance(spec, Spec):
             return list(self.emit(operation.name, values, options, [spec]))
         return self.emit(operation.name, values, options, spec)
 
-    def _is_constant(self, array: Array) -> bool:
-        location = self._locations.get(id(array))
-        return location is not None and isinstance(location.value, Input) and location.value.kind == "constant"
+    def is_constant(self, array: Array) -> bool:
+        """Whether the values are known to be the same in every call."""
+        known = self._views.get(id(array)) or self._locations.get(id(array))
+        if known is None:
+            return False
+        value = known.root.value if isinstance(known, _View) else known.value
+        return isinstance(value, Input) and value.kind == "constant"
+
+    def _are_constant(self, arrays: Sequence[Any]) -> bool:
+        given = [array for array in arrays if isinstance(array, np.ndarray)]
+        return bool(given) and all(map(self.is_constant, given))
 
     @staticmethod
     def _check_operands(operation: Operation, arrays: Sequence[Any]) -> None:
@@ -275,7 +307,7 @@ class Trace:
         value = results[0]
         eager.fit_out(out, value.shape, value.dtype, inplace)
         if type(out.array) is not Unread and id(out.array) not in self._locations and value.shape == out.array.shape:
-            self._meet(out)
+            self.meet(out)
         self.write(out.array, self._cast(value, out.array.dtype))
 
     def _copy(self, array: Array) -> Array:
@@ -286,17 +318,36 @@ class Trace:
     def constant(self, array: Array) -> None:
         """Takes a tensor made in the function for one that has the same values in every call."""
         if type(array) is not Unread and id(array) not in self._locations and id(array) not in self._views:
-            self._place(array, self._input("constant", array.copy()))
-            self._locations[id(array)].array = array
+            self._place_input(array, self._input("constant", array.copy()))
+
+    def drawing(self, generator: Any) -> None:
+        """Takes down that random numbers are about to be drawn from `generator`."""
+        if not any(known is generator for known, _ in self._generators):
+            self._generators.append((generator, generator.state_bytes()))
 
     def drawn(self, array: Array, fill: Callable[[Array], None]) -> None:
         """Takes down random numbers: `fill` draws those of the next call into the same memory."""
-        self._place(array, self._input("drawn", array))
-        self.events.append((array, fill))
+        self._place_input(array, self._input("drawn", array))
+        self.draws.append((array, fill))
+
+    def replaces_memory(self, tensor: Tensor, value: Tensor) -> None:
+        """`tensor.data = value`: a program writes into the memory that the tensor has."""
+        if value.array is tensor.array:
+            return
+        same = value.array.shape == tensor.array.shape and value.array.dtype == tensor.array.dtype
+        if type(value.array) is not Unread or not same:
+            refuse_effect("setting .data replaces a tensor's memory")
+        target = tensor.detach()
+        assign(target, value.detach(), out=target)
+
+    def requires(self, tensor: Tensor) -> None:
+        """Takes down that `requires_grad` of a tensor is about to be set."""
+        if not any(known is tensor for known, _ in self.requiring):
+            self.requiring.append((tensor, tensor._requires_grad))
 
     def reads(self, array: Array, what: str) -> None:
         """Raises TraceError, unless the values are known to be the same in every call."""
-        if not self._is_constant(array):
+        if not self.is_constant(array):
             refuse(f"{what}() reads a tensor's values")
 
     def reads_gradient(self, leaf: Tensor) -> None:
@@ -316,7 +367,7 @@ class Trace:
 
         def update(group: dict[str, Any], parameters: list[Tensor]) -> None:
             calls = UpdateCalls(optimizer, group, parameters)
-            self.events.append(calls)
+            self.updates.append(calls)
             for call in calls.recorded:
                 self._update(call)
 
@@ -326,7 +377,7 @@ class Trace:
         lists = [None if tensors is None else [t.array for t in tensors] for tensors in call.lists]
         for tensors in call.lists:
             for tensor in tensors or ():
-                self._meet(tensor)
+                self.meet(tensor)
         numbers = {}
         for name, value in call.options.items():
             if isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool)) or name == "first":
@@ -350,23 +401,64 @@ class Trace:
         """Completes the graph: what the function returns, and what its memory holds at the end."""
         self.graph.outputs = tuple([self.read(array) for array in outputs])
         for location in self._locations.values():
-            first = location.first
-            if isinstance(first, Input) and first.kind in ("argument", "state") and location.value is not first:
-                self.graph.writes.append((first, location.value))
+            given = location.given
+            if given is not None and given.kind in ("argument", "state") and location.value is not given:
+                self.graph.writes.append((given, location.value))
 
     def leaves(self) -> list[tuple[Tensor, Tensor | None]]:
         """The leaves whose `.grad` the function reads or sets, with what it was before."""
-        return [(leaf, self._gradients_before[number]) for number, (leaf, _) in self.gradients.items()]
+        return [
+            (leaf, self._gradients_before[number])
+            for number, (leaf, _) in self.gradients.items()
+            if not self._is_made_here(leaf.array)
+        ]
 
-    def is_unread(self, array: Array) -> bool:
-        """Whether the memory was made by the trace."""
-        return type(array) is Unread
+    def _is_made_here(self, array: Array) -> bool:
+        known = self._locations.get(id(array))
+        given = None if known is None else known.given
+        return type(array) is Unread or (given is not None and given.kind in ("constant", "drawn"))
 
     def keep(self, array: Array, memory: Array) -> None:
         """Has what stands in `array` written to `memory` by each run."""
         target = Input("state", memory.shape, memory.dtype, memory, "gradient")
         self.graph.inputs.append(target)
         self.graph.writes.append((target, self.read(array)))
+
+    def forget(self) -> list[str]:
+        """Forgets all memory; lines of code that made tensors which somebody still holds.
+
+        What the trace took for state and nobody holds now was made by the function itself: the same in every call.
+        """
+        outside = {id(leaf) for leaf, _ in self.leaves()}
+        self.gradients = {key: entry for key, entry in self.gradients.items() if key in outside}
+        written = [
+            place.array
+            for place in self._locations.values()
+            if place.given is not None and place.given.kind == "constant" and place.value is not place.given
+        ]
+        self._locations.clear()
+        self._views.clear()
+        self.requiring = [entry for entry in self.requiring if type(entry[0].array) is not Unread]
+        self.tensors = {key: entry for key, entry in self.tensors.items() if entry[0]() is not None}
+        self.left_behind = any(sys.getrefcount(written[place]) > _SOLE for place in range(len(written)))
+        escaped = self._held()
+        if escaped:
+            gc.collect()  # tensors that hold themselves
+            escaped = self._held()
+        held = {id(array) for _, array, _ in self.tensors.values()}
+        for value in self.graph.inputs:
+            if value.kind == "state" and id(value.array) not in held and sys.getrefcount(value.array) == _SOLE:
+                value.kind = "constant"
+        self.graph.writes = [(target, value) for target, value in self.graph.writes if target.kind != "constant"]
+        return escaped
+
+    def _held(self) -> list[str]:
+        return [line for reference, line in self._unread if reference() is not None]
+
+    def met(self) -> list[tuple[Tensor, Array, bool]]:
+        """The tensors that hold state, with what they held and whether they required a gradient."""
+        found = [(reference(), array, requires_grad) for reference, array, requires_grad in self.tensors.values()]
+        return [(tensor, array, requires_grad) for tensor, array, requires_grad in found if tensor is not None]
 
     def written_tensors(self) -> list[weakref.ref[Tensor]]:
         """The tensors of state whose memory the function changes."""
@@ -375,20 +467,26 @@ class Trace:
 
     def undo(self) -> None:
         """Puts back what the traced call has changed outside the graph."""
-        for leaf, before in self.leaves():
-            leaf._grad = before
-        for event in self.events:
-            if isinstance(event, UpdateCalls):
-                event.step_back()
-
-    def escaped(self) -> list[str]:
-        """Forgets all memory; lines of code that made tensors which somebody still holds."""
-        self._locations.clear()
-        self._views.clear()
-        return [line for reference, line in self._unread if reference() is not None]
+        for number, (leaf, _) in self.gradients.items():
+            leaf._grad = self._gradients_before[number]
+        for tensor, before in self.requiring:
+            tensor._requires_grad = before
+        for tensor, array, _ in self.met():
+            tensor.array = array
+        for calls in reversed(self.updates):
+            calls.step_back()
+        for generator, state in self._generators:
+            generator.restore_bytes(state)
 
 
 REPLACED = object()
+
+
+def _references_of_sole(value: Input) -> int:
+    return sys.getrefcount(value.array)
+
+
+_SOLE = _references_of_sole(Input("state", (), np.dtype(np.float64), np.zeros(())))
 
 
 def _must_copy(array: Array, shape: tuple[int, ...]) -> bool:

@@ -48,24 +48,25 @@ class UpdateCalls:
         self.optimizer = optimizer
         self.position = next(i for i, known in enumerate(optimizer.param_groups) if known is group)
         self.parameters = parameters
-        self._new = [p for p in parameters if p not in optimizer.state]
-        self._counters: list[tuple[Any, Any]] | None = None
-        self._before = self._counts()
+        self._made = [p for p in parameters if not optimizer.state.get(p)]  # whose state the first step makes
+        self._states: list[tuple[Tensor, dict[str, Any], list[Any]]] = []  # the parameters' states: their values
+        self._counts: list[tuple[Any, Any, Any]] = []  # container, key, value before the step
+        self._take_down()
+        self._count()
         self.recorded = self._take(group)
-        self._counters = None
 
-    def _counts(self) -> list[Any]:
-        """Step counts and the like: what the optimizer's Python code changes of the parameters' states."""
-        if self._counters is None:
-            self._counters = []
-            for parameter in self.parameters:
-                state = self.optimizer.state.get(parameter, {})
-                for key, value in state.items():
-                    if isinstance(value, Tensor) and value.array.ndim == 0 and parameter.array.ndim:
-                        self._counters.append((value.array, ()))
-                    elif isinstance(value, (int, float)):
-                        self._counters.append((state, key))
-        return [container[key] for container, key in self._counters]
+    def _take_down(self) -> None:
+        known = self.optimizer.state
+        self._states = [(p, known[p], list(known[p].values())) for p in self.parameters if p in known]
+
+    def _count(self) -> None:
+        """Takes down step counts and the like: what the optimizer's Python code changes of the states."""
+        self._counts = [
+            (value.array, (), value.array[()]) if isinstance(value, Tensor) else (state, key, value)
+            for _, state, values in self._states
+            for key, value in zip(state, values, strict=True)
+            if not isinstance(value, Tensor) or not value.array.ndim
+        ]
 
     def _take(self, group: dict[str, Any]) -> list[UpdateCall]:
         """One step, up to the kernels."""
@@ -85,24 +86,35 @@ class UpdateCalls:
     def numbers(self) -> dict[Input, float] | None:
         """Takes the next step; the numbers of the program, or None where it does something else than the first time."""
         groups = self.optimizer.param_groups
-        self._new = []
-        self._before = self._counts()
+        self._counts = []
+        if self._made:
+            self._made = []
+            self._take_down()
+        known = self.optimizer.state
+        for parameter, state, values in self._states:
+            now = known.get(parameter)
+            if now is not state or len(now) != len(values) or not all(map(operator.is_, now.values(), values)):
+                return None
         if self.position >= len(groups):
             return None
+        self._count()
         calls = self._take(groups[self.position])
         if len(calls) != len(self.recorded):
             return None
         found: dict[Input, float] = {}
-        for known, call in zip(self.recorded, calls, strict=True):
-            if not known.same_form(call):
+        for recorded, call in zip(self.recorded, calls, strict=True):
+            if not recorded.same_form(call):
                 return None
-            for name, number in known.numbers.items():
+            for name, number in recorded.numbers.items():
                 found[number] = call.options[name]
+        if any(not isinstance(value, Tensor) for _, _, values in self._states for value in values):
+            self._take_down()
         return found
 
     def step_back(self) -> None:
         """Undoes what the last step has changed in Python."""
-        for (container, key), value in zip(self._counters or (), self._before, strict=False):
+        for container, key, value in self._counts:
             container[key] = value
-        for parameter in self._new:
+        self._counts = []
+        for parameter in self._made:
             self.optimizer.state.pop(parameter, None)

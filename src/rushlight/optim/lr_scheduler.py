@@ -13,7 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from rushlight.ops.declare import routing
 from rushlight.optim.optimizer import Optimizer
+from rushlight.tensor.unread import refuse_effect
 
 
 def _each(value: float | Sequence[float], optimizer: Optimizer) -> list[float]:
@@ -24,6 +26,11 @@ def _each(value: float | Sequence[float], optimizer: Optimizer) -> list[float]:
     if len(value) != count:
         raise ValueError(f"expected {count} values, one for each parameter group, got {len(value)}")
     return list(value)
+
+
+def _refuse_tracing() -> None:
+    if routing.tracing is not None:
+        refuse_effect("scheduler.step() sets learning rates, which are Python numbers,")
 
 
 class LRScheduler:
@@ -70,6 +77,7 @@ class LRScheduler:
 
     def step(self, epoch: int | None = None) -> None:
         """Goes to the next epoch and sets the rates. Call it after the optimizer's step."""
+        _refuse_tracing()
         if self._step_count == 1 and not self._optimizer_stepped:
             warnings.warn(
                 "Detected call of `lr_scheduler.step()` before `optimizer.step()`: call the optimizer's first, or the "
@@ -326,6 +334,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
     def step(self, epoch: float | None = None) -> None:
         """Goes to the next epoch, or to `epoch`, which may have a fraction (epoch + batch / batches)."""
+        _refuse_tracing()
         if epoch is None and self.last_epoch < 0:
             epoch = 0
         if epoch is None:
@@ -386,6 +395,7 @@ class SequentialLR(LRScheduler):
         self._last_lr = self._schedulers[0].get_last_lr()
 
     def step(self) -> None:  # type: ignore[override]
+        _refuse_tracing()
         self.last_epoch += 1
         position = bisect_right(self._milestones, self.last_epoch)
         scheduler = self._schedulers[position]
@@ -422,6 +432,7 @@ class ChainedScheduler(LRScheduler):
         self._last_lr = self._rates
 
     def step(self) -> None:  # type: ignore[override]
+        _refuse_tracing()
         for scheduler in self._schedulers:
             scheduler.step()
         self._last_lr = self._rates
@@ -473,6 +484,7 @@ class ReduceLROnPlateau(LRScheduler):
 
     def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]
         """Takes note of `metrics` (a number or a tensor of one element) and lowers the rates where it is time."""
+        _refuse_tracing()
         metric = float(metrics)
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         if self._improves(metric):

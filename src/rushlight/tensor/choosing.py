@@ -10,6 +10,7 @@ from rushlight import dtypes
 from rushlight.errors import DimensionError, DtypeError, ShapeError
 from rushlight.ops import elementwise, gathering, indexing, movement
 from rushlight.tensor import tensor as tensors
+from rushlight.tensor.unread import has_values, values_of
 
 if TYPE_CHECKING:
     from rushlight.tensor.tensor import Tensor
@@ -38,7 +39,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     ))  # fmt: skip
     sizes[at] = -1
     index = indices.expand(sizes)
-    if index.array.size and index.array.min() < 0:
+    if not has_values(index) or (index.array.size and index.array.min() < 0):
         index = elementwise.where(index < 0, index + input.array.shape[at], index)
     return gathering.gather(input.expand(sizes), index, dim=at)  # type: ignore[no-any-return]
 
@@ -267,11 +268,12 @@ def where_method(self: Tensor, condition: Tensor, other: Any) -> Tensor:
 
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """The places of the elements that aren't zero: rows of a matrix, or one tensor for each dimension."""
+    array = values_of(input, "nonzero")
     if as_tuple:
-        if not input.array.ndim:
-            return (tensors.wrap(np.zeros(int(bool(input.array)), np.int64)),)
-        return tuple(tensors.wrap(p) for p in np.nonzero(input.array))
-    return tensors.wrap(np.ascontiguousarray(np.argwhere(input.array)))
+        if not array.ndim:
+            return (tensors.wrap(np.zeros(int(bool(array)), np.int64)),)
+        return tuple(tensors.wrap(p) for p in np.nonzero(array))
+    return tensors.wrap(np.ascontiguousarray(np.argwhere(array)))
 
 
 def argwhere(input: Tensor) -> Tensor:
@@ -315,26 +317,6 @@ def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
     if self.array.ndim == 2 and not wrap:
         self.diagonal().fill_(fill_value)
         return self
-    filled = self.array.copy()
+    filled = values_of(self, "fill_diagonal_").copy()
     np.fill_diagonal(filled, fill_value, wrap)
     return self.copy_(tensors.wrap(filled))
-
-
-def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """A new last dimension with a 1 at each number's place and 0 elsewhere, int64."""
-    if tensor.dtype is not dtypes.int64:
-        raise DtypeError("one_hot is only applicable to index tensor of type LongTensor.")
-    labels = tensor.array
-    if num_classes == -1:
-        if not labels.size:
-            raise ShapeError("Can not infer total number of classes from empty tensor.")
-        num_classes = int(labels.max()) + 1
-    if labels.size and labels.min() < 0:
-        raise ShapeError("Class values must be non-negative.")
-    if num_classes < 1 and labels.size == 0:
-        raise ShapeError("num_classes should be positive")
-    if labels.size and labels.max() >= num_classes:
-        raise ShapeError("Class values must be smaller than num_classes.")
-    result = np.zeros((*labels.shape, num_classes), np.int64)
-    np.put_along_axis(result, labels[..., None], 1, -1)
-    return tensors.wrap(result)

@@ -10,10 +10,10 @@ from rushlight import dtypes
 from rushlight.dtypes import dtype as Dtype
 from rushlight.errors import DtypeError, InputError, ShapeError
 from rushlight.ops import movement
-from rushlight.ops.declare import routing
 from rushlight.tensor import arguments
 from rushlight.tensor import device as devices
 from rushlight.tensor import tensor as tensors
+from rushlight.tensor.unread import values_of
 
 if TYPE_CHECKING:
     from rushlight.tensor.tensor import Tensor
@@ -143,16 +143,9 @@ def is_contiguous(self: Tensor, memory_format: Any = None) -> bool:
 # Python numbers and NumPy arrays
 
 
-def _readable(self: Tensor, what: str) -> np.ndarray[Any, Any]:
-    """The tensor's array, whose values are about to be read; raises TraceError where a traced function does that."""
-    if routing.tracing is not None:
-        routing.tracing.reads(self.array, what)
-    return self.array
-
-
 def item(self: Tensor) -> Any:
     """The value of a tensor of one element, as a Python number; raises RuntimeError for more elements."""
-    array = _readable(self, "item")
+    array = values_of(self, "item")
     if array.size != 1:
         raise ShapeError(f"a Tensor with {array.size} elements cannot be converted to Scalar")
     return tolist(self.reshape(())) if array.dtype == _bfloat16() else array.item()
@@ -168,7 +161,7 @@ _NO_DTYPE = np.dtype(object)
 
 def tolist(self: Tensor) -> Any:
     """The values as nested lists of Python numbers; a number for a 0-d tensor."""
-    array = _readable(self, "tolist")
+    array = values_of(self, "tolist")
     return (array.astype(np.float32) if array.dtype == _bfloat16() else array).tolist()
 
 
@@ -181,14 +174,14 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray[Any, Any]:
         raise InputError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
     if self.array.dtype == _bfloat16():
         raise DtypeError("numpy(): NumPy has no bfloat16 of its own; use tensor.float().numpy() instead")
-    return _readable(self, "numpy")
+    return values_of(self, "numpy")
 
 
 def array_protocol(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
     """`numpy.asarray(tensor)` shares the memory."""
     if self.requires_grad:
         raise InputError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-    array = _readable(self, "numpy.asarray")
+    array = values_of(self, "numpy.asarray")
     if dtype is not None and array.dtype != dtype:
         if copy is False:
             raise ValueError("this dtype can't be had without a copy")
@@ -205,7 +198,7 @@ def dlpack(self: Tensor, **options: Any) -> Any:
     """The tensor's memory for another library."""
     if self.requires_grad:
         raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
-    array = _readable(self, "__dlpack__")
+    array = values_of(self, "__dlpack__")
     return array.__dlpack__(**options)
 
 
@@ -220,7 +213,7 @@ def truth(self: Tensor) -> bool:
         if self.array.size == 0:
             raise InputError("Boolean value of Tensor with no values is ambiguous")
         raise InputError("Boolean value of Tensor with more than one value is ambiguous")
-    return bool(_readable(self, "bool").item())
+    return bool(values_of(self, "bool").item())
 
 
 def to_float(self: Tensor) -> float:
@@ -242,7 +235,7 @@ def to_index(self: Tensor) -> int:
     """The one element of an integer tensor, to index Python sequences with."""
     if self.array.size != 1 or self.array.dtype.kind not in "iub":
         raise TypeError("only integer tensors of a single element can be converted to an index")
-    return int(_readable(self, "int").item())
+    return int(values_of(self, "int").item())
 
 
 # copy and pickle
@@ -259,7 +252,7 @@ def deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
         return memo[id(self)]  # type: ignore[no-any-return]
     result = object.__new__(type(self))
     memo[id(self)] = result
-    result.array = self.array.copy("K")
+    result.array = values_of(self, "deepcopy").copy("K")
     result._requires_grad = self._requires_grad
     if self.grad is not None:
         result.grad = deepcopy(self.grad, memo)
@@ -285,8 +278,9 @@ def _copy_attributes(source: Tensor, target: Tensor, memo: dict[int, Any]) -> No
 def reduce(self: Tensor, protocol: Any) -> tuple[Any, ...]:
     """Tensors are pickled by their values, `requires_grad` and what was added to them."""
     added = {k: v for k, v in self.__dict__.items() if k not in _FIELDS}
-    bits = self.array.view(np.uint16) if self.array.dtype == _bfloat16() and self.array.ndim else None
-    array = np.ascontiguousarray(self.array).reshape(self.array.shape) if bits is None else self.array
+    array = values_of(self, "pickle")
+    bits = array.view(np.uint16) if array.dtype == _bfloat16() and array.ndim else None
+    array = np.ascontiguousarray(array).reshape(array.shape) if bits is None else array
     return rebuild, (type(self), array, self.requires_grad, added)
 
 

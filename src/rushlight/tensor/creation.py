@@ -11,6 +11,8 @@ import numpy as np
 from rushlight import dtypes
 from rushlight.dtypes import dtype as Dtype
 from rushlight.errors import ShapeError
+from rushlight.ops import movement
+from rushlight.ops.declare import routing
 from rushlight.tensor import arguments
 from rushlight.tensor import tensor as tensors
 from rushlight.tensor.data import array_of, check_overflow, dtype_of, made
@@ -51,6 +53,9 @@ def _filled(name: str, fill: Callable[..., np.ndarray[Any, Any]], doc: str) -> C
 
 
 def into(out: Tensor, array: np.ndarray[Any, Any]) -> Tensor:
+    """`out`, with these new values."""
+    if routing.tracing is not None:
+        return movement.assign(out.detach(), tensors.wrap(array), out=out.detach())  # type: ignore[no-any-return]
     if out.array.shape != array.shape:
         out.array = array.astype(out.array.dtype, copy=False)
     else:

@@ -14,6 +14,7 @@ from rushlight.ops.declare import routing
 from rushlight.tensor import arguments
 from rushlight.tensor import tensor as tensors
 from rushlight.tensor.device import check_device
+from rushlight.tensor.unread import values_of
 
 if TYPE_CHECKING:
     from rushlight.tensor.tensor import Tensor
@@ -41,7 +42,7 @@ def _plain(data: Any) -> Any:
     if isinstance(data, tensors.Tensor):
         if data.array.size != 1:
             raise ValueError("only one element tensors can be converted to Python scalars")
-        return data.array.reshape(())[()]
+        return values_of(data, "tensor").reshape(())[()]
     if isinstance(data, (list, tuple)):
         return [_plain(item) for item in data]
     return data
@@ -81,7 +82,7 @@ def array_of(data: Any, dtype: Dtype | None = None) -> np.ndarray[Any, Any]:
     the data has memory of the right dtype already.
     """
     if isinstance(data, tensors.Tensor):
-        array = data.array
+        array = values_of(data, "tensor")
     elif isinstance(data, np.ndarray):
         array = data
     elif isinstance(data, np.generic):

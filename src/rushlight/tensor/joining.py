@@ -12,6 +12,7 @@ from rushlight.errors import DimensionError, DtypeError, ShapeError
 from rushlight.ops import gathering, movement, striding
 from rushlight.tensor import arguments, shaping
 from rushlight.tensor import tensor as tensors_
+from rushlight.tensor.unread import values_of
 
 if TYPE_CHECKING:
     from rushlight.tensor.tensor import Tensor
@@ -176,11 +177,11 @@ def repeat_interleave(
 ) -> Tensor:
     """Each entry along `dim` (of the flat tensor without it) repeated, all equally often or each by its own count."""
     if repeats is None:
-        return tensors_.wrap(np.repeat(np.arange(input.numel()), input.array))
+        return tensors_.wrap(np.repeat(np.arange(input.numel()), values_of(input, "repeat_interleave")))
     if dim is None:
         input, dim = input.reshape(-1), 0
     at = movement.normalize_dim("repeat_interleave", dim, input.array.ndim)
-    counts = repeats.array if isinstance(repeats, tensors_.Tensor) else np.asarray(repeats)
+    counts = values_of(repeats, "repeat_interleave") if isinstance(repeats, tensors_.Tensor) else np.asarray(repeats)
     if counts.dtype.kind not in "iu":
         raise TypeError("repeats has to be Long or Int tensor")
     if (counts < 0).any():

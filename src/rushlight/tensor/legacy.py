@@ -12,6 +12,7 @@ from rushlight.tensor import arguments
 from rushlight.tensor import tensor as tensors
 from rushlight.tensor.data import array_of
 from rushlight.tensor.device import check_device
+from rushlight.tensor.unread import values_of
 
 if TYPE_CHECKING:
     from rushlight.tensor.tensor import Tensor
@@ -25,7 +26,7 @@ def legacy_tensor(cls: type[Tensor], *size: Any, device: Any = None, dtype: Dtyp
     if len(size) == 1 and not isinstance(size[0], int):
         data = size[0]
         if isinstance(data, tensors.Tensor):
-            array = data.array if data.dtype is wanted else data.array.astype(wanted.numpy)
+            array = data.array if data.dtype is wanted else values_of(data, "Tensor").astype(wanted.numpy)
         elif type(data).__name__ == "Size":
             array = np.empty(tuple(data), wanted.numpy)
         elif isinstance(data, (float, str)) or not (hasattr(data, "__len__") or hasattr(data, "__array__")):

@@ -11,6 +11,7 @@ from rushlight.errors import ShapeError
 from rushlight.ops import sorting
 from rushlight.tensor import results
 from rushlight.tensor import tensor as tensors
+from rushlight.tensor.unread import values_of
 
 if TYPE_CHECKING:
     from rushlight.tensor.tensor import Tensor
@@ -90,13 +91,13 @@ def _quantile(input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolati
             "quantile() interpolation must be one of linear, lower, higher, midpoint or nearest, "
             f"but got {interpolation}"
         )
-    ranks = q.array.astype(np.float64) if isinstance(q, tensors.Tensor) else np.asarray(q, np.float64)
+    ranks = values_of(q, "quantile").astype(np.float64) if isinstance(q, tensors.Tensor) else np.asarray(q, np.float64)
     if ranks.size and not ((ranks >= 0) & (ranks <= 1)).all():
         raise ShapeError("quantile() q values must be in the range [0, 1]")
     ndim = input.ndim
     rows = input.reshape(-1) if dim is None else input.movedim(dim, -1)
     ordered = sort(rows, -1)[0]
-    nans = np.isnan(ordered.array).sum(-1, keepdims=True)
+    nans = np.isnan(values_of(ordered, "quantile")).sum(-1, keepdims=True)
     length = ordered.array.shape[-1]
     count = np.maximum(length - nans, 1) if ignore_nan else np.full_like(nans, length)
     position = ranks.reshape(-1) * (count - 1)
@@ -137,7 +138,9 @@ def unique(
     """The distinct elements in order (or slices along `dim`), with where each element went and how often it came."""
     if dim is not None and not input.array.shape[dim]:
         raise ShapeError("unique(): there are no slices along a dimension of size 0")
-    values, inverse, counts = np.unique(input.array, return_inverse=True, return_counts=True, axis=dim, equal_nan=False)
+    values, inverse, counts = np.unique(
+        values_of(input, "unique"), return_inverse=True, return_counts=True, axis=dim, equal_nan=False
+    )
     inverse = inverse.reshape(input.array.shape if dim is None else -1).astype(np.int64)
     return _distinct(values, inverse, counts, return_inverse, return_counts)
 
@@ -155,7 +158,8 @@ def unique_consecutive(
     input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> Any:
     """The elements (or slices along `dim`) without those that equal their predecessor."""
-    rows = input.array.reshape(-1) if dim is None else np.moveaxis(input.array, dim, 0)
+    array = values_of(input, "unique_consecutive")
+    rows = array.reshape(-1) if dim is None else np.moveaxis(array, dim, 0)
     length = rows.shape[0]
     if length:
         changed = np.concatenate([[True], (rows[1:] != rows[:-1]).reshape(length - 1, -1).any(1)])
@@ -171,7 +175,7 @@ def unique_consecutive(
 
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Whether each element is among `test_elements`."""
-    a, b = (x.array if isinstance(x, tensors.Tensor) else np.asarray(x) for x in (elements, test_elements))
+    a, b = (values_of(x, "isin") if isinstance(x, tensors.Tensor) else np.asarray(x) for x in (elements, test_elements))
     return tensors.wrap(np.isin(a, b, assume_unique=assume_unique, invert=invert))
 
 
@@ -185,7 +189,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     sorting.bincount.shape_rule(input.array, minlength=minlength)  # type: ignore[misc]
     if weights.array.shape != input.array.shape:
         raise ShapeError("weights should be 1-d and have the same length as input")
-    found = np.bincount(input.array, weights.array.astype(np.float64), minlength)
+    found = np.bincount(values_of(input, "bincount"), values_of(weights, "bincount").astype(np.float64), minlength)
     return tensors.wrap(found.astype(weights.array.dtype if weights.is_floating_point() else np.float64))
 
 
@@ -193,7 +197,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     """How many elements fall into each of `bins` equal parts of [min, max], by default of the whole range."""
     if bins <= 0:
         raise ShapeError("histc(): bins must be > 0")
-    values = input.array.reshape(-1)
+    values = values_of(input, "histc").reshape(-1)
     if min == max and values.size:
         min, max = float(values.min()), float(values.max())
     if min == max:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from rushlight import dtypes
+from rushlight.tensor.unread import values_of
 
 if TYPE_CHECKING:
     from rushlight.tensor.tensor import Tensor
@@ -123,7 +124,7 @@ def _body(values: np.ndarray[Any, Any], indent: int, column: _Column, summarize:
 def to_string(self: Tensor, *, prefix: str = "tensor(") -> str:
     """The tensor as `repr` shows it."""
     options = _options
-    values = self.array
+    values = values_of(self, "print")
     dtype = self.dtype
     if dtype is dtypes.bfloat16:
         values = values.astype(np.float32)

@@ -85,30 +85,34 @@ def _real(value: Any) -> float:
 def draw_key(generator: Generator | None = None) -> Tensor:
     """The key of a dropout mask, two int32 numbers, from the generator; see `ops/random.py`."""
     source = _source("dropout", generator)
-    return tensors.wrap(_drawn(np.empty(2, np.int32), lambda key: np.copyto(key, source.engine.draw(2))))
+    return tensors.wrap(_drawn(source, np.empty(2, np.int32), lambda key: np.copyto(key, source.engine.draw(2))))
 
 
-def _drawn(array: np.ndarray[Any, Any], fill: Fill) -> np.ndarray[Any, Any]:
-    """`array`, filled; a compiled function fills it anew in each call."""
+def _drawn(source: Generator, array: np.ndarray[Any, Any], fill: Fill) -> np.ndarray[Any, Any]:
+    """`array`, filled from `source`; a compiled function fills it anew in each call."""
+    if routing.tracing is not None:
+        routing.tracing.drawing(source)
     fill(array)
     if routing.tracing is not None:
         routing.tracing.drawn(array, fill)
     return array
 
 
-def _refuse_tracing(function: str) -> None:
-    if routing.tracing is not None:
-        unread.refuse(f"{function}() draws by the values of a tensor")
+def _refuse_tracing(function: str, *parameters: Any) -> None:
+    """Raises TraceError where numbers are to be drawn by the values of a tensor that aren't known while tracing."""
+    for parameter in parameters:
+        if isinstance(parameter, tensors.Tensor) and not unread.has_values(parameter):
+            unread.refuse(f"{function}() draws by the values of a tensor")
 
 
 # In place
 
 
-def _filled(self: Tensor, fill: Fill) -> Tensor:
+def _filled(self: Tensor, source: Generator, fill: Fill) -> Tensor:
     """`fill` on the memory of the tensor, as an in-place operation that gradients don't pass."""
     base = self if self._base is None else self._base
     if routing.tracing is not None or (mode.grad_enabled and (self.requires_grad or base._requires_grad)):
-        values = _drawn(np.empty_like(self.array), fill)
+        values = _drawn(source, np.empty_like(self.array, subok=False), fill)
         return movement.assign(self, tensors.wrap(values), out=self)  # type: ignore[no-any-return]
     if not self.array.flags.writeable:
         raise InputError(
@@ -137,13 +141,13 @@ def uniform_(self: Tensor, *bounds: Any, generator: Generator | None = None, **n
     """Filled with numbers from [from, to), by default [0, 1)."""
     low, high = _bounds("uniform_", bounds, named, 0.0, 1.0)
     source = _source("uniform_", generator)
-    return _filled(self, lambda out: distributions.fill_uniform(source, out, _real(low), _real(high)))
+    return _filled(self, source, lambda out: distributions.fill_uniform(source, out, _real(low), _real(high)))
 
 
 def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Filled with normal numbers of this mean and standard deviation."""
     source = _source("normal_", generator)
-    return _filled(self, lambda out: distributions.fill_normal(source, out, _real(mean), _real(std)))
+    return _filled(self, source, lambda out: distributions.fill_normal(source, out, _real(mean), _real(std)))
 
 
 def random_(self: Tensor, *bounds: Any, generator: Generator | None = None, **named: Any) -> Tensor:
@@ -154,7 +158,7 @@ def random_(self: Tensor, *bounds: Any, generator: Generator | None = None, **na
     low = arguments.integer("random_", "from", low)
     high = None if high is None else arguments.integer("random_", "to", high)
     source = _source("random_", generator)
-    return _filled(self, lambda out: distributions.fill_integers(source, out, low, high))
+    return _filled(self, source, lambda out: distributions.fill_integers(source, out, low, high))
 
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
@@ -162,9 +166,9 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None
     source = _source("bernoulli_", generator)
     probability = p.array if isinstance(p, tensors.Tensor) else _real(p)
     if isinstance(probability, np.ndarray):
-        _refuse_tracing("bernoulli_")
+        _refuse_tracing("bernoulli_", p)
         _check_broadcast("bernoulli_", probability.shape, self.array.shape)
-    return _filled(self, lambda out: distributions.fill_bernoulli(source, out, probability))
+    return _filled(self, source, lambda out: distributions.fill_bernoulli(source, out, probability))
 
 
 def _check_broadcast(function: str, shape: tuple[int, ...], target: tuple[int, ...]) -> None:
@@ -179,25 +183,25 @@ def _check_broadcast(function: str, shape: tuple[int, ...], target: tuple[int, .
 def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Filled with exponential numbers, of mean 1 / lambd."""
     source = _source("exponential_", generator)
-    return _filled(self, lambda out: distributions.fill_exponential(source, out, _real(lambd)))
+    return _filled(self, source, lambda out: distributions.fill_exponential(source, out, _real(lambd)))
 
 
 def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Filled with numbers of Cauchy's distribution."""
     source = _source("cauchy_", generator)
-    return _filled(self, lambda out: distributions.fill_cauchy(source, out, _real(median), _real(sigma)))
+    return _filled(self, source, lambda out: distributions.fill_cauchy(source, out, _real(median), _real(sigma)))
 
 
 def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None) -> Tensor:
     """Filled with numbers whose logarithm is normal, with this mean and standard deviation."""
     source = _source("log_normal_", generator)
-    return _filled(self, lambda out: distributions.fill_log_normal(source, out, _real(mean), _real(std)))
+    return _filled(self, source, lambda out: distributions.fill_log_normal(source, out, _real(mean), _real(std)))
 
 
 def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
     """Filled with the numbers of trials until the first success of probability `p`."""
     source = _source("geometric_", generator)
-    return _filled(self, lambda out: distributions.fill_geometric(source, out, _real(p)))
+    return _filled(self, source, lambda out: distributions.fill_geometric(source, out, _real(p)))
 
 
 # New tensors
@@ -222,7 +226,7 @@ def _new(name: str, fill: Callable[[Generator, np.ndarray[Any, Any]], None], doc
             raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(named))}'")
         array = np.empty(arguments.size(name, size), arguments.numpy_dtype(dtype if out is None else out.dtype))
         source = _source(name, generator)
-        _drawn(array, lambda memory: fill(source, memory))
+        _drawn(source, array, lambda memory: fill(source, memory))
         return data.made(array, requires_grad, device) if out is None else creation.into(out, array)
 
     function.__name__ = function.__qualname__ = name
@@ -244,7 +248,7 @@ def _new_like(name: str, fill: Callable[[Generator, np.ndarray[Any, Any]], None]
     ) -> Tensor:
         array = _empty_like(name, input, dtype)
         source = _source(name, generator)
-        _drawn(array, lambda memory: fill(source, memory))
+        _drawn(source, array, lambda memory: fill(source, memory))
         return data.made(array, requires_grad, device)
 
     function.__name__ = function.__qualname__ = name
@@ -310,7 +314,7 @@ def randint(
         dtype = out.dtype
     array = np.empty(arguments.size("randint", (size,)), arguments.numpy_dtype(dtype or dtypes.int64))
     source = _source("randint", generator)
-    _drawn(array, lambda memory: distributions.fill_integers(source, memory, low, high))
+    _drawn(source, array, lambda memory: distributions.fill_integers(source, memory, low, high))
     return data.made(array, requires_grad, device) if out is None else creation.into(out, array)
 
 
@@ -331,7 +335,7 @@ def randint_like(
         raise TypeError("randint_like(): takes (input, high) or (input, low, high)")
     array = _empty_like("randint_like", input, dtype)
     source = _source("randint_like", generator)
-    _drawn(array, lambda memory: distributions.fill_integers(source, memory, low, high))
+    _drawn(source, array, lambda memory: distributions.fill_integers(source, memory, low, high))
     return data.made(array, requires_grad, device)
 
 
@@ -352,9 +356,8 @@ def randperm(
     count = arguments.integer("randperm", "n", n)
     wanted = arguments.numpy_dtype(dtype or dtypes.int64)
     source = _source("randperm", generator)
-    array = distributions.permutation(source, count, wanted)
-    if routing.tracing is not None:
-        routing.tracing.drawn(array, lambda memory: np.copyto(memory, distributions.permutation(source, count, wanted)))
+    array = np.empty(max(count, 0), wanted)
+    _drawn(source, array, lambda memory: np.copyto(memory, distributions.permutation(source, count, wanted)))
     return data.made(array, requires_grad, device) if out is None else creation.into(out, array)
 
 
@@ -379,9 +382,10 @@ def normal(
             raise TypeError("normal(): takes a size where neither mean nor std is a tensor")
         array = np.empty(arguments.size("normal", (size,)), arguments.numpy_dtype(dtype if out is None else out.dtype))
         center, spread = _real(mean), _real(std)
-        _drawn(array, lambda memory: distributions.fill_normal(source, memory, center, spread))
+        _drawn(source, array, lambda memory: distributions.fill_normal(source, memory, center, spread))
     else:
-        _refuse_tracing("normal")
+        if routing.tracing is not None:
+            unread.refuse("normal() draws by the values of a tensor")
         if isinstance(std, tensors.Tensor) and bool(np.any(std.array < 0)):
             raise InputError("normal expects all elements of std >= 0.0")
         array = np.empty(broadcast_shapes("normal", [value.array for value in given]), given[0].array.dtype)
@@ -398,9 +402,10 @@ def bernoulli(
     input: Tensor, p: float | None = None, *, generator: Generator | None = None, out: Tensor | None = None
 ) -> Tensor:
     """Ones with the probabilities in `input` (or all with `p`), else zeros; in the shape and dtype of `input`."""
-    _refuse_tracing("bernoulli")
+    _refuse_tracing("bernoulli", input)
     array = np.empty(input.array.shape, input.array.dtype)
-    distributions.fill_bernoulli(_source("bernoulli", generator), array, input.array if p is None else _real(p))
+    source, probability = _source("bernoulli", generator), input.array if p is None else _real(p)
+    _drawn(source, array, lambda memory: distributions.fill_bernoulli(source, memory, probability))
     return tensors.wrap(array) if out is None else creation.into(out, array)
 
 
@@ -413,13 +418,21 @@ def multinomial(
     out: Tensor | None = None,
 ) -> Tensor:
     """`num_samples` indices drawn by the weights in each row of `input`, (categories,) or (rows, categories)."""
-    _refuse_tracing("multinomial")
+    _refuse_tracing("multinomial", input)
     count = arguments.integer("multinomial", "num_samples", num_samples)
-    array = distributions.multinomial(_source("multinomial", generator), input.array, count, bool(replacement))
+    source, weights = _source("multinomial", generator), input.array
+    array = np.empty((*weights.shape[:-1], max(count, 0)), np.int64)
+    _drawn(
+        source, array, lambda memory: np.copyto(memory, distributions.multinomial(source, weights, count, replacement))
+    )
     return tensors.wrap(array) if out is None else creation.into(out, array)
 
 
 def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     """Counts of Poisson's distribution with the rates in `input`, in its shape and dtype."""
-    _refuse_tracing("poisson")
-    return tensors.wrap(distributions.poisson(_source("poisson", generator), input.array))
+    _refuse_tracing("poisson", input)
+    source = _source("poisson", generator)
+    array = np.empty_like(input.array)
+    return tensors.wrap(
+        _drawn(source, array, lambda memory: np.copyto(memory, distributions.poisson(source, input.array)))
+    )

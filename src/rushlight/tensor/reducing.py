@@ -13,6 +13,7 @@ from rushlight.ops import elementwise, movement, reduction
 from rushlight.ops.declare import Operation
 from rushlight.tensor import arguments, results
 from rushlight.tensor import tensor as tensors
+from rushlight.tensor.unread import values_of
 
 if TYPE_CHECKING:
     from rushlight.tensor.tensor import Tensor
@@ -266,7 +267,7 @@ def cumprod(input: Tensor, dim: int, *, dtype: Any = None, out: Tensor | None = 
 
 
 def _running_extreme(function: str, input: Tensor, dim: int, compare: Any, extreme: Any) -> Any:
-    array = input.array
+    array = values_of(input, function)
     axis = movement.normalize_dim(function, dim, array.ndim)
     if array.ndim == 0:
         return getattr(results, function)(input.clone(), tensors.wrap(np.zeros((), np.int64)))

@@ -13,8 +13,10 @@ import numpy as np
 
 from rushlight.errors import DimensionError, DtypeError, InputError, ShapeError
 from rushlight.ops import indexing, movement
+from rushlight.ops.declare import routing
 from rushlight.tensor import data
 from rushlight.tensor import tensor as tensors
+from rushlight.tensor.unread import has_values, values_of
 
 if TYPE_CHECKING:
     from rushlight.tensor.tensor import Tensor
@@ -42,6 +44,10 @@ def setitem(self: Tensor, subscript: Any, value: Any) -> None:
             raise TypeError(f"can't assign a NoneType to a {self.type()}")
         value = data.tensor(value)
     items = subscript if type(subscript) is tuple else _items(subscript)
+    if routing.tracing is not None and len(items) == 1 and _fills_masked(self, items[0], value):
+        mask = items[0].reshape(items[0].shape + (1,) * (self.ndim - items[0].ndim))
+        indexing.masked_fill(self, mask, value, out=self)  # the places of a mask aren't known yet
+        return
     view, indices, dims = resolve(self, items)
     if not indices:
         movement.assign(view, value, out=view)
@@ -54,6 +60,14 @@ def setitem(self: Tensor, subscript: Any, value: Any) -> None:
             )
         value = value.to(self.dtype)
     indexing.index_put(view, value, *indices, dims=dims, out=view)
+
+
+def _fills_masked(tensor: Tensor, mask: Any, value: Any) -> bool:
+    """Whether `tensor[mask] = value` puts one number where a mask of the first dimensions holds."""
+    if not isinstance(mask, tensors.Tensor) or mask.array.dtype.kind != "b" or not mask.array.ndim:
+        return False
+    number = not isinstance(value, tensors.Tensor) or not value.array.ndim
+    return number and tensor.array.shape[: mask.array.ndim] == mask.array.shape
 
 
 def _items(subscript: Any) -> tuple[Any, ...]:
@@ -143,7 +157,7 @@ def resolve(tensor: Tensor, items: tuple[Any, ...]) -> tuple[Tensor, list[Tensor
             basic.append(item)
             source += 1
         elif item.array.dtype.kind == "b":
-            mask = item.array
+            mask = values_of(item, "indexing with a mask, whose result has a shape that depends on values,")
             for offset, size in enumerate(mask.shape):
                 if source + offset < len(shape) and size != shape[source + offset]:
                     raise DimensionError(
@@ -200,6 +214,8 @@ def _plain(item: Any) -> Any:
         if item.array.dtype.kind not in "iub":
             raise DimensionError("tensors used as indices must be long, int, byte or bool tensors")
         if item.array.ndim == 0 and item.array.dtype.kind != "b":
+            if not has_values(item):
+                return item  # an index like any other: the result is a copy then
             return int(item.array)
         return item if item.array.dtype.kind != "u" else item.to(_bool())
     try:
@@ -235,5 +251,5 @@ def contains(self: Tensor, element: Any) -> bool:
     """Whether any element equals `element`, a number or a tensor."""
     if not isinstance(element, (tensors.Tensor, int, float, np.generic)):
         raise InputError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
-    other = element.array if isinstance(element, tensors.Tensor) else element
-    return bool((self.array == other).any())
+    other = values_of(element, "in") if isinstance(element, tensors.Tensor) else element
+    return bool((values_of(self, "in") == other).any())

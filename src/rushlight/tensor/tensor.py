@@ -155,6 +155,8 @@ class Tensor(Methods):
             return
         if value and not self.is_floating_point():
             raise DtypeError(f"only Tensors of floating point dtype can require gradients, this one is {self.dtype}")
+        if routing.tracing is not None:
+            routing.tracing.requires(self)
         self._requires_grad = bool(value)
         if value and self._base is not None:
             # A leaf stands at the end of the graph: what happens to the tensor that it was a view of is not recorded.
@@ -199,6 +201,9 @@ class Tensor(Methods):
     def data(self, value: Tensor) -> None:
         if not isinstance(value, Tensor):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        if routing.tracing is not None:
+            routing.tracing.replaces_memory(self, value)
+            return
         self.array = value.array
 
     @property

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from rushlight.errors import TraceError
+from rushlight.ops.declare import routing
 
 _OF_SHAPES = frozenset(
     [np.shape, np.ndim, np.size, np.may_share_memory, np.shares_memory, np.broadcast_to, np.moveaxis, np.swapaxes,
@@ -39,6 +40,29 @@ def refuse(what: str) -> None:
         "that computes them is still being recorded. Return the tensor from the function and read it outside; choose "
         "between values with torch.where, not with if"
     )
+
+
+def refuse_effect(what: str) -> None:
+    """Raises TraceError: `what` would be done once, when the function is traced, and not by its program."""
+    raise TraceError(
+        f"{what} while the function is being compiled (at {user_line()}): a program does only what is done to the "
+        "values of tensors. Do it outside the compiled function"
+    )
+
+
+def has_values(tensor: Any) -> bool:
+    """Whether the values of a tensor can be looked at: a traced function knows only constants."""
+    return routing.tracing is None or routing.tracing.is_constant(tensor.array)
+
+
+def values_of(tensor: Any, what: str) -> np.ndarray[Any, Any]:
+    """The array of a tensor whose values `what` is about to read; raises TraceError where a traced function does that.
+
+    Whoever reads values beside the operations gets them here: a program would do so only once, when it is recorded.
+    """
+    if routing.tracing is not None:
+        routing.tracing.reads(tensor.array, what)
+    return tensor.array  # type: ignore[no-any-return]
 
 
 class Unread(np.ndarray[Any, Any]):

@@ -9,6 +9,7 @@ from rushlight.errors import DtypeError, InputError
 from rushlight.ops import linear as operations
 from rushlight.ops.indexing import index
 from rushlight.tensor.tensor import Tensor
+from rushlight.tensor.unread import has_values, values_of
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -111,7 +112,7 @@ def embedding_bag(
     elif input.ndim == 1:
         if offsets is None or offsets.ndim != 1:
             raise ValueError("offsets has to be a 1D Tensor but got None, or another shape")
-        starts = offsets.array[:-1] if include_last_offset else offsets.array
+        starts = values_of(offsets, "embedding_bag")[: -1 if include_last_offset else None]
         bags = len(starts)
         if bags and (starts[0] != 0 or (np.diff(starts) < 0).any() or starts[-1] > input.numel()):
             raise InputError("embedding_bag: offsets must begin with 0, not decrease, and not pass the input's length")
@@ -120,8 +121,9 @@ def embedding_bag(
         raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.ndim}")
     flat = input.reshape((-1,))
     if padding_idx is not None:
-        kept = flat.array != padding_idx % weight.shape[0]
-        flat, bag_of = from_numpy(flat.array[kept]), bag_of[kept]
+        values = values_of(flat, "embedding_bag")
+        kept = values != padding_idx % weight.shape[0]
+        flat, bag_of = from_numpy(values[kept]), bag_of[kept]
         if per_sample_weights is not None:
             per_sample_weights = per_sample_weights.reshape((-1,))[from_numpy(kept)]
     rows = embedding(flat, weight, None, max_norm, norm_type, scale_grad_by_freq)
@@ -142,18 +144,19 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """Class indices (...) as int64 vectors (..., num_classes) with a 1 at the index; -1 takes the largest index + 1."""
     if tensor.is_floating_point():
         raise DtypeError("one_hot is only applicable to index tensor of type LongTensor.")
-    array = tensor.array
-    if array.size == 0 and num_classes <= 0:
-        raise InputError("Can not infer total number of classes from empty tensor.")
-    if array.size and array.min() < 0:
-        raise InputError("Class values must be non-negative.")
-    if num_classes == -1:
-        num_classes = int(array.max()) + 1
-    elif num_classes < 1:
-        raise InputError("num_classes should be positive")
-    elif array.size and array.max() >= num_classes:
-        raise InputError(f"Class values must be smaller than num_classes: {int(array.max())} of {num_classes}")
     from rushlight.dtypes import int64
-    from rushlight.tensor.creation import arange
+    from rushlight.tensor.creation import zeros
 
-    return (tensor.unsqueeze(-1) == arange(num_classes)).to(int64)
+    if has_values(tensor) or num_classes == -1:
+        array = values_of(tensor, "one_hot without num_classes")
+        if array.size == 0 and num_classes <= 0:
+            raise InputError("Can not infer total number of classes from empty tensor.")
+        if array.size and array.min() < 0:
+            raise InputError("Class values must be non-negative.")
+        if num_classes == -1:
+            num_classes = int(array.max()) + 1
+        elif array.size and array.max() >= num_classes > 0:
+            raise InputError(f"Class values must be smaller than num_classes: {int(array.max())} of {num_classes}")
+    if num_classes < 1:
+        raise InputError("num_classes should be positive")
+    return zeros((*tensor.shape, num_classes), dtype=int64).scatter_(-1, tensor.to(int64).unsqueeze(-1), 1)

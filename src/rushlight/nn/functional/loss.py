@@ -12,6 +12,7 @@ from rushlight.nn.functional.distance import pairwise_distance
 from rushlight.ops import elementwise
 from rushlight.ops import loss as operations
 from rushlight.tensor.tensor import Tensor
+from rushlight.tensor.unread import has_values
 
 
 def resolve_reduction(reduction: str, size_average: bool | None = None, reduce: bool | None = None) -> str:
@@ -159,7 +160,7 @@ def gaussian_nll_loss(
         if var < 0:
             raise ValueError("var has negative entry/entries")
         var = full_like(input, var)
-    elif bool((var < 0).any()):
+    elif has_values(var) and bool((var < 0).any()):
         raise ValueError("var has negative entry/entries")
     if var.shape != input.shape:
         if input.shape[:-1] == var.shape:
@@ -269,7 +270,7 @@ def binary_cross_entropy(
             f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) is deprecated. "
             "Please ensure they have the same size."
         )
-    if input.array.size and not (input.array.min() >= 0 and input.array.max() <= 1):
+    if has_values(input) and input.array.size and not (input.array.min() >= 0 and input.array.max() <= 1):
         raise InputError(
             "binary_cross_entropy: all elements of input should be between 0 and 1; "
             "for raw outputs use binary_cross_entropy_with_logits"

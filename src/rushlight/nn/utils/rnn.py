@@ -11,6 +11,7 @@ from rushlight.errors import InputError
 from rushlight.tensor.creation import from_numpy
 from rushlight.tensor.joining import cat
 from rushlight.tensor.tensor import Tensor
+from rushlight.tensor.unread import values_of
 
 
 class _Packed(NamedTuple):
@@ -40,7 +41,7 @@ class PackedSequence(_Packed):
 
 
 def _lengths(lengths: Any) -> np.ndarray[Any, Any]:
-    return np.asarray(lengths.array if isinstance(lengths, Tensor) else lengths, np.int64)
+    return np.asarray(values_of(lengths, "pack_padded_sequence") if isinstance(lengths, Tensor) else lengths, np.int64)
 
 
 def pack_padded_sequence(
@@ -92,7 +93,7 @@ def pad_packed_sequence(
 
     padding_value: what stands behind the shorter ones. total_length: T, if it should be more than the longest.
     """
-    sizes = sequence.batch_sizes.array
+    sizes = values_of(sequence.batch_sizes, "pad_packed_sequence")
     steps, batch = len(sizes), int(sizes[0])
     length = steps
     if total_length is not None:
@@ -109,7 +110,7 @@ def pad_packed_sequence(
         start += int(size)
     lengths = (sizes[:, None] > np.arange(batch)).sum(0)
     if sequence.unsorted_indices is not None:
-        order = sequence.unsorted_indices.array
+        order = values_of(sequence.unsorted_indices, "pad_packed_sequence")
         places, lengths = places[:, order], lengths[order]
     if batch_first:
         places = np.ascontiguousarray(places.T)
