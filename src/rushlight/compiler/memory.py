@@ -7,20 +7,52 @@ from collections.abc import Iterable
 from typing import Any
 
 ALIGNMENT = 64
+_MOST_SORTED = 400  # values; planning takes time with the square of their number
+
+Interval = tuple[Any, int, int, int]
 
 
-def plan(intervals: Iterable[tuple[Any, int, int, int]]) -> tuple[dict[Any, int], int]:
+def plan(intervals: Iterable[Interval]) -> tuple[dict[Any, int], int]:
     """Offsets in an arena, and its size in bytes.
 
     intervals: (key, bytes, first, last): alive from step `first` to step `last`, both included; sorted by `first`.
-    The smallest gap that fits is taken, as in a best-fit allocator.
     """
+    aligned = [(key, max(-(-size // ALIGNMENT), 1) * ALIGNMENT, first, last) for key, size, first, last in intervals]
+    return _by_size(aligned) if len(aligned) <= _MOST_SORTED else _by_time(aligned)
+
+
+def _by_size(intervals: list[Interval]) -> tuple[dict[Any, int], int]:
+    """The largest values first, each in the smallest gap between those that live at the same time.
+
+    Hardly ever larger than what lives at one time.
+    """
+    offsets: dict[Any, int] = {}
+    placed: list[tuple[int, int, int, int]] = []  # (offset, bytes, first, last), sorted
+    top = 0
+    for key, size, first, last in sorted(intervals, key=lambda interval: -interval[1]):
+        end = 0
+        offset, smallest = -1, 0
+        for start, length, begins, ends in placed:
+            if begins <= last and first <= ends:
+                gap = start - end
+                if gap >= size and (offset < 0 or gap < smallest):
+                    offset, smallest = end, gap
+                end = max(end, start + length)
+        if offset < 0:
+            offset = end
+        bisect.insort(placed, (offset, size, first, last))
+        offsets[key] = offset
+        top = max(top, offset + size)
+    return offsets, top
+
+
+def _by_time(intervals: list[Interval]) -> tuple[dict[Any, int], int]:
+    """One after the other as they come to life, each in the smallest gap that fits: for many values."""
     offsets: dict[Any, int] = {}
     ending: list[tuple[int, int, int]] = []  # (last, offset, bytes), sorted
     gaps: list[tuple[int, int]] = []  # (offset, bytes), sorted, none touching another
     top = 0
-    for key, size, first, last in intervals:
-        needed = max(-(-size // ALIGNMENT) * ALIGNMENT, ALIGNMENT)
+    for key, needed, first, last in intervals:
         while ending and ending[0][0] < first:
             _, offset, released = ending.pop(0)
             _release(gaps, offset, released)
