@@ -1,7 +1,8 @@
 """PyTorch's programming model without its weight: tensors, gradients and neural networks on NumPy.
 
 `import rushlight as torch` serves code that was written for PyTorch. Nothing is defined here: this is the public face,
-in PyTorch's names. What is seldom needed is imported when it is first used.
+in PyTorch's names, file by file in alphabetical order; where PyTorch has a second name for a thing, a second import
+follows. What is seldom needed is imported when it is first used.
 """
 
 # fmt: off
@@ -11,16 +12,17 @@ from rushlight.autograd import eager as _eager  # noqa: F401 (it makes itself th
 # Gradients
 from rushlight.autograd.modes import (
     enable_grad as enable_grad, inference_mode as inference_mode, is_grad_enabled as is_grad_enabled,
-    is_inference_mode_enabled as is_inference_mode_enabled, no_grad as no_grad,
-    set_grad_enabled as set_grad_enabled,
+    is_inference_mode_enabled as is_inference_mode_enabled, no_grad as no_grad, set_grad_enabled as set_grad_enabled,
 )
 
 # Tensors, dtypes, devices
 from rushlight.dtypes import (
-    bfloat16 as bfloat16, bool_ as bool, can_cast as can_cast, float64 as double, dtype as dtype, float32 as float,
-    float16 as float16, float32 as float32, float64 as float64, get_default_dtype as get_default_dtype,
-    float16 as half, int32 as int, int16 as int16, int32 as int32, int64 as int64, int8 as int8, int64 as long,
-    promote_types as promote_types, set_default_dtype as set_default_dtype, int16 as short, uint8 as uint8,
+    bfloat16 as bfloat16, can_cast as can_cast, dtype as dtype, float16 as float16, float32 as float32,
+    float64 as float64, get_default_dtype as get_default_dtype, int16 as int16, int32 as int32, int64 as int64,
+    int8 as int8, promote_types as promote_types, set_default_dtype as set_default_dtype, uint8 as uint8,
+)
+from rushlight.dtypes import (
+    bool_ as bool, float64 as double, float32 as float, float16 as half, int32 as int, int64 as long, int16 as short,
 )
 from rushlight.tensor.device import (
     device as device, get_default_device as get_default_device, set_default_device as set_default_device,
@@ -42,8 +44,9 @@ from rushlight.tensor.data import (
 from rushlight.tensor.creation import (
     arange as arange, empty as empty, empty_like as empty_like, empty_strided as empty_strided, eye as eye,
     full as full, full_like as full_like, linspace as linspace, logspace as logspace, ones as ones,
-    ones_like as ones_like, inclusive_range as range, zeros as zeros, zeros_like as zeros_like,
+    ones_like as ones_like, zeros as zeros, zeros_like as zeros_like,
 )
+from rushlight.tensor.creation import inclusive_range as range
 from rushlight.tensor.legacy import (
     BFloat16Tensor as BFloat16Tensor, BoolTensor as BoolTensor, ByteTensor as ByteTensor, CharTensor as CharTensor,
     DoubleTensor as DoubleTensor, FloatTensor as FloatTensor, HalfTensor as HalfTensor, IntTensor as IntTensor,
@@ -66,67 +69,71 @@ from rushlight.tensor.random import (
 
 # Elementwise
 from rushlight.ops.elementwise import (
-    absolute as abs, absolute as absolute, acos as acos, acosh as acosh, acos as arccos, acosh as arccosh,
-    asin as arcsin, asinh as arcsinh, atan as arctan, atan2 as arctan2, atanh as arctanh, asin as asin,
-    asinh as asinh, atan as atan, atan2 as atan2, atanh as atanh, bitwise_and as bitwise_and,
-    bitwise_left_shift as bitwise_left_shift, bitwise_not as bitwise_not, bitwise_or as bitwise_or,
-    bitwise_right_shift as bitwise_right_shift, bitwise_xor as bitwise_xor, ceil as ceil, clamp_max as clamp_max,
-    clamp_min as clamp_min, copysign as copysign, cos as cos, cosh as cosh, deg2rad as deg2rad, digamma as digamma,
-    equal as eq, erf as erf, erfc as erfc, erfinv as erfinv, exp as exp, exp2 as exp2, expm1 as expm1, trunc as fix,
-    floor as floor, floor_divide as floor_divide, fmax as fmax, fmin as fmin, fmod as fmod, frac as frac,
-    gcd as gcd, greater_equal as ge, greater as greater, greater_equal as greater_equal, greater as gt,
-    heaviside as heaviside, hypot as hypot, isfinite as isfinite, isinf as isinf, isnan as isnan,
-    isneginf as isneginf, isposinf as isposinf, lcm as lcm, less_equal as le, lerp as lerp, less as less,
+    absolute as absolute, acos as acos, acosh as acosh, asin as asin, asinh as asinh, atan as atan, atan2 as atan2,
+    atanh as atanh, bitwise_and as bitwise_and, bitwise_left_shift as bitwise_left_shift, bitwise_not as bitwise_not,
+    bitwise_or as bitwise_or, bitwise_right_shift as bitwise_right_shift, bitwise_xor as bitwise_xor, ceil as ceil,
+    clamp_max as clamp_max, clamp_min as clamp_min, copysign as copysign, cos as cos, cosh as cosh, deg2rad as deg2rad,
+    digamma as digamma, erf as erf, erfc as erfc, erfinv as erfinv, exp as exp, exp2 as exp2, expm1 as expm1,
+    floor as floor, floor_divide as floor_divide, fmax as fmax, fmin as fmin, fmod as fmod, frac as frac, gcd as gcd,
+    greater as greater, greater_equal as greater_equal, heaviside as heaviside, hypot as hypot, isfinite as isfinite,
+    isinf as isinf, isnan as isnan, isneginf as isneginf, isposinf as isposinf, lcm as lcm, lerp as lerp, less as less,
     less_equal as less_equal, lgamma as lgamma, log as log, log10 as log10, log1p as log1p, log2 as log2,
     logaddexp as logaddexp, logaddexp2 as logaddexp2, logical_and as logical_and, logical_not as logical_not,
-    logical_or as logical_or, logical_xor as logical_xor, less as lt, maximum as maximum, minimum as minimum,
-    not_equal as ne, negative as neg, negative as negative, not_equal as not_equal, rad2deg as rad2deg,
-    reciprocal as reciprocal, relu as relu, remainder as remainder, rsqrt as rsqrt, selu as selu, sign as sgn,
-    sigmoid as sigmoid, sign as sign, signbit as signbit, sin as sin, sinc as sinc, sinh as sinh, sqrt as sqrt,
-    square as square, tan as tan, tanh as tanh, trunc as trunc, xlogy as xlogy,
+    logical_or as logical_or, logical_xor as logical_xor, maximum as maximum, minimum as minimum, negative as negative,
+    not_equal as not_equal, rad2deg as rad2deg, reciprocal as reciprocal, relu as relu, remainder as remainder,
+    rsqrt as rsqrt, selu as selu, sigmoid as sigmoid, sign as sign, signbit as signbit, sin as sin, sinc as sinc,
+    sinh as sinh, sqrt as sqrt, square as square, tan as tan, tanh as tanh, trunc as trunc, xlogy as xlogy,
+)
+from rushlight.ops.elementwise import (
+    absolute as abs, acos as arccos, acosh as arccosh, asin as arcsin, asinh as arcsinh, atan as arctan,
+    atan2 as arctan2, atanh as arctanh, equal as eq, trunc as fix, greater_equal as ge, greater as gt, less_equal as le,
+    less as lt, not_equal as ne, negative as neg, sign as sgn,
 )
 from rushlight.tensor.pointwise import (
-    cross as cross, diff as diff, inner as inner, kron as kron,
-    add as add, addcdiv as addcdiv, addcmul as addcmul, clamp as clamp, clamp as clip, dist as dist, div as div,
-    div as divide, float_power as float_power, isreal as isreal, log_softmax as log_softmax, logit as logit,
-    mul as mul, mul as multiply, nan_to_num as nan_to_num, positive as positive, pow as pow, round as round,
-    rsub as rsub, softmax as softmax, sub as sub, sub as subtract, div as true_divide,
+    add as add, addcdiv as addcdiv, addcmul as addcmul, clamp as clamp, cross as cross, diff as diff, dist as dist,
+    div as div, float_power as float_power, inner as inner, isreal as isreal, kron as kron, log_softmax as log_softmax,
+    logit as logit, mul as mul, nan_to_num as nan_to_num, positive as positive, pow as pow, round as round,
+    rsub as rsub, softmax as softmax, sub as sub,
+)
+from rushlight.tensor.pointwise import (
+    clamp as clip, div as divide, mul as multiply, sub as subtract, div as true_divide,
 )
 
 # Reductions and comparison
 from rushlight.tensor.reducing import (
     all as all, amax as amax, amin as amin, aminmax as aminmax, any as any, argmax as argmax, argmin as argmin,
     cummax as cummax, cummin as cummin, cumprod as cumprod, cumsum as cumsum, logcumsumexp as logcumsumexp,
-    logsumexp as logsumexp, max as max, mean as mean, min as min, nanmean as nanmean, nansum as nansum,
-    norm as norm, prod as prod, std as std, std_mean as std_mean, sum as sum, var as var, var_mean as var_mean,
+    logsumexp as logsumexp, max as max, mean as mean, min as min, nanmean as nanmean, nansum as nansum, norm as norm,
+    prod as prod, std as std, std_mean as std_mean, sum as sum, var as var, var_mean as var_mean,
 )
 from rushlight.tensor.comparing import allclose as allclose, equal as equal, isclose as isclose
 
 # Linear algebra
 from rushlight.ops.linear import (
     addbmm as addbmm, addmm as addmm, addmv as addmv, addr as addr, baddbmm as baddbmm, bilinear as bilinear,
-    bmm as bmm, dot as dot, einsum as einsum, outer as ger, matmul as matmul, mm as mm, mv as mv, outer as outer,
+    bmm as bmm, dot as dot, einsum as einsum, matmul as matmul, mm as mm, mv as mv, outer as outer,
     tensordot as tensordot,
 )
+from rushlight.ops.linear import outer as ger
 
 # Shape
 from rushlight.tensor.shaping import (
     as_strided as as_strided, atleast_1d as atleast_1d, atleast_2d as atleast_2d, atleast_3d as atleast_3d,
     broadcast_to as broadcast_to, chunk as chunk, diagonal as diagonal, dsplit as dsplit, flatten as flatten,
-    hsplit as hsplit, movedim as moveaxis, movedim as movedim, narrow as narrow, permute as permute, ravel as ravel,
-    reshape as reshape, select as select, split as split, squeeze as squeeze, transpose as swapaxes,
-    transpose as swapdims, t as t, tensor_split as tensor_split, transpose as transpose, unbind as unbind,
-    unflatten as unflatten, unsqueeze as unsqueeze, vsplit as vsplit,
+    hsplit as hsplit, movedim as movedim, narrow as narrow, permute as permute, ravel as ravel, reshape as reshape,
+    select as select, split as split, squeeze as squeeze, t as t, tensor_split as tensor_split, transpose as transpose,
+    unbind as unbind, unflatten as unflatten, unsqueeze as unsqueeze, vsplit as vsplit,
 )
+from rushlight.tensor.shaping import movedim as moveaxis, transpose as swapaxes, transpose as swapdims
 from rushlight.tensor.joining import (
     block_diag as block_diag, broadcast_shapes as broadcast_shapes, broadcast_tensors as broadcast_tensors,
     cartesian_prod as cartesian_prod, cat as cat, column_stack as column_stack, combinations as combinations,
-    cat as concat, cat as concatenate, diag as diag, diag_embed as diag_embed, diagflat as diagflat,
-    dstack as dstack, flip as flip, fliplr as fliplr, flipud as flipud, hstack as hstack, meshgrid as meshgrid,
-    repeat_interleave as repeat_interleave, roll as roll, rot90 as rot90, vstack as row_stack, stack as stack,
-    tile as tile, trace as trace, tril as tril, tril_indices as tril_indices, triu as triu,
-    triu_indices as triu_indices, vander as vander, vstack as vstack,
+    diag as diag, diag_embed as diag_embed, diagflat as diagflat, dstack as dstack, flip as flip, fliplr as fliplr,
+    flipud as flipud, hstack as hstack, meshgrid as meshgrid, repeat_interleave as repeat_interleave, roll as roll,
+    rot90 as rot90, stack as stack, tile as tile, trace as trace, tril as tril, tril_indices as tril_indices,
+    triu as triu, triu_indices as triu_indices, vander as vander, vstack as vstack,
 )
+from rushlight.tensor.joining import cat as concat, cat as concatenate, vstack as row_stack
 from rushlight.tensor.conversion import clone as clone, detach as detach
 
 # Choosing and ordering
@@ -135,8 +142,8 @@ from rushlight.tensor.choosing import (
     index_add as index_add, index_copy as index_copy, index_fill as index_fill, index_put as index_put,
     index_select as index_select, masked_fill as masked_fill, masked_scatter as masked_scatter,
     masked_select as masked_select, nonzero as nonzero, put as put, scatter as scatter, scatter_add as scatter_add,
-    scatter_reduce as scatter_reduce, select_scatter as select_scatter, slice_scatter as slice_scatter,
-    take as take, take_along_dim as take_along_dim, where as where,
+    scatter_reduce as scatter_reduce, select_scatter as select_scatter, slice_scatter as slice_scatter, take as take,
+    take_along_dim as take_along_dim, where as where,
 )
 from rushlight.tensor.ordering import (
     argsort as argsort, bincount as bincount, bucketize as bucketize, histc as histc, isin as isin,
@@ -150,11 +157,10 @@ from rushlight.tensor.printing import get_printoptions as get_printoptions, set_
 from rushlight.io import load as load, save as save
 from rushlight.settings import (
     are_deterministic_algorithms_enabled as are_deterministic_algorithms_enabled,
-    get_float32_matmul_precision as get_float32_matmul_precision,
-    get_num_interop_threads as get_num_interop_threads, get_num_threads as get_num_threads,
-    set_float32_matmul_precision as set_float32_matmul_precision, set_flush_denormal as set_flush_denormal,
-    set_num_interop_threads as set_num_interop_threads, set_num_threads as set_num_threads,
-    use_deterministic_algorithms as use_deterministic_algorithms,
+    get_float32_matmul_precision as get_float32_matmul_precision, get_num_interop_threads as get_num_interop_threads,
+    get_num_threads as get_num_threads, set_float32_matmul_precision as set_float32_matmul_precision,
+    set_flush_denormal as set_flush_denormal, set_num_interop_threads as set_num_interop_threads,
+    set_num_threads as set_num_threads, use_deterministic_algorithms as use_deterministic_algorithms,
 )
 
 # fmt: on
