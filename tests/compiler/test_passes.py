@@ -9,6 +9,7 @@ from rushlight.compiler.passes.common import merge_common
 from rushlight.compiler.passes.dead import remove_dead
 from rushlight.compiler.passes.fold import fold
 from rushlight.compiler.passes.fuse import fuse
+from rushlight.compiler.passes.join import join_slices
 
 
 def test_dead_nodes_and_inputs():
@@ -377,6 +378,80 @@ def test_fold_reads_what_was_written():
         return %1, %5, %6
         """,
     )
+
+
+def test_fold_transposes_products():
+    check(
+        lambda graph: remove_dead(fold(graph)),
+        """
+        argument %0: f32[5,3,4]
+        argument %1: f32[4,6]
+        %2: f32[5,3,6] = matmul(%0, %1)
+        %3: f32[5,6,3] = permute(%2, dims=(0, 2, 1))
+        %5: f32[5,6,3] = exp(%3)
+        return %5
+        """,
+        """
+        argument %0: f32[5,3,4]
+        argument %1: f32[4,6]
+        %2: f32[6,4] = permute(%1, dims=(1, 0))
+        %3: f32[5,4,3] = permute(%0, dims=(0, 2, 1))
+        %4: f32[5,6,3] = matmul(%2, %3)
+        %5: f32[5,6,3] = exp(%4)
+        return %5
+        """,
+        exact=False,
+    )
+
+
+# Joining
+
+
+def test_join_slices():
+    check(
+        lambda graph: remove_dead(join_slices(graph)),
+        """
+        argument %0: f32[4,5]
+        argument %1: f32[4,5]
+        argument %2: f32[4,2]
+        argument %3: f32[4,3]
+        %4: f32[2,4,5] = slice_gradient(%0, shape=(2, 4, 5), index=(1,))
+        %5: f32[2,4,5] = slice_gradient(%1, shape=(2, 4, 5), index=(-2, ...))
+        %6: f32[2,4,5] = add(%4, %5)
+        %7: f32[4,2,5] = permute(%6, dims=(1, 0, 2))
+        %8: f32[4,5] = slice_gradient(%2, shape=(4, 5), index=(..., slice(0, 2, None)))
+        %9: f32[4,5] = slice_gradient(%3, shape=(4, 5), index=(slice(None, None, None), slice(2, 5, None)))
+        %10: f32[4,5] = add(%8, %9)
+        return %7, %10
+        """,
+        """
+        argument %0: f32[4,5]
+        argument %1: f32[4,5]
+        argument %2: f32[4,2]
+        argument %3: f32[4,3]
+        %4: f32[1,4,5] = reshape(%1, shape=(1, 4, 5))
+        %5: f32[1,4,5] = reshape(%0, shape=(1, 4, 5))
+        %6: f32[4,1,5] = permute(%4, dims=(1, 0, 2))
+        %7: f32[4,1,5] = permute(%5, dims=(1, 0, 2))
+        %8: f32[4,2,5] = cat(%6, %7, dim=1)
+        %9: f32[4,5] = cat(%2, %3, dim=1)
+        return %8, %9
+        """,
+        exact=False,  # -0.0 + 0.0 is 0.0
+    )
+
+
+@pytest.mark.parametrize("index", ["1", "slice(0, 2, None)", "slice(2, 4, None)", "slice(1, 4, 2)"])
+def test_join_slices_leaves_gaps_and_overlaps(index):
+    text = f"""
+        argument %0: f32[{2 if index.startswith("s") else ""}]
+        argument %1: f32[]
+        %2: f32[5] = slice_gradient(%0, shape=(5,), index=({index},))
+        %3: f32[5] = slice_gradient(%1, shape=(5,), index=(1,))
+        %4: f32[5] = add(%2, %3)
+        return %4
+        """
+    check(join_slices, text, text)
 
 
 # Fusion

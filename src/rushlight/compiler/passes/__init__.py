@@ -7,11 +7,14 @@ from rushlight.compiler.passes.common import merge_common
 from rushlight.compiler.passes.dead import remove_dead
 from rushlight.compiler.passes.fold import fold
 from rushlight.compiler.passes.fuse import fuse
+from rushlight.compiler.passes.join import join_slices
 from rushlight.compiler.passes.normalization import fold_normalization, rectify_normalization
+
+PASSES = (join_slices, remove_dead, fold, merge_common, rectify_normalization, fold_normalization, fuse)
 
 
 def simplify(graph: Graph) -> Graph:
     """All passes, in order."""
-    for run_pass in (remove_dead, fold, merge_common, rectify_normalization, fold_normalization, fuse):
+    for run_pass in PASSES:
         run_pass(graph)
     return graph

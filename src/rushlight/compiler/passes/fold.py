@@ -95,11 +95,20 @@ class _Folding:
             first = maker.inputs[0]
             before = [d % first.ndim for d in maker.options["dims"]]
             return self.permute(first, tuple([before[d] for d in dims]))
+        last_two = (*range(value.ndim - 2), value.ndim - 1, value.ndim - 2)
+        if maker is not None and maker.operation == "matmul" and dims == last_two and self.reads[value] < 2:
+            a, b = maker.inputs
+            if a.ndim >= 2 and b.ndim >= 2:
+                shape = (*value.shape[:-2], value.shape[-1], value.shape[-2])
+                return self.emit("matmul", [self.transpose(b), self.transpose(a)], {}, (shape, value.dtype))
         moved = [d for d in dims if value.shape[d] != 1]
         shape = tuple([value.shape[d] for d in dims])
         if moved == sorted(moved):
             return self.reshape(value, shape)
         return self.emit("permute", [value], {"dims": dims}, (shape, value.dtype))
+
+    def transpose(self, value: Value) -> Value:
+        return self.permute(value, (*range(value.ndim - 2), value.ndim - 1, value.ndim - 2))
 
     def expand(self, value: Value, shape: tuple[int, ...]) -> Value:
         if value.shape == shape:

@@ -1,0 +1,89 @@
+"""Parts put together at once: the gradients of slices that make up a whole are joined, not padded and added."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from rushlight.compiler.graph import Graph, Node, Value
+
+
+class _Part(NamedTuple):
+    """`value` at the positions `start` to `stop` of dimension `dim`."""
+
+    dim: int
+    start: int
+    stop: int
+    value: Value
+
+
+def join_slices(graph: Graph) -> Graph:
+    """Sums of slice_gradients that leave nothing open become `cat`, whose parts are permuted where its result is."""
+    uses = graph.uses()
+    results = set(graph.results())
+    parts: dict[Value, list[_Part]] = {}
+    joined: dict[Value, Node] = {}
+    replaced: dict[Value, Value] = {}
+    nodes: list[Node] = []
+
+    def alone(value: Any) -> bool:
+        return len(uses.get(value, ())) == 1 and value not in results
+
+    def emit(operation: str, inputs: tuple[Any, ...], options: dict[str, Any], shape: tuple[int, ...]) -> Value:
+        nodes.append(Node(operation, inputs, options, [(shape, inputs[0].dtype)], node.line))
+        return nodes[-1].outputs[0]
+
+    for node in graph.nodes:
+        if replaced:
+            node.substitute(lambda value: replaced.get(value, value))
+        nodes.append(node)
+        result = node.outputs[0]
+        if node.operation == "slice_gradient":
+            part = _part(node.inputs[0], node.options["index"], result.shape)
+            if part is not None:
+                parts[result] = [part]
+        elif node.operation == "add" and all(v in parts and alone(v) for v in node.inputs):
+            a, b = node.inputs
+            if a.shape != b.shape or parts[a][0].dim != parts[b][0].dim:
+                continue
+            parts[result] = sorted(parts[a] + parts[b], key=lambda part: part.start)
+            ends = [0, *[part.stop for part in parts[result]]]
+            dim = parts[a][0].dim
+            if [part.start for part in parts[result]] == ends[:-1] and ends[-1] == result.shape[dim]:
+                nodes.pop()
+                values = []
+                for _, start, stop, value in parts.pop(result):
+                    shape = (*result.shape[:dim], stop - start, *result.shape[dim + 1 :])
+                    values.append(value if value.shape == shape else emit("reshape", (value,), {"shape": shape}, shape))
+                replaced[result] = emit("cat", tuple(values), {"dim": dim}, result.shape)
+                if alone(result):
+                    joined[replaced[result]] = nodes[-1]
+        elif node.operation == "permute" and node.inputs[0] in joined:
+            cat = joined[node.inputs[0]]
+            dims = tuple([d % result.ndim for d in node.options["dims"]])
+            nodes.pop()
+            nodes.remove(cat)
+            values = [
+                emit("permute", (value,), {"dims": dims}, tuple([value.shape[d] for d in dims])) for value in cat.inputs
+            ]
+            replaced[result] = emit("cat", tuple(values), {"dim": dims.index(cat.options["dim"])}, result.shape)
+    graph.nodes = nodes
+    graph.substitute(replaced)
+    return graph
+
+
+def _part(value: Value, index: tuple[Any, ...], shape: tuple[int, ...]) -> _Part | None:
+    """Where an index puts a value, if that is one range of one dimension."""
+    if Ellipsis in index:
+        at = index.index(Ellipsis)
+        index = (*index[:at], *[slice(None)] * (len(shape) - len(index) + 1), *index[at + 1 :])
+    if None in index or Ellipsis in index:
+        return None
+    cut = [(dim, step) for dim, step in enumerate(index) if step != slice(None)]
+    if len(cut) != 1:
+        return None
+    dim, step = cut[0]
+    if isinstance(step, slice):
+        start, stop, stride = step.indices(shape[dim])
+        return _Part(dim, start, stop, value) if stride == 1 and start < stop else None
+    start = step % shape[dim]
+    return _Part(dim, start, start + 1, value)
