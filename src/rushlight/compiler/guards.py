@@ -86,13 +86,14 @@ class Surroundings:
         self._seen: set[int] = set()
         self._holding: list[Any] = []  # keeps what was seen alive, so that identities stay theirs
         self._names: set[str] = set()  # all names that occur in the code
-        self._objects: list[tuple[Mapping[str, Any], set[str]]] = []  # what has attributes, and those looked at
+        # What has attributes, those looked at, and the names in its class, which may come to stand there too.
+        self._objects: list[tuple[Mapping[str, Any], set[str], frozenset[str]]] = []
         self.tensors: set[int] = set()
         self._look_at(function)
         while self._look_at_attributes():
             pass
-        for mapping, names in self._objects:
-            self._watch_names(mapping, sorted(names))
+        for mapping, names, inherited in self._objects:
+            self._watch_names(mapping, sorted(names | (self._names & inherited)))
 
     def unchanged(self) -> bool:
         """Whether all that was seen is as it was."""
@@ -183,7 +184,7 @@ class Surroundings:
                 self._look_at(value[key])
         elif isinstance(value, types.ModuleType):
             if not _in_library(value.__name__) and _written_by_user(getattr(value, "__file__", None)):
-                self._objects.append((vars(value), set()))
+                self._objects.append((vars(value), set(), frozenset()))
         elif isinstance(value, type):
             self._look_at_class(value)
         else:
@@ -192,7 +193,7 @@ class Surroundings:
     def _look_at_attributes(self) -> bool:
         """Looks at the attributes of objects that the code names; whether there were new ones."""
         found = False
-        for mapping, names in tuple(self._objects):
+        for mapping, names, _ in tuple(self._objects):
             for name in (self._names & mapping.keys()) - names:
                 found = True
                 names.add(name)
@@ -205,7 +206,7 @@ class Surroundings:
         if namespace or _of_user(kind):
             attributes = getattr(value, "__dict__", None)
             if type(attributes) is dict:
-                self._objects.append((attributes, set()))
+                self._objects.append((attributes, set(), _names_in_class(kind)))
         self._look_at(kind)
         if hasattr(value, "__wrapped__"):
             self._look_at(value.__wrapped__)
@@ -213,7 +214,7 @@ class Surroundings:
     def _look_at_class(self, kind: type) -> None:
         for base in kind.__mro__:
             if _of_user(base):
-                self._objects.append((vars(base), set()))
+                self._objects.append((vars(base), set(), frozenset()))
                 for name, entry in vars(base).items():
                     # Methods that Python or a Module calls, without their name in the code.
                     if isinstance(entry, types.FunctionType) and (name == "forward" or name.startswith("__")):
@@ -250,7 +251,7 @@ class Surroundings:
             if entries:
                 self._look_at(entries)
         if _of_user(type(module)):
-            self._objects.append((attributes, {"training"}))
+            self._objects.append((attributes, {"training"}, _names_in_class(type(module))))
             self._look_at(type(module))
         else:
             self._watch_dictionary(attributes)
@@ -317,6 +318,10 @@ def _renewed(entries: Any, expected: list[Any]) -> bool:
             return False
     expected[:] = found
     return True
+
+
+def _names_in_class(kind: type) -> frozenset[str]:
+    return frozenset([name for base in kind.__mro__ if _of_user(base) for name in vars(base)])
 
 
 @functools.cache

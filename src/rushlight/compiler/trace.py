@@ -197,6 +197,8 @@ class Trace:
                 arrays.append(argument)
         if not mode.grad_enabled:
             needs = 0
+        if operation.elementwise and not any(isinstance(array, np.ndarray) for array in arrays):
+            return operation.meaning(np, *arrays).item()  # in a gradient rule, of numbers alone: one, exactly
         if not needs and not operation.is_view and self._are_constant(arrays):
             return self._evaluate_constant(operation, args, options)
         if operation.is_view and not (operation.name == "reshape" and _must_copy(arrays[0], options["shape"])):
@@ -255,7 +257,7 @@ class Trace:
         values = [self.read(a) if isinstance(a, np.ndarray) else a for a in arrays]
         if operation.name == "clone":
             return values  # values never change: a copy is the value itself
-        if operation.shape_rule is None:
+        if not operation.traceable:
             refuse(f"{operation.name} has a result whose shape depends on values: it can't be used")
         described = [
             Spec(a.shape, a.dtype) if isinstance(a, np.ndarray) and not self.is_constant(a) else a for a in arrays

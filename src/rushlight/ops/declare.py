@@ -86,6 +86,7 @@ class Operation:
         domain: tuple[float, float] = (-3.0, 3.0),
         differentiable: bool = True,
         of_memory: bool = False,
+        traceable: bool = True,
     ) -> None:
         self.name = meaning.__name__.rstrip("_")
         self.meaning = meaning
@@ -94,6 +95,7 @@ class Operation:
         self.domain = domain
         self.differentiable = differentiable
         self.of_memory = of_memory
+        self.traceable = traceable
         self.__doc__ = meaning.__doc__
         self.__name__ = self.name
         parameters = list(inspect.signature(meaning).parameters.values())[1:]
@@ -431,9 +433,16 @@ def view(*, of_memory: bool = False) -> Callable[[Callable[..., Any]], Operation
     return lambda meaning: Operation(meaning, kind="view", of_memory=of_memory)
 
 
-def operation(*, kernel: str | None = None, differentiable: bool = True) -> Callable[[Callable[..., Any]], Operation]:
-    """Declares a structured operation, run by the core's function `kernel` where it has code for the dtypes."""
-    return lambda meaning: Operation(meaning, kind="structured", kernel=kernel, differentiable=differentiable)
+def operation(
+    *, kernel: str | None = None, differentiable: bool = True, traceable: bool = True
+) -> Callable[[Callable[..., Any]], Operation]:
+    """Declares a structured operation, run by the core's function `kernel` where it has code for the dtypes.
+
+    traceable: False where the shape of the result depends on values, so that it can't be compiled.
+    """
+    return lambda meaning: Operation(
+        meaning, kind="structured", kernel=kernel, differentiable=differentiable, traceable=traceable
+    )
 
 
 def differentiated(composite: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,6 +7,7 @@ from rushlight.errors import DimensionError, DtypeError, ShapeError
 from rushlight.ops.declare import Sample, Spec, operation
 from rushlight.ops.elementwise import divide, equal, multiply, where
 from rushlight.ops.movement import normalize_dim, slice_gradient
+from rushlight.ops.reduction import cumsum
 
 
 def check_index(name, index, size, dim):
@@ -491,10 +492,11 @@ def _(x, mask, source):
 @masked_scatter.gradient
 def _(g, _y, _x, mask, _source):
     def of_source():
-        taken = g[mask.expand(g.shape)]
         size = int(np.prod(_source.shape, dtype=np.int64))
-        padded = slice_gradient(taken, shape=(size,), index=(slice(taken.numel()),))
-        return padded.reshape(tuple(_source.shape))
+        taken = mask.expand(g.shape).reshape(-1)
+        places = where(taken, cumsum(taken, dim=0) - 1, size)  # what isn't taken goes behind the end
+        given = gather_gradient(g.reshape(-1), places, shape=(size + 1,), dim=0)
+        return given[:size].reshape(tuple(_source.shape))
 
     return lambda: where(mask, 0.0, g), None, of_source
 

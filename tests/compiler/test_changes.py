@@ -1,0 +1,275 @@
+"""What changes between calls: the next call has it, by another input, another trace or a refusal; never stale."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from compiled_comparison import check_same, same_as_eager, values
+
+import rushlight as rl
+from rushlight import nn, optim
+from rushlight.nn import functional as F
+
+SETTINGS = {"scale": 1.0}
+OFFSET = 1.0
+
+
+def numbers(*shape: int, seed: int = 0) -> rl.Tensor:
+    return rl.randn(*shape, generator=rl.Generator().manual_seed(seed))
+
+
+class Net(nn.Module):
+    """A module whose forward depends on much."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, 5)
+        self.drop = nn.Dropout(0.3)
+        self.norm = nn.BatchNorm1d(5)
+        self.second = nn.Linear(5, 2)
+        self.scale = 1.0
+        self.calls_outside = 0  # not read by forward
+        self.options = {"shift": 0.0}
+
+    def forward(self, x: Any) -> Any:
+        hidden = self.norm(self.drop(self.first(x)).relu())
+        return self.helper(self.second(hidden)) + self.options["shift"]
+
+    def helper(self, x: Any) -> Any:
+        return x * self.scale * SETTINGS["scale"] + OFFSET
+
+
+def build() -> Any:
+    net = Net()
+    optimizer = optim.Adam(net.parameters(), lr=0.01)
+
+    def step(x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        loss = F.mse_loss(net(x), y)
+        if any(p.requires_grad for p in net.parameters()):
+            loss.backward()
+            optimizer.step()
+        return loss
+
+    return step, net, optimizer
+
+
+def group(optimizer: Any) -> dict[str, Any]:
+    return optimizer.param_groups[0]  # type: ignore[no-any-return]
+
+
+def set_global(name: str, value: Any) -> Any:
+    def change(net: Any, optimizer: Any) -> None:
+        globals()[name] = value
+
+    return change
+
+
+def replace_layer(net: Any, optimizer: Any) -> None:
+    net.second = nn.Linear(5, 2)
+
+
+def replace_parameter(net: Any, optimizer: Any) -> None:
+    net.second.weight = nn.Parameter(rl.ones(2, 5))
+    optimizer.add_param_group({"params": [net.second.weight]})
+
+
+def reload(net: Any, optimizer: Any) -> None:
+    state = copy.deepcopy(net.state_dict())
+    net.load_state_dict({name: value * 0 + 1 if value.is_floating_point() else value for name, value in state.items()})
+
+
+def reload_optimizer(net: Any, optimizer: Any) -> None:
+    state = copy.deepcopy(optimizer.state_dict())
+    for entry in state["state"].values():
+        entry["step"] += 5
+        entry["exp_avg"] *= 2
+    state["param_groups"][0]["lr"] = 0.5
+    optimizer.load_state_dict(state)
+
+
+def set_data(net: Any, optimizer: Any) -> None:
+    net.first.weight.data = rl.ones(5, 4) * 0.1
+
+
+def set_state(net: Any, optimizer: Any) -> None:
+    entry = optimizer.state[net.first.weight]
+    entry["step"] = rl.tensor(7.0)
+    entry["exp_avg"] = rl.ones(5, 4)
+
+
+# A change, and how often the step is traced in all. A new layer's gradients are none first, and then added to.
+CHANGES: dict[str, tuple[Any, int]] = {
+    "nothing": (lambda net, optimizer: None, 1),
+    "lr": (lambda net, optimizer: group(optimizer).update(lr=0.5), 1),
+    "betas": (lambda net, optimizer: group(optimizer).update(betas=(0.5, 0.6)), 1),
+    "weight_decay": (lambda net, optimizer: group(optimizer).update(weight_decay=0.5), 1),
+    "maximize": (lambda net, optimizer: group(optimizer).update(maximize=True), 2),
+    "amsgrad": (lambda net, optimizer: None, 1),
+    "eval": (lambda net, optimizer: net.eval(), 2),
+    "eval of a part": (lambda net, optimizer: net.drop.eval(), 2),
+    "dropout p": (lambda net, optimizer: setattr(net.drop, "p", 0.9), 2),
+    "momentum of norm": (lambda net, optimizer: setattr(net.norm, "momentum", 0.5), 2),
+    "load_state_dict": (reload, 1),
+    "load_state_dict of the optimizer": (reload_optimizer, 2),
+    "state by hand": (set_state, 2),
+    "frozen": (lambda net, optimizer: net.first.requires_grad_(False), 2),
+    "all frozen": (lambda net, optimizer: net.requires_grad_(False), 2),
+    "replaced layer": (replace_layer, 3),
+    "replaced parameter": (replace_parameter, 2),
+    "layer without bias": (lambda net, optimizer: setattr(net.second, "bias", None), 2),
+    "set data": (set_data, 2),
+    "written in place": (lambda net, optimizer: net.first.weight.data.mul_(0.5), 1),
+    "grad none": (lambda net, optimizer: setattr(net.first.weight, "grad", None), 1),
+    "grad by hand": (lambda net, optimizer: setattr(net.first.weight, "grad", rl.ones(5, 4)), 1),
+    "attribute": (lambda net, optimizer: setattr(net, "scale", 2.0), 2),
+    "attribute not read": (lambda net, optimizer: setattr(net, "calls_outside", 7), 1),
+    "entry of an attribute": (lambda net, optimizer: net.options.update(shift=2.0), 2),
+    "global": (set_global("OFFSET", 3.0), 2),
+    "entry of a global": (lambda net, optimizer: SETTINGS.update(scale=3.0), 2),
+    "forward hook": (lambda net, optimizer: net.first.register_forward_hook(lambda m, i, o: o * 2) and None, 2),
+    "hook on a parameter": (lambda net, optimizer: net.first.weight.register_hook(lambda g: g * 2) and None, 2),
+    "method": (lambda net, optimizer: setattr(net, "helper", lambda x: x * 0.1), 2),
+    "method of the class": (lambda net, optimizer: setattr(Net, "helper", lambda self, x: x * 0.1), 2),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_changes_between_calls(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    change, traced = CHANGES[name]
+    helper = Net.helper
+
+    def between(number: int, function: Any, net: Any, optimizer: Any) -> None:
+        if number == 2:
+            change(net, optimizer)
+        if number == 5:
+            Net.helper = helper  # type: ignore[method-assign]
+            globals()["OFFSET"] = SETTINGS["scale"] = 1.0
+
+    same_as_eager(
+        build, lambda n: (numbers(8, 4, seed=n), numbers(8, 2, seed=n)), calls=6, between=between, traced=traced
+    )
+
+
+def test_a_setting_that_was_there_before_needs_no_new_trace() -> None:
+    def between(number: int, function: Any, net: Any, optimizer: Any) -> None:
+        net.train(number % 2 == 0)
+
+    same_as_eager(build, lambda n: (numbers(8, 4, seed=n), numbers(8, 2, seed=n)), calls=8, between=between, traced=2)
+
+
+def test_modes_around_the_call() -> None:
+    weight = rl.ones(3, requires_grad=True)
+
+    @rl.compile
+    def f(x: Any) -> Any:
+        return (x * weight).sum()
+
+    for _ in range(2):
+        assert f(rl.ones(3)).requires_grad
+        with rl.no_grad():
+            assert not f(rl.ones(3)).requires_grad
+    made = rl.compile(lambda: rl.zeros(2))
+    assert made().dtype is rl.float32
+    rl.set_default_dtype(rl.float64)
+    try:
+        assert made().dtype is rl.float64
+    finally:
+        rl.set_default_dtype(rl.float32)
+    assert made().dtype is rl.float32
+
+
+def test_closures_and_objects() -> None:
+    factor = 2.0
+
+    class Config:
+        power = 1
+        bias = 0.0
+
+    config = Config()
+
+    def scale(x: Any) -> Any:
+        return x * factor
+
+    @rl.compile
+    def f(x: Any) -> Any:
+        return scale(x) ** config.power + config.bias
+
+    x = rl.ones(2)
+    assert f(x).tolist() == [2, 2]
+    factor = 3.0
+    assert f(x).tolist() == [3, 3]
+    config.bias = 1.0
+    assert f(x).tolist() == [4, 4]
+    Config.power = 2
+    assert f(x).tolist() == [10, 10]
+    config.unrelated = 5  # type: ignore[attr-defined]
+    assert f(x).tolist() == [10, 10]
+    assert f.cache_info().misses == 4
+
+
+def test_tensors_in_containers() -> None:
+    weights = [rl.ones(2), rl.ones(2)]
+
+    @rl.compile
+    def f(x: Any) -> Any:
+        for weight in weights:
+            x = x * weight
+        return x
+
+    x = rl.ones(2)
+    assert f(x).tolist() == [1, 1]
+    weights[0].fill_(2)
+    assert f(x).tolist() == [2, 2]
+    weights[1] = rl.full((2,), 3.0)
+    assert f(x).tolist() == [6, 6]
+    weights.append(rl.full((2,), 5.0))
+    assert f(x).tolist() == [30, 30]
+    del weights[0]
+    assert f(x).tolist() == [15, 15]
+
+
+def test_an_argument_that_is_also_seen_from_inside() -> None:
+    weight = rl.full((2,), 2.0)
+
+    @rl.compile
+    def f(x: Any) -> Any:
+        return x + weight
+
+    assert f(weight).tolist() == [4, 4]
+    assert f(rl.zeros(2)).tolist() == [2, 2]
+    assert f(weight).tolist() == [4, 4]
+
+
+def test_modes_set_inside() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5))
+
+    @rl.compile
+    def evaluate(x: Any) -> Any:
+        net.eval()
+        with rl.no_grad():
+            return net(x)
+
+    x = rl.ones(3, 2)
+    for _ in range(2):
+        net.train()
+        check_same(values(evaluate(x)), values(net.eval()(x).detach()))
+        assert not net.training
+
+
+def test_things_made_once_and_kept() -> None:
+    class Attention:
+        mask: Any = None
+
+        def __call__(self, x: Any) -> Any:
+            if self.mask is None or self.mask.shape[0] != x.shape[0]:
+                self.mask = rl.tril(rl.ones(x.shape[0], x.shape[0]))
+            return self.mask @ x
+
+    attention = Attention()
+    compiled = rl.compile(attention)
+    for size in (2, 3, 2):
+        check_same(values(compiled(rl.ones(size, 1))), values(rl.tril(rl.ones(size, size)) @ rl.ones(size, 1)))
+        attention.mask *= 1

@@ -1,0 +1,187 @@
+"""What can't be compiled is refused by one clear error, and what fails leaves everything as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from compiled_comparison import check_same, state_of, values
+
+import rushlight as rl
+from rushlight import nn, optim
+from rushlight.errors import TraceError
+from rushlight.nn import functional as F
+
+KEPT: list[Any] = []
+COUNT = 0
+
+
+def numbers(*shape: int, seed: int = 0) -> rl.Tensor:
+    return rl.randn(*shape, generator=rl.Generator().manual_seed(seed))
+
+
+def decide(loss: Any) -> None:
+    if loss > 0:
+        pass
+
+
+def loop(loss: Any) -> None:
+    while loss > 0:
+        break
+
+
+def insist(loss: Any) -> None:
+    assert loss > 0
+
+
+def count(loss: Any) -> None:
+    global COUNT
+    COUNT += 1
+
+
+class Holder:
+    last: Any = None
+
+
+HOLDER = Holder()
+
+READS: dict[str, Any] = {
+    "item": lambda loss: loss.item(),
+    "float": lambda loss: float(loss),
+    "int": lambda loss: int(loss),
+    "if": decide,
+    "while": loop,
+    "assert": insist,
+    "print": lambda loss: print(loss),
+    "format": lambda loss: f"{loss:.3f}",
+    "str": lambda loss: str(loss),
+    "numpy": lambda loss: loss.detach().numpy(),
+    "asarray": lambda loss: np.asarray(loss.detach()),
+    "numpy function": lambda loss: np.exp(loss.detach().array),
+    "tolist": lambda loss: loss.tolist(),
+    "max": lambda loss: max(loss, loss * 2),
+    "range": lambda loss: range(loss.long()),
+    "nonzero": lambda loss: rl.nonzero(loss),
+    "masked_select": lambda loss: rl.masked_select(loss, loss > 0),
+    "unique": lambda loss: loss.unique(),
+    "equal": lambda loss: rl.equal(loss, loss),
+    "allclose": lambda loss: rl.allclose(loss, loss),
+    "mask": lambda loss: loss.reshape(1)[loss.reshape(1) > 0],
+    "bincount": lambda loss: rl.bincount(loss.long().reshape(1)),
+    "one_hot": lambda loss: F.one_hot(loss.long()),
+    "in": lambda loss: 1.0 in loss,
+    "tensor": lambda loss: rl.tensor([loss, loss]),
+    "multinomial": lambda loss: rl.multinomial(loss.exp().reshape(1), 1),
+    "appended": lambda loss: KEPT.append(loss),
+    "attribute": lambda loss: setattr(HOLDER, "last", loss.detach()),
+    "counted": count,
+    "scheduler": lambda loss: SCHEDULER[0].step(),
+}
+SCHEDULER: list[Any] = []
+
+
+@pytest.mark.parametrize("name", READS)
+def test_refusals(name: str) -> None:
+    global COUNT
+    COUNT, HOLDER.last = 0, None
+    KEPT.clear()
+    rl.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Dropout(0.5), nn.Linear(5, 2))
+    optimizer = optim.Adam(net.parameters(), lr=0.1)
+    SCHEDULER[:] = [optim.lr_scheduler.ExponentialLR(optimizer, 0.9)]
+    read = READS[name]
+
+    def step(x: Any, y: Any, looks: bool = True) -> Any:
+        optimizer.zero_grad()
+        loss = F.mse_loss(net(x), y)
+        loss.backward()
+        optimizer.step()
+        if looks:
+            read(loss)
+        return loss
+
+    x, y = numbers(6, 4), numbers(6, 2)
+    step(x, y, looks=False)  # gradients and states exist
+    before = [state_of(net), state_of(optimizer), values(rl.get_rng_state()), [p.grad for p in net.parameters()]]
+    compiled = rl.compile(step)
+    with pytest.raises(TraceError) as raised:
+        compiled(x, y)
+    text = str(raised.value)
+    if name != "counted":
+        assert "test_refusals.py:" in text, text
+    else:
+        assert "COUNT" in text
+    after = [state_of(net), state_of(optimizer), values(rl.get_rng_state())]
+    check_same(after, before[:3])
+    assert all(p.grad is g for p, g in zip(net.parameters(), before[3], strict=True))
+    assert not KEPT and HOLDER.last is None and COUNT == 0
+    step(x, y)  # eager goes on
+    compiled(x, y, looks=False)
+
+
+def test_a_refusal_leaves_no_first_state_behind() -> None:
+    net = nn.Linear(2, 1)
+    optimizer = optim.Adam(net.parameters())
+
+    @rl.compile
+    def step(x: Any) -> Any:
+        loss = net(x).sum()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    with pytest.raises(TraceError):
+        step(rl.ones(3, 2))
+    assert not optimizer.state and net.weight.grad is None
+
+
+def test_errors_of_the_function_are_its_own() -> None:
+    net = nn.Linear(2, 1)
+
+    @rl.compile
+    def step(x: Any) -> Any:
+        net(x).sum().backward()
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        step(rl.ones(3, 2))
+    assert net.weight.grad is None
+    with pytest.raises(RuntimeError, match="shape"):
+        rl.compile(net)(rl.ones(3, 3))
+
+
+@pytest.mark.parametrize("where", ["first call", "later call"])
+@pytest.mark.parametrize("fault", ["target", "word"])
+def test_a_run_that_fails_changes_nothing(where: str, fault: str) -> None:
+    first, second = nn.Linear(4, 4), nn.Sequential(nn.Embedding(5, 200), nn.Linear(200, 300), nn.Linear(300, 3))
+    optimizers = [optim.Adam(first.parameters(), lr=0.1), optim.Adam(second.parameters(), lr=0.1)]
+
+    @rl.compile
+    def step(x: Any, words: Any, y: Any) -> Any:
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        loss = first(x).square().mean()
+        loss.backward()
+        optimizers[0].step()
+        other = F.cross_entropy(second(words), y)
+        other.backward()
+        optimizers[1].step()
+        return loss + other
+
+    x = numbers(3, 4)
+    good = rl.tensor([0, 1, 2]), rl.tensor([0, 1, 2])
+    bad = (good[0], rl.tensor([0, 1, 7])) if fault == "target" else (rl.tensor([0, 5, 1]), good[1])
+    if where == "later call":
+        step(x, *good)
+        step(x, *good)
+
+    def state() -> Any:
+        return [values(holder.state_dict()) for holder in (first, second, *optimizers)]
+
+    before = state()
+    with pytest.raises(IndexError):
+        step(x, *bad)
+    check_same(state(), before)
+    step(x, *good)
+    assert int(optimizers[0].state[first.weight]["step"]) == (3 if where == "later call" else 1)
