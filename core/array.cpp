@@ -53,7 +53,7 @@ PyArray_Descr* descriptor(DType dtype) {
     case DType::float64: return PyArray_DescrFromType(NPY_FLOAT64);
     case DType::bfloat16:
       if (PyArray_Descr* bfloat16 = bfloat16_descriptor) {
-        Py_INCREF(bfloat16);
+        Py_INCREF(reinterpret_cast<PyObject*>(bfloat16));  // a macro that casts only without the stable ABI
         return bfloat16;
       }
       [[fallthrough]];
@@ -94,7 +94,7 @@ NewArray empty(DType dtype, std::span<const int64_t> shape, const int* order) {
   size_t bytes = static_cast<size_t>(item_size(dtype));
   for (int64_t extent : shape) {
     if (extent < 0 || __builtin_mul_overflow(bytes, static_cast<size_t>(extent), &bytes) || bytes > PTRDIFF_MAX) {
-      Py_DECREF(numpy_dtype);
+      Py_DECREF(reinterpret_cast<PyObject*>(numpy_dtype));
       throw std::bad_alloc();
     }
   }
@@ -102,13 +102,13 @@ NewArray empty(DType dtype, std::span<const int64_t> shape, const int* order) {
   try {
     memory = allocate(bytes);
   } catch (...) {
-    Py_DECREF(numpy_dtype);
+    Py_DECREF(reinterpret_cast<PyObject*>(numpy_dtype));
     throw;
   }
   nb::object capsule = nb::steal(PyCapsule_New(memory, storage_name, release_storage));
   if (!capsule.is_valid()) {
     release(memory, bytes);
-    Py_DECREF(numpy_dtype);
+    Py_DECREF(reinterpret_cast<PyObject*>(numpy_dtype));
     throw nb::python_error();
   }
   PyCapsule_SetContext(capsule.ptr(), reinterpret_cast<void*>(bytes));
