@@ -14,8 +14,10 @@ import numpy as np
 from rushlight.autograd.modes import mode
 from rushlight.compiler.graph import Input
 from rushlight.compiler.guards import Guards, Surroundings
+from rushlight.compiler.names import state_names
 from rushlight.compiler.passes import simplify
 from rushlight.compiler.program import Program
+from rushlight.compiler.text import show
 from rushlight.compiler.trace import Trace, tracing
 from rushlight.dtypes import get_default_dtype
 from rushlight.errors import TraceError
@@ -161,7 +163,7 @@ class Compiled:
 
     def graph(self) -> str:
         """The graph of the last call's program, as text, with shapes; see `compiler/text.py`."""
-        return str(self._program().graph)
+        return show(self._program().graph, state_names(self._function))
 
     def profile(self, runs: int = 3) -> Any:
         """What the kernels of the last call's program cost: a table that prints; `.save(path)` draws it.
@@ -290,13 +292,10 @@ def _at_risk(program: Program) -> list[Array]:
             if any(value.dtype.kind in "iu" for value in node.values()):
                 refusing = position
     early = set(program.graph.nodes[:refusing])
-    found: list[Array] = []
-    for target, value in program.graph.writes:
-        if value.node is None or value.node not in early or target.name == "gradient":
-            continue
-        if value in program._direct or value.node.operation in UPDATES:
-            found.append(target.array)
-    return found
+    writes = list(program._direct.items())
+    writes += [(v, target) for target, v in program.graph.writes if v.node and v.node.operation in UPDATES]
+    changed = {target for value, target in writes if value.node in early and target.name != "gradient"}
+    return [target.array for target in changed]
 
 
 def _signature(tensors: list[Tensor]) -> Any:

@@ -3,7 +3,7 @@
     argument %0: f32[64,784]
     state %1: f32[512,784] "0.weight"
     state %2: f32[512] "0.bias"
-    number %3: f64 "lr"
+    number %3: f64[] "lr"
     %4: f32[64,512] = linear(%0, %1, %2)
     %5: f32[64,512] = fused(%4) { b = maximum(a, 0.0); return b }
     return %5
@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,8 @@ _LONG = {short: dtypes._named[name] for name, short in SHORT.items()}
 _SHOWN_CONSTANT = 16  # elements of a constant that are printed
 
 
-def show(graph: Graph) -> str:
-    """The graph as text."""
+def show(graph: Graph, names_of_state: Mapping[int, str] = MappingProxyType({})) -> str:
+    """The graph as text. names_of_state: better names for inputs, by the identity of their arrays."""
     names: dict[Value, str] = {}
 
     def name(value: Value) -> str:
@@ -43,7 +44,8 @@ def show(graph: Graph) -> str:
 
     lines = []
     for given in graph.inputs:
-        label = f' "{given.name}"' if given.name else ""
+        label = names_of_state.get(id(given.array), given.name)
+        label = f' "{label}"' if label else ""
         data = ""
         if given.kind == "constant" and given.array is not None and given.array.size <= _SHOWN_CONSTANT:
             data = f" = {_literal(given.array.tolist(), name)}"
