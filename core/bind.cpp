@@ -21,6 +21,7 @@ NB_MODULE(RUSHLIGHT_MODULE, module) {
   module.attr("isa") = RUSHLIGHT_ISA;
   module.def("supported", &supported, nb::arg("isa"), "Whether this processor runs code built for `isa`.");
   rushlight::bind_array(module);
+  rushlight::bind_attention(module);
   rushlight::bind_convolution(module);
   rushlight::bind_matmul(module);
   rushlight::bind_peak(module);

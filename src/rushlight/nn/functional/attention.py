@@ -8,6 +8,7 @@ from typing import Any
 from rushlight.errors import DtypeError, InputError, ShapeError
 from rushlight.nn.functional.dropout import dropout
 from rushlight.ops import elementwise
+from rushlight.ops.attention import attention
 from rushlight.ops.linear import linear, matmul
 from rushlight.ops.softmax import softmax
 from rushlight.tensor.tensor import Tensor
@@ -27,6 +28,31 @@ def _check_attention(query: Tensor, key: Tensor, value: Tensor) -> None:
             "Expected query, key, and value to have the same dtype, but got "
             f"{query.dtype}, {key.dtype} and {value.dtype}"
         )
+
+
+def _fits_kernel(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> bool:
+    """Whether the operation `attention` takes them: there is no broadcasting but of the mask, and no half precision."""
+    if query.ndim > 4 or not query.shape[:-2] == key.shape[:-2] == value.shape[:-2]:
+        return False
+    if query.array.dtype.itemsize < 4:
+        return False
+    return mask is None or (mask.ndim <= query.ndim and mask.array.dtype in (bool, query.array.dtype))
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool, scale: float) -> Tensor:
+    """Of tensors (..., tokens, features), which the operation takes as (N, tokens, heads, features)."""
+    missing = 4 - query.ndim
+    if mask is not None:
+        mask = mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
+
+    def turned(tensor: Tensor) -> Tensor:
+        if missing:
+            tensor = tensor.reshape((1,) * missing + tensor.shape)
+        return tensor.transpose(1, 2)
+
+    result: Tensor = attention(turned(query), turned(key), turned(value), mask, causal=causal, scale=scale)[0]
+    result = result.transpose(1, 2)
+    return result.reshape(result.shape[missing:]) if missing else result
 
 
 def _causal(rows: int, columns: int) -> Tensor:
@@ -60,6 +86,8 @@ def scaled_dot_product_attention(
         key = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3)
         value = value.repeat_interleave(query.shape[-3] // value.shape[-3], -3)
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    if dropout_p == 0.0 and _fits_kernel(query, key, value, attn_mask):
+        return _attention(query, key, value, attn_mask, is_causal, factor)
     scores = matmul(query * factor, key.transpose(-2, -1))
     blind = None
     if is_causal:

@@ -1,0 +1,399 @@
+// Attention without the matrix of all scores: a block of queries meets the keys block by block, and a running maximum
+// and sum make the softmax of what has been seen so far (Milakov and Gimelshein, "Online normalizer calculation for
+// softmax", 2018; Dao et al., "FlashAttention", 2022). The backward pass computes the weights anew from the logarithms
+// of the sums. Queries, keys and values lie as (samples, tokens, heads, features), in any strides but of one item
+// between features.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "array.h"
+#include "bind.h"
+#include "gemm_pack.h"
+#include "lanes.h"
+#include "micro_kernel.h"
+#include "scratch.h"
+#include "threads.h"
+#include "vector_math.h"
+
+namespace rushlight {
+
+namespace {
+
+constexpr int64_t query_block = 48;  // a multiple of the rows of every instruction set's tiles
+constexpr int64_t key_block = 128;
+constexpr int64_t chunk_blocks = 16;         // blocks of queries that share the packing of a block of keys
+constexpr int64_t enough_tasks = 16;         // from here on there is enough to share out
+constexpr int64_t serial_work = 128 * 1024;  // multiply-adds that aren't worth a second thread
+
+template <class T>
+constexpr T minus_infinity = -std::numeric_limits<T>::infinity();
+
+int64_t divide_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit; }
+template <class T>
+int64_t padded(int64_t width) {
+  return divide_up(width, tile_columns<T>) * tile_columns<T>;
+}
+
+// An array (samples, tokens, heads, features); strides in items.
+template <class T>
+struct Tokens {
+  T* data = nullptr;
+  int64_t sample_stride, token_stride, head_stride, features;
+
+  explicit Tokens(const Array& array)
+      : data(array.as<T>()),
+        sample_stride(array.strides[0] / item_size(array.dtype)),
+        token_stride(array.strides[1] / item_size(array.dtype)),
+        head_stride(array.strides[2] / item_size(array.dtype)),
+        features(array.shape[3]) {}
+
+  // The tokens of one head from `first` on, as rows of a matrix.
+  Matrix<std::remove_const_t<T>> rows(int64_t sample, int64_t head, int64_t first) const {
+    return {row(sample, head, first), token_stride, 1};
+  }
+  T* row(int64_t sample, int64_t head, int64_t token) const {
+    return data + sample * sample_stride + head * head_stride + token * token_stride;
+  }
+};
+
+template <class T>
+Matrix<T> transposed(Matrix<T> matrix) {
+  return {matrix.data, matrix.column_stride, matrix.row_stride};
+}
+
+// A mask (samples, heads, queries, keys), broadcast by strides of zero; strides in items. Bools say where attention may
+// go, numbers are added to the scores.
+struct Mask {
+  const char* data = nullptr;
+  bool boolean = false;
+  int64_t strides[4] = {};
+};
+
+struct Problem {
+  int64_t samples, heads, queries, keys;
+  Mask mask;
+  bool causal;
+  double scale;
+
+  // The keys of the block from `first` on that the queries before `end` may see.
+  int64_t visible(int64_t first, int64_t end) const {
+    int64_t count = std::min(key_block, keys - first);
+    return causal ? std::clamp<int64_t>(end - first, 0, count) : count;
+  }
+};
+
+template <class T>
+void pack(Matrix<T> b, int64_t depth, int64_t width, T* panels) {
+  pack_columns(b, depth, width, panels, depth * tile_columns<T>);
+}
+
+// C = A B or C += A B. B lies in packed panels `panel_stride` apart; C has room for whole panels.
+template <class T>
+void multiply_packed(int64_t rows, int64_t columns, int64_t depth, Matrix<T> a, const T* panels, int64_t panel_stride,
+                     T* c, int64_t c_stride, Store mode) {
+  const T* row[tile_rows];
+  for (int64_t i = 0; i < rows; i += tile_rows) {
+    int count = static_cast<int>(std::min<int64_t>(tile_rows, rows - i));
+    for (int r = 0; r < count; ++r) row[r] = a.data + (i + r) * a.row_stride;
+    const T* panel = panels;
+    for (int64_t j = 0; j < columns; j += tile_columns<T>, panel += panel_stride) {
+      multiply_rows<tile_vectors>(count, depth, row, Strided{a.column_stride}, panel, tile_columns<T>,
+                                  c + i * c_stride + j, c_stride, mode, static_cast<const T*>(nullptr));
+    }
+  }
+}
+
+// One row of products becomes scores: scaled and masked, minus infinity from `visible` to `width`.
+template <class T>
+void finish_scores(T* scores, int64_t visible, int64_t width, const Problem& p, int64_t sample, int64_t head,
+                   int64_t query, int64_t first_key) {
+  const T scale = static_cast<T>(p.scale);
+  for (int64_t j = 0; j < visible; ++j) scores[j] *= scale;
+  const int64_t* strides = p.mask.strides;
+  const int64_t at = sample * strides[0] + head * strides[1] + query * strides[2] + first_key * strides[3];
+  if (p.mask.boolean) {
+    const char* allowed = p.mask.data + at;
+    for (int64_t j = 0; j < visible; ++j) scores[j] = allowed[j * strides[3]] ? scores[j] : minus_infinity<T>;
+  } else if (p.mask.data != nullptr) {
+    const T* added = reinterpret_cast<const T*>(p.mask.data) + at;
+    for (int64_t j = 0; j < visible; ++j) scores[j] += added[j * strides[3]];
+  }
+  std::fill(scores + visible, scores + width, minus_infinity<T>);
+}
+
+// The scores of a block of queries against a block of keys, in rows of key_block; `width` columns of whole vectors.
+template <class T>
+void scores_of_block(const Problem& p, const Tokens<const T>& q, const T* keys, int64_t sample, int64_t head,
+                     int64_t first, int64_t rows, int64_t first_key, int64_t visible, int64_t width, T* scores) {
+  multiply_packed<T>(rows, visible, q.features, q.rows(sample, head, first), keys, q.features * tile_columns<T>, scores,
+                     key_block, Store::overwrite);
+  for (int64_t i = 0; i < rows; ++i) {
+    const int64_t own = p.causal ? std::clamp<int64_t>(first + i + 1 - first_key, 0, visible) : visible;
+    finish_scores(scores + i * key_block, own, width, p, sample, head, first + i, first_key);
+  }
+}
+
+// The weights of a row that has seen `top` and `sum` so far; returns by how much what it has gathered shrinks.
+template <class T>
+T weigh(T* scores, int64_t width, T& top, T& sum) {
+  Vec<T> best = broadcast(top);
+  for (int64_t j = 0; j < width; j += lanes<T>) best = maximum(best, load(scores + j));
+  const T before = top;
+  top = reduce_lanes(best, [](T a, T b) { return a > b || a != a ? a : b; });
+  const T base = top == minus_infinity<T> ? T(0) : top;
+  Vec<T> total = {};
+  for (int64_t j = 0; j < width; j += lanes<T>) {
+    const Vec<T> weight = exp(Vec<T>(load(scores + j) - base));
+    total += weight;
+    store(scores + j, weight);
+  }
+  const T shrink = before == top ? T(1) : std::exp(before - base);
+  sum = sum * shrink + sum_of_lanes<T>(total);
+  return shrink;
+}
+
+template <class T>
+void attend(const Problem& p, Tokens<const T> q, Tokens<const T> k, Tokens<const T> v, Tokens<T> y, T* log_sums) {
+  const int64_t blocks = divide_up(p.queries, query_block), all_heads = p.samples * p.heads;
+  if (blocks * all_heads == 0) return;
+  const int64_t wanted = std::max(divide_up(blocks, chunk_blocks), divide_up(enough_tasks, all_heads));
+  const int64_t chunk = divide_up(blocks, std::min(blocks, wanted)) * query_block;  // queries of one task
+  const int64_t chunks = divide_up(p.queries, chunk), wide = padded<T>(v.features);
+  const int64_t work = chunk * p.keys * (q.features + v.features);
+  parallel_for(all_heads * chunks, serial_work / std::max<int64_t>(work, 1), [&](int64_t begin, int64_t end) {
+    Scratch<T> keys(q.features * padded<T>(key_block)), values(key_block * wide), gathered(chunk * wide);
+    Scratch<T> scores(query_block * key_block), tops(chunk), sums(chunk);
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t sample = task / chunks / p.heads, head = task / chunks % p.heads, start = task % chunks * chunk;
+      const int64_t stop = std::min(start + chunk, p.queries);
+      std::fill_n(tops.get(), chunk, minus_infinity<T>);
+      std::fill_n(sums.get(), chunk, T(0));
+      std::fill_n(gathered.get(), chunk * wide, T(0));
+      for (int64_t first_key = 0; first_key < p.keys; first_key += key_block) {
+        const int64_t seen = p.visible(first_key, stop);
+        if (seen == 0) break;
+        pack(transposed(k.rows(sample, head, first_key)), q.features, seen, keys.get());
+        pack(v.rows(sample, head, first_key), seen, v.features, values.get());
+        for (int64_t first = start; first < stop; first += query_block) {
+          const int64_t rows = std::min(query_block, stop - first), visible = p.visible(first_key, first + rows);
+          if (visible == 0) continue;
+          const int64_t width = divide_up(visible, lanes<T>) * lanes<T>;
+          scores_of_block(p, q, keys.get(), sample, head, first, rows, first_key, visible, width, scores.get());
+          T* target = gathered.get() + (first - start) * wide;
+          for (int64_t i = 0; i < rows; ++i) {
+            const T shrink =
+                weigh(scores.get() + i * key_block, width, tops[first - start + i], sums[first - start + i]);
+            if (first_key == 0 || shrink == T(1)) continue;
+            for (int64_t d = 0; d < wide; ++d) target[i * wide + d] *= shrink;
+          }
+          multiply_packed<T>(rows, v.features, visible, {scores.get(), key_block, 1}, values.get(),
+                             seen * tile_columns<T>, target, wide,
+                             first_key == 0 ? Store::overwrite : Store::accumulate);
+        }
+      }
+      for (int64_t i = 0; i < stop - start; ++i) {
+        const T scale = sums[i] == 0 ? T(0) : 1 / sums[i];
+        const T* from = gathered.get() + i * wide;
+        T* to = y.row(sample, head, start + i);
+        for (int64_t d = 0; d < v.features; ++d) to[d] = from[d] * scale;
+        log_sums[(sample * p.heads + head) * p.queries + start + i] = tops[i] + std::log(sums[i]);
+      }
+    }
+  });
+}
+
+// What one task of the backward pass works on and in.
+template <class T>
+struct Gradients {
+  Tokens<const T> g, y;
+  const T* log_sums;
+  Tokens<const T> q, k, v;
+  Tokens<T> gq, gk, gv;
+};
+
+// weights = exp(scores - log_sum), products = weights * (products - delta) * scale
+template <class T>
+void gradient_row(T* scores, T* products, int64_t width, T log_sum, T delta, T scale) {
+  if (log_sum == minus_infinity<T>) log_sum = 0;  // nothing was seen: all weights are 0
+  for (int64_t j = 0; j < width; j += lanes<T>) {
+    const Vec<T> weight = exp(Vec<T>(load(scores + j) - log_sum));
+    store(scores + j, weight);
+    store(products + j, Vec<T>(weight * (load(products + j) - delta) * scale));
+  }
+}
+
+// The blocks of keys [first_block, last_block) of one head; the queries' gradients are gathered in `gathered`.
+template <class T>
+void attend_backward(const Problem& p, const Gradients<T>& t, int64_t sample, int64_t head, int64_t first_block,
+                     int64_t last_block, T* gathered) {
+  const int64_t e = t.q.features, d = t.v.features, wide_e = padded<T>(e), wide_d = padded<T>(d);
+  const int64_t blocks = divide_up(p.queries, query_block);
+  const int64_t columns = padded<T>(key_block);
+  Scratch<T> turned_keys(e * columns), keys(key_block * wide_e), turned_values(d * columns);
+  Scratch<T> queries(blocks * query_block * wide_e), gradients(blocks * query_block * wide_d);
+  Scratch<T> of_keys(key_block * wide_e), of_values(key_block * wide_d);
+  Scratch<T> scores(query_block * columns), products(query_block * columns), deltas(p.queries);
+  std::fill_n(gathered, p.queries * wide_e, T(0));
+  for (int64_t i = 0; i < p.queries; ++i) {
+    deltas[i] = sum_of<T>(d, [](auto a, auto b) { return a * b; }, t.g.row(sample, head, i), t.y.row(sample, head, i));
+  }
+  for (int64_t first = 0; first < p.queries; first += query_block) {
+    const int64_t rows = std::min(query_block, p.queries - first);
+    pack(t.q.rows(sample, head, first), rows, e, queries.get() + first * wide_e);
+    pack(t.g.rows(sample, head, first), rows, d, gradients.get() + first * wide_d);
+  }
+  const T* log_sums = t.log_sums + (sample * p.heads + head) * p.queries;
+  for (int64_t block = first_block; block < last_block; ++block) {
+    const int64_t first_key = block * key_block, count = std::min(key_block, p.keys - first_key);
+    pack(transposed(t.k.rows(sample, head, first_key)), e, count, turned_keys.get());
+    pack(t.k.rows(sample, head, first_key), count, e, keys.get());
+    pack(transposed(t.v.rows(sample, head, first_key)), d, count, turned_values.get());
+    std::fill_n(of_keys.get(), count * wide_e, T(0));
+    std::fill_n(of_values.get(), count * wide_d, T(0));
+    for (int64_t first = 0; first < p.queries; first += query_block) {
+      const int64_t rows = std::min(query_block, p.queries - first), visible = p.visible(first_key, first + rows);
+      if (visible == 0) continue;
+      const int64_t width = divide_up(visible, lanes<T>) * lanes<T>;
+      scores_of_block(p, t.q, turned_keys.get(), sample, head, first, rows, first_key, visible, width, scores.get());
+      multiply_packed<T>(rows, visible, d, t.g.rows(sample, head, first), turned_values.get(), d * tile_columns<T>,
+                         products.get(), key_block, Store::overwrite);
+      for (int64_t i = 0; i < rows; ++i) {
+        gradient_row(scores.get() + i * key_block, products.get() + i * key_block, width, log_sums[first + i],
+                     deltas[first + i], static_cast<T>(p.scale));
+      }
+      multiply_packed<T>(visible, d, rows, {scores.get(), 1, key_block}, gradients.get() + first * wide_d,
+                         rows * tile_columns<T>, of_values.get(), wide_d, Store::accumulate);
+      multiply_packed<T>(rows, e, visible, {products.get(), key_block, 1}, keys.get(), count * tile_columns<T>,
+                         gathered + first * wide_e, wide_e, Store::accumulate);
+      multiply_packed<T>(visible, e, rows, {products.get(), 1, key_block}, queries.get() + first * wide_e,
+                         rows * tile_columns<T>, of_keys.get(), wide_e, Store::accumulate);
+    }
+    for (int64_t j = 0; j < count; ++j) {
+      std::copy_n(of_keys.get() + j * wide_e, e, t.gk.row(sample, head, first_key + j));
+      std::copy_n(of_values.get() + j * wide_d, d, t.gv.row(sample, head, first_key + j));
+    }
+  }
+}
+
+// A task is a head, or where there are few of them a part of its keys; the parts' gradients of the queries are added
+// up.
+template <class T>
+void attend_backward(const Problem& p, const Gradients<T>& t) {
+  const int64_t all_heads = p.samples * p.heads, blocks = divide_up(p.keys, key_block);
+  const int64_t parts =
+      std::max<int64_t>(1, std::min(blocks, divide_up(enough_tasks, std::max<int64_t>(all_heads, 1))));
+  const int64_t e = t.q.features, wide = padded<T>(e), size = p.queries * wide;
+  const int64_t work = p.queries * p.keys * (3 * e + 2 * t.v.features);
+  for (int64_t from = 0; from < all_heads; from += enough_tasks) {  // bounds the memory of the parts
+    const int64_t heads = std::min(enough_tasks, all_heads - from);
+    Scratch<T> gathered(heads * parts * size);
+    parallel_for(heads * parts, serial_work / std::max<int64_t>(work / parts, 1), [&](int64_t begin, int64_t end) {
+      for (int64_t task = begin; task < end; ++task) {
+        const int64_t part = task % parts, number = from + task / parts;
+        attend_backward(p, t, number / p.heads, number % p.heads, blocks * part / parts, blocks * (part + 1) / parts,
+                        gathered.get() + task * size);
+      }
+    });
+    parallel_for(heads, serial_work / std::max<int64_t>(size, 1), [&](int64_t begin, int64_t end) {
+      for (int64_t head = begin; head < end; ++head) {
+        T* sum = gathered.get() + head * parts * size;
+        for (int64_t i = size; i < parts * size; ++i) sum[i % size] += sum[i];
+        for (int64_t i = 0; i < p.queries; ++i) {
+          std::copy_n(sum + i * wide, e, t.gq.row((from + head) / p.heads, (from + head) % p.heads, i));
+        }
+      }
+    });
+  }
+}
+
+// ---- bindings ------------------------------------------------------------------------------------------------------
+
+// (samples, tokens, heads, features) where it lies, or a copy where the features don't lie side by side.
+NewArray tokens_of(nb::handle given) {
+  Array array = borrow(given);
+  if (array.dimensions == 4 && (array.shape[3] <= 1 || array.strides[3] == item_size(array.dtype))) {
+    return {nb::borrow(given), array};
+  }
+  return contiguous(given);
+}
+
+struct Operands {
+  NewArray q, k, v, mask;
+  Problem problem;
+
+  // False where there is no code for them. The shape rule has seen them already.
+  bool take(nb::handle query, nb::handle key, nb::handle value, nb::handle given_mask, bool causal, double scale) {
+    q = tokens_of(query), k = tokens_of(key), v = tokens_of(value);
+    const DType dtype = q.array.dtype;
+    if (q.array.dimensions != 4 || k.array.dimensions != 4 || v.array.dimensions != 4) return false;
+    if (k.array.dtype != dtype || v.array.dtype != dtype) return false;
+    problem = {q.array.shape[0], q.array.shape[2], q.array.shape[1], k.array.shape[1], {}, causal, scale};
+    if (given_mask.is_none()) return true;
+    mask = {nb::borrow(given_mask), borrow(given_mask)};
+    problem.mask.boolean = mask.array.dtype == DType::boolean;
+    if (mask.array.dimensions != 4 || (!problem.mask.boolean && mask.array.dtype != dtype)) return false;
+    problem.mask.data = mask.array.data;
+    for (int i = 0; i < 4; ++i) {
+      problem.mask.strides[i] = mask.array.shape[i] == 1 ? 0 : mask.array.strides[i] / item_size(mask.array.dtype);
+    }
+    return true;
+  }
+};
+
+template <class Body>
+bool dispatch_wide(DType dtype, Body&& body) {
+  if (dtype == DType::float32) return body(float{}), true;
+  if (dtype == DType::float64) return body(double{}), true;
+  return false;
+}
+
+nb::object attention(nb::handle query, nb::handle key, nb::handle value, nb::handle mask, bool causal, double scale) {
+  Operands given;
+  if (!given.take(query, key, value, mask, causal, scale)) return not_implemented();
+  const Problem& p = given.problem;
+  NewArray y, log_sums;
+  bool known = dispatch_wide(given.q.array.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    y = empty(dtype_of<T>(), {p.samples, p.queries, p.heads, given.v.array.shape[3]});
+    log_sums = empty(dtype_of<T>(), {p.samples, p.heads, p.queries});
+    Unlocked unlocked;
+    attend<T>(p, Tokens<const T>(given.q.array), Tokens<const T>(given.k.array), Tokens<const T>(given.v.array),
+              Tokens<T>(y.array), log_sums.array.as<T>());
+  });
+  return known ? nb::make_tuple(y.object, log_sums.object) : not_implemented();
+}
+
+nb::object attention_gradient(nb::handle gradient, nb::handle result, nb::handle logarithms, nb::handle query,
+                              nb::handle key, nb::handle value, nb::handle mask, bool causal, double scale) {
+  Operands given;
+  if (!given.take(query, key, value, mask, causal, scale)) return not_implemented();
+  const Problem& p = given.problem;
+  NewArray g = tokens_of(gradient), y = tokens_of(result), log_sums = contiguous(logarithms), gq, gk, gv;
+  const DType dtype = given.q.array.dtype;
+  if (g.array.dtype != dtype || y.array.dtype != dtype || log_sums.array.dtype != dtype) return not_implemented();
+  bool known = dispatch_wide(dtype, [&](auto tag) {
+    using T = decltype(tag);
+    gq = empty(dtype, {p.samples, p.queries, p.heads, given.q.array.shape[3]});
+    gk = empty(dtype, {p.samples, p.keys, p.heads, given.k.array.shape[3]});
+    gv = empty(dtype, {p.samples, p.keys, p.heads, given.v.array.shape[3]});
+    Unlocked unlocked;
+    attend_backward<T>(
+        p, {Tokens<const T>(g.array), Tokens<const T>(y.array), log_sums.array.as<T>(), Tokens<const T>(given.q.array),
+            Tokens<const T>(given.k.array), Tokens<const T>(given.v.array), Tokens<T>(gq.array), Tokens<T>(gk.array),
+            Tokens<T>(gv.array)});
+  });
+  return known ? nb::make_tuple(gq.object, gk.object, gv.object) : not_implemented();
+}
+
+}  // namespace
+
+void bind_attention(nb::module_& module) {
+  module.def("attention", &attention, nb::arg("q"), nb::arg("k"), nb::arg("v"), nb::arg("mask").none(),
+             nb::arg("causal"), nb::arg("scale"));
+  module.def("attention_gradient", &attention_gradient, nb::arg("g"), nb::arg("y"), nb::arg("log_sums"), nb::arg("q"),
+             nb::arg("k"), nb::arg("v"), nb::arg("mask").none(), nb::arg("causal"), nb::arg("scale"));
+}
+
+}  // namespace rushlight
