@@ -223,17 +223,17 @@ def test_fold_computes_constants():
         """
         argument %0: f32[3]
         constant %1: f32[3] = [1.0, 2.0, 3.0]
-        constant %2: f32[3] = [1.0, 0.0, -1.0]
+        constant %2: f32[3] = [1.0, 0.0, 0.0]
         %3: f32[3] = add(%1, %2)
         %4: f32[1,3] = reshape(%3, shape=(1, 3))
-        %5: bool[1,3] = less(%4, 2)
+        %5: bool[1,3] = greater(%4, 2)
         %6: f32[1,3] = where(%5, %0, %4)
         return %6
         """,
         """
         argument %0: f32[3]
-        constant %1: f32[1,3] = [[2.0, 2.0, 2.0]]
-        constant %2: bool[1,3] = [[False, False, False]]
+        constant %1: f32[1,3] = [[2.0, 2.0, 3.0]]
+        constant %2: bool[1,3] = [[False, False, True]]
         %6: f32[1,3] = where(%2, %0, %1)
         return %6
         """,
@@ -259,11 +259,34 @@ def test_fold_reads_numbers_where_constants_are():
     )
 
 
+def test_fold_sees_that_all_elements_are_equal():
+    check(
+        lambda graph: remove_dead(fold(graph)),
+        """
+        argument %0: f32[2]
+        constant %1: f32[2] = [2.0, 2.0]
+        constant %2: f32[2] = [0.0, -0.0]
+        %3: f32[2] = add(%0, %1)
+        %4: f32[2] = add(%0, %2)
+        return %3, %4, %1
+        """,
+        """
+        argument %0: f32[2]
+        constant %2: f32[2] = [0.0, -0.0]
+        constant %1: f32[] = 2.0
+        %5: f32[2] = expand(%1, shape=(2,))
+        %3: f32[2] = add(%0, 2.0)
+        %4: f32[2] = add(%0, %2)
+        return %3, %4, %5
+        """,
+    )
+
+
 def test_fold_keeps_the_shape_and_dtype_that_a_constant_gives():
     text = """
         argument %0: bool[2]
         constant %1: f32[] = 2.0
-        constant %2: f32[3,1] = [[1.0], [1.0], [1.0]]
+        constant %2: f32[3,1] = [[1.0], [1.0], [2.0]]
         argument %3: f32[2]
         %4: f32[2] = where(%0, %1, 1.0)
         %5: f32[3,2] = add(%2, %3)

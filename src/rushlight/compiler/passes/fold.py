@@ -39,6 +39,9 @@ class _Folding:
 
     def run(self) -> Graph:
         graph, replaced = self.graph, self.replaced
+        for given in tuple(graph.inputs):
+            if given.kind == "constant" and given.size > 1 and _is_uniform(given.array):
+                replaced[given] = self.expand(self.constant(given.array.flat[0], given.dtype), given.shape)
         for node in graph.nodes:
             if replaced:
                 node.substitute(lambda value: replaced.get(value, value))
@@ -297,6 +300,11 @@ class _Folding:
             else:
                 value = self.reshape(value, shape)
         return value
+
+
+def _is_uniform(array: Any) -> bool:
+    """Whether all elements are the same bits."""
+    return array is not None and array.tobytes() == array.flat[:1].tobytes() * array.size
 
 
 def _holds_all(wide: np.dtype[Any], narrow: np.dtype[Any]) -> bool:
