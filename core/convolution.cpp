@@ -1,7 +1,10 @@
 // Convolution of NumPy arrays and its two gradients: checks sizes, states each as sums over windows, picks the engine.
+#include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "array.h"
@@ -15,6 +18,7 @@ namespace rushlight {
 namespace {
 
 using convolution::Extents;
+using convolution::Output;
 using convolution::Tap;
 using convolution::volume;
 using convolution::Weights;
@@ -125,11 +129,10 @@ struct Shapes {
   bool pointwise() const {
     return window() == 1 && stride == Extents{1, 1, 1} && padding == Extents{0, 0, 0} && groups == 1;
   }
-  bool depthwise() const { return in_channels == 1 && groups > 1; }
 };
 
 template <class T>
-void pointwise_forward(const Shapes& shapes, const T* x, const T* w, const T* bias, T* y) {
+void pointwise_forward(const Shapes& shapes, const T* x, const T* w, const Output<T>& output) {
   const int64_t plane = volume(shapes.input), step = shapes.in_channels * plane;
   Sizes none(static_cast<size_t>(shapes.images), 0), offsets;
   for (int64_t n = 0; n < shapes.images; ++n) offsets.push_back(n * step);
@@ -138,11 +141,13 @@ void pointwise_forward(const Shapes& shapes, const T* x, const T* w, const T* bi
                      shapes.in_channels,
                      {w, shapes.in_channels, 1},
                      {x, plane, 1},
-                     y,
+                     output.y,
                      plane,
                      1,
                      nullptr,
-                     bias};
+                     output.bias};
+  product.residual = output.residual;
+  product.activation = output.activation;
   multiply(product, shapes.images, none.data(), offsets.data(), shapes.out_channels * plane);
 }
 
@@ -157,22 +162,21 @@ void pointwise_input_gradient(const Shapes& shapes, const T* g, const T* w, T* g
 }
 
 template <class T>
-void sum(const Windows& windows, const T* x, const Weights<T>& weights, const T* bias, T* y) {
+void sum(const Windows& windows, const T* x, const Weights<T>& weights, const Output<T>& output) {
   if constexpr (sizeof(T) == sizeof(float)) {
-    if (convolution::winograd_pays(windows)) return sum_windows_winograd(windows, x, weights, bias, y);
+    if (convolution::winograd_pays(windows)) return sum_windows_winograd(windows, x, weights, output);
   }
-  if (convolution::narrow_pays(windows)) return sum_windows_narrow(windows, x, weights, bias, y);
-  sum_windows(windows, x, weights, bias, y);
+  if (windows.in_channels == 1 && windows.groups > 1) return sum_windows_depthwise(windows, x, weights, output);
+  if (convolution::narrow_pays(windows)) return sum_windows_narrow(windows, x, weights, output);
+  sum_windows(windows, x, weights, output);
 }
 
 template <class T>
-void forward(const Shapes& shapes, const T* x, const T* w, const T* bias, T* y) {
-  if (shapes.pointwise()) return pointwise_forward(shapes, x, w, bias, y);
+void forward(const Shapes& shapes, const T* x, const T* w, const Output<T>& output) {
+  if (shapes.pointwise()) return pointwise_forward(shapes, x, w, output);
   const int64_t window = shapes.window(), in_channels = shapes.in_channels;
   const Weights<T> weights{w, shapes.out_channels * in_channels * window, in_channels * window, window};
-  const Windows windows = shapes.forward();
-  if (shapes.depthwise()) return sum_windows_depthwise(windows, x, weights, bias, y);
-  sum(windows, x, weights, bias, y);
+  sum(shapes.forward(), x, weights, output);
 }
 
 template <class T>
@@ -184,12 +188,7 @@ void input_gradient(const Shapes& shapes, const T* g, const T* w, T* gx) {
   for (remainder[0] = 0; remainder[0] < std::min(shapes.stride[0], shapes.input[0]); ++remainder[0]) {
     for (remainder[1] = 0; remainder[1] < std::min(shapes.stride[1], shapes.input[1]); ++remainder[1]) {
       for (remainder[2] = 0; remainder[2] < std::min(shapes.stride[2], shapes.input[2]); ++remainder[2]) {
-        const Windows windows = shapes.backward(remainder);
-        if (shapes.depthwise() && shapes.out_channels == 1) {
-          sum_windows_depthwise<T>(windows, g, weights, nullptr, gx);
-        } else {
-          sum<T>(windows, g, weights, nullptr, gx);
-        }
+        sum<T>(shapes.backward(remainder), g, weights, {gx});
       }
     }
   }
@@ -198,7 +197,8 @@ void input_gradient(const Shapes& shapes, const T* g, const T* w, T* gx) {
 template <class T>
 void weights_gradient(const Shapes& shapes, const T* g, const T* x, T* gw) {
   const Windows windows = shapes.forward();
-  if (shapes.depthwise()) return weight_gradient_depthwise(windows, g, x, gw);
+  if (convolution::narrow_gradient_pays(windows)) return weight_gradient_narrow(windows, g, x, gw);
+  if (windows.in_channels == 1 && windows.groups > 1) return weight_gradient_depthwise(windows, g, x, gw);
   weight_gradient(windows, g, x, gw);
 }
 
@@ -218,28 +218,40 @@ void run(const Array& array, Body&& body) {
 Sizes shape_of(const Array& array) { return Sizes(array.shape, array.shape + array.dimensions); }
 
 nb::object convolve(nb::handle x_object, nb::handle w_object, nb::handle bias_object, const Sizes& stride,
-                    const Sizes& padding, const Sizes& dilation, int64_t groups) {
+                    const Sizes& padding, const Sizes& dilation, int64_t groups, const std::string& activation_name,
+                    nb::handle residual_object) {
   const DType dtype = borrow(x_object).dtype;
+  Activation activation;
+  if (!find_activation(activation_name, activation)) throw nb::value_error("convolution: no activation of this name");
+  const bool plain = activation == Activation::none && residual_object.is_none();
   if (dtype != borrow(w_object).dtype) return not_implemented();
-  if (is_half(dtype) && (bias_object.is_none() || borrow(bias_object).dtype == dtype)) {
-    return narrowed(
-        convolve(widened(x_object), widened(w_object), widened(bias_object), stride, padding, dilation, groups), dtype);
+  if (plain && is_half(dtype) && (bias_object.is_none() || borrow(bias_object).dtype == dtype)) {
+    return narrowed(convolve(widened(x_object), widened(w_object), widened(bias_object), stride, padding, dilation,
+                             groups, activation_name, nb::none()),
+                    dtype);
   }
   if (!native(dtype)) return not_implemented();
   const NewArray x = contiguous(x_object), w = contiguous(w_object);
-  NewArray bias;
-  if (!bias_object.is_none()) {
-    if (borrow(bias_object).dtype != x.array.dtype) return not_implemented();
-    bias = contiguous(bias_object);
+  NewArray bias, residual;
+  for (auto [array, object] : {std::pair{&bias, bias_object}, std::pair{&residual, residual_object}}) {
+    if (object.is_none()) continue;
+    if (borrow(object).dtype != dtype) return not_implemented();
+    *array = contiguous(object);
   }
   const Shapes shapes(shape_of(x.array), shape_of(w.array), stride, padding, dilation, groups);
   if (bias.object.is_valid() && bias.array.size() != shapes.out_channels * groups) {
     throw nb::value_error("convolution: the bias doesn't fit");
   }
   if (!shapes.safe) return not_implemented();
-  NewArray y = empty(x.array.dtype, shapes.shape(shapes.out_channels * groups, shapes.output, x.array.dimensions - 2));
-  run(x.array,
-      [&]<class T>(T) { forward(shapes, x.array.as<T>(), w.array.as<T>(), bias.array.as<T>(), y.array.as<T>()); });
+  const Sizes shape = shapes.shape(shapes.out_channels * groups, shapes.output, x.array.dimensions - 2);
+  if (residual.object.is_valid() && shape_of(residual.array) != shape) {
+    throw nb::value_error("convolution: the residual doesn't fit");
+  }
+  NewArray y = empty(dtype, shape);
+  run(x.array, [&]<class T>(T) {
+    const Output<T> output{y.array.as<T>(), bias.array.as<T>(), residual.array.as<T>(), activation};
+    forward(shapes, x.array.as<T>(), w.array.as<T>(), output);
+  });
   return std::move(y.object);
 }
 
@@ -286,9 +298,12 @@ nb::object convolve_weight_gradient(nb::handle g_object, nb::handle x_object, co
 }  // namespace
 
 void bind_convolution(nb::module_& module) {
-  module.def("convolution", &convolve, nb::arg("x"), nb::arg("weight"), nb::arg("bias").none(), nb::arg("stride"),
-             nb::arg("padding"), nb::arg("dilation"), nb::arg("groups"),
-             "Cross-correlation of x (N, C, *S) with weight (O, C / groups, *K), plus bias (O) or None.");
+  module.def(
+      "convolution", &convolve, nb::arg("x"), nb::arg("weight"), nb::arg("bias").none(), nb::arg("stride"),
+      nb::arg("padding"), nb::arg("dilation"), nb::arg("groups"), nb::arg("activation") = "none",
+      nb::arg("residual").none() = nb::none(),
+      "activation(cross-correlation of x (N, C, *S) with weight (O, C / groups, *K), plus bias (O), plus residual, "
+      "of the result's shape); bias and residual may be None. Activations as in linear.");
   module.def("convolution_input_gradient", &convolve_input_gradient, nb::arg("g"), nb::arg("weight"), nb::arg("size"),
              nb::arg("stride"), nb::arg("padding"), nb::arg("dilation"), nb::arg("groups"),
              "Gradient of convolution with respect to x, of shape `size`.");

@@ -69,7 +69,7 @@ T dot(const T* a, const T* b, int64_t count) {
 }  // namespace
 
 template <class T>
-void sum_windows_depthwise(const Windows& windows, const T* x, const Weights<T>& weights, const T* bias, T* y) {
+void sum_windows_depthwise(const Windows& windows, const T* x, const Weights<T>& weights, const Output<T>& output) {
   const int64_t positions = volume(windows.positions);
   if (windows.images == 0 || positions == 0) return;
   const Units units = whole_planes(windows);
@@ -86,7 +86,7 @@ void sum_windows_depthwise(const Windows& windows, const T* x, const Weights<T>&
           for (int64_t o = 0; o < windows.out_channels; ++o) {
             const int64_t channel = group * windows.out_channels + o;
             const T* weight = weights.data + group * weights.group_stride + o * weights.out_stride;
-            std::fill(sums.get(), sums.get() + run.length(), bias == nullptr ? T(0) : bias[channel]);
+            std::fill(sums.get(), sums.get() + run.length(), output.bias == nullptr ? T(0) : output.bias[channel]);
             if (run.dense) {
               for (int64_t from = 0; from < run.length(); from += chunk) {
                 const int64_t count = std::min(chunk, run.length() - from);
@@ -106,8 +106,9 @@ void sum_windows_depthwise(const Windows& windows, const T* x, const Weights<T>&
                 for (int64_t i = 0; i < positions; ++i) sum[i] += factor * source[i];
               }
             }
-            T* target =
-                y + (n * windows.groups * windows.out_channels + channel) * windows.out_plane + windows.out_base;
+            const int64_t place =
+                (n * windows.groups * windows.out_channels + channel) * windows.out_plane + windows.out_base;
+            T* target = output.y + place;
             for (int64_t row = 0; row < run.rows; ++row) {
               const T* source = sums.get() + row * run.pitch;
               const int64_t d = row / windows.positions[1], h = row % windows.positions[1];
@@ -118,6 +119,7 @@ void sum_windows_depthwise(const Windows& windows, const T* x, const Weights<T>&
                 for (int64_t w = 0; w < run.width; ++w) line[w * windows.out_step[2]] = source[w];
               }
             }
+            output.finish(place, positions);
           }
         }
       });
@@ -160,9 +162,9 @@ void weight_gradient_depthwise(const Windows& windows, const T* g, const T* x, T
   });
 }
 
-template void sum_windows_depthwise<float>(const Windows&, const float*, const Weights<float>&, const float*, float*);
-template void sum_windows_depthwise<double>(const Windows&, const double*, const Weights<double>&, const double*,
-                                            double*);
+template void sum_windows_depthwise<float>(const Windows&, const float*, const Weights<float>&, const Output<float>&);
+template void sum_windows_depthwise<double>(const Windows&, const double*, const Weights<double>&,
+                                            const Output<double>&);
 template void weight_gradient_depthwise<float>(const Windows&, const float*, const float*, float*);
 template void weight_gradient_depthwise<double>(const Windows&, const double*, const double*, double*);
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "convolution_plan.h"
+#include "epilogue.h"
 
 namespace rushlight::convolution {
 
@@ -13,9 +14,25 @@ struct Weights {
   int64_t group_stride, out_stride, in_stride;
 };
 
-// The sums that convolution_plan.h defines. x (images, groups * in_channels, *size) and y are row-major.
+// Where the sums go: y = activation(sum + bias + residual). bias (all output channels) and residual (lying as y does)
+// may be null; residual and activation go with a dense output only.
 template <class T>
-void sum_windows(const Windows& windows, const T* x, const Weights<T>& weights, const T* bias, T* y);
+struct Output {
+  T* y;
+  const T* bias = nullptr;
+  const T* residual = nullptr;
+  Activation activation = Activation::none;
+
+  // What is left to do with `count` numbers of y from `begin` on, which have their bias.
+  void finish(int64_t begin, int64_t count) const {
+    if (residual == nullptr && activation == Activation::none) return;
+    finish_line<T>(y + begin, count, 0, nullptr, residual == nullptr ? nullptr : residual + begin, activation);
+  }
+};
+
+// The sums that convolution_plan.h defines. x (images, groups * in_channels, *size) and the output are row-major.
+template <class T>
+void sum_windows(const Windows& windows, const T* x, const Weights<T>& weights, const Output<T>& output);
 
 // gw[o, c, t] = sum over images and positions of g[n, o, p] * x[n, c, p * step + t.offset], row-major, for all taps.
 template <class T>
@@ -23,22 +40,26 @@ void weight_gradient(const Windows& windows, const T* g, const T* x, T* gw);
 
 // The same by Winograd's minimal filtering, for the windows that it pays for: 3x3, steps of 1, many channels.
 bool winograd_pays(const Windows& windows);
-void sum_windows_winograd(const Windows& windows, const float* x, const Weights<float>& weights, const float* bias,
-                          float* y);
+void sum_windows_winograd(const Windows& windows, const float* x, const Weights<float>& weights,
+                          const Output<float>& output);
 
-// The same with vectors along the image, for windows with few output channels and steps of 1.
+// The same with vectors along the image, for windows of few terms or few output channels and steps of 1.
 bool narrow_pays(const Windows& windows);
 template <class T>
-void sum_windows_narrow(const Windows& windows, const T* x, const Weights<T>& weights, const T* bias, T* y);
+void sum_windows_narrow(const Windows& windows, const T* x, const Weights<T>& weights, const Output<T>& output);
+bool narrow_gradient_pays(const Windows& windows);
+template <class T>
+void weight_gradient_narrow(const Windows& windows, const T* g, const T* x, T* gw);
 
-// Writes sums[position][channel of the panel] of one share to the channels from `channel` on of y.
+// Writes sums[position][channel of the panel] of one share to the channels from `channel` on of y,
+// and finishes them.
 template <class T>
 void write_panel(const Windows& windows, const Units& units, const Share& share, const T* sums, int64_t channel,
-                 int64_t used, T* y);
+                 int64_t used, const Output<T>& output);
 
 // sum_windows and weight_gradient for one input channel in each group.
 template <class T>
-void sum_windows_depthwise(const Windows& windows, const T* x, const Weights<T>& weights, const T* bias, T* y);
+void sum_windows_depthwise(const Windows& windows, const T* x, const Weights<T>& weights, const Output<T>& output);
 template <class T>
 void weight_gradient_depthwise(const Windows& windows, const T* g, const T* x, T* gw);
 

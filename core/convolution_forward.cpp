@@ -45,17 +45,19 @@ void pack_weights(const Windows& windows, const Weights<T>& weights, int64_t gro
 
 template <class T>
 void write_panel(const Windows& windows, const Units& units, const Share& share, const T* sums, int64_t channel,
-                 int64_t used, T* y) {
+                 int64_t used, const Output<T>& output) {
   constexpr int64_t columns = tile_columns<T>, side = 16 / sizeof(T);
   const int64_t in_image = volume(share.positions);
   const int64_t all_channels = windows.groups * windows.out_channels;
   for (int64_t n = 0; n < share.images; ++n, sums += in_image * columns) {
-    T* target = y + ((share.first + n) * all_channels + channel) * windows.out_plane + windows.out_base +
-                share.begin * windows.out_step[units.dimension];
+    const int64_t begin = ((share.first + n) * all_channels + channel) * windows.out_plane + windows.out_base +
+                          share.begin * windows.out_step[units.dimension];
+    T* target = output.y + begin;
     if (windows.dense_output()) {
       for (int64_t o = 0; o < used; o += side) {
-        transpose(sums + o, columns, in_image, std::min(side, used - o), target + o * windows.out_plane,
-                  windows.out_plane);
+        const int64_t channels = std::min(side, used - o);
+        transpose(sums + o, columns, in_image, channels, target + o * windows.out_plane, windows.out_plane);
+        for (int64_t c = o; c < o + channels; ++c) output.finish(begin + c * windows.out_plane, in_image);
       }
       continue;
     }
@@ -72,7 +74,7 @@ void write_panel(const Windows& windows, const Units& units, const Share& share,
 }
 
 template <class T>
-void sum_windows(const Windows& windows, const T* x, const Weights<T>& weights, const T* bias, T* y) {
+void sum_windows(const Windows& windows, const T* x, const Weights<T>& weights, const Output<T>& output) {
   constexpr int64_t columns = tile_columns<T>;
   if (windows.images == 0 || volume(windows.positions) == 0 || windows.out_channels == 0) return;
   const Units units(windows, wanted_positions, patch_bytes / static_cast<int64_t>(sizeof(T)));
@@ -117,7 +119,9 @@ void sum_windows(const Windows& windows, const T* x, const Weights<T>& weights, 
         const T* panel = packed.get() + (group * panels + p) * panel_size;
         const int64_t used = std::min(columns, windows.out_channels - p * columns);
         const int64_t channel = group * windows.out_channels + p * columns;
-        for (int64_t o = 0; o < columns; ++o) padded_bias[o] = bias != nullptr && o < used ? bias[channel + o] : T(0);
+        for (int64_t o = 0; o < columns; ++o) {
+          padded_bias[o] = output.bias != nullptr && o < used ? output.bias[channel + o] : T(0);
+        }
         for (int64_t k = 0; k == 0 || k < depth; k += pass) {
           const int64_t steps = std::min(pass, depth - k);
           for (int64_t i = 0; i < count; i += tile_rows) {
@@ -128,15 +132,17 @@ void sum_windows(const Windows& windows, const T* x, const Weights<T>& weights, 
                                         k == 0 ? Store::overwrite : Store::accumulate, k == 0 ? padded_bias : nullptr);
           }
         }
-        write_panel(windows, units, share, sums.get(), channel, used, y);
+        write_panel(windows, units, share, sums.get(), channel, used, output);
       }
     }
   });
 }
 
-template void write_panel<float>(const Windows&, const Units&, const Share&, const float*, int64_t, int64_t, float*);
-template void write_panel<double>(const Windows&, const Units&, const Share&, const double*, int64_t, int64_t, double*);
-template void sum_windows<float>(const Windows&, const float*, const Weights<float>&, const float*, float*);
-template void sum_windows<double>(const Windows&, const double*, const Weights<double>&, const double*, double*);
+template void write_panel<float>(const Windows&, const Units&, const Share&, const float*, int64_t, int64_t,
+                                 const Output<float>&);
+template void write_panel<double>(const Windows&, const Units&, const Share&, const double*, int64_t, int64_t,
+                                  const Output<double>&);
+template void sum_windows<float>(const Windows&, const float*, const Weights<float>&, const Output<float>&);
+template void sum_windows<double>(const Windows&, const double*, const Weights<double>&, const Output<double>&);
 
 }  // namespace rushlight::convolution

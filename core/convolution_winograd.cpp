@@ -134,8 +134,8 @@ bool winograd_pays(const Windows& windows) {
   return true;
 }
 
-void sum_windows_winograd(const Windows& windows, const float* x, const Weights<float>& weights, const float* bias,
-                          float* y) {
+void sum_windows_winograd(const Windows& windows, const float* x, const Weights<float>& weights,
+                          const Output<float>& output) {
   using T = float;
   constexpr int64_t columns = tile_columns<T>;
   // The same grid, cut at even positions, with patches that whole tiles fit in.
@@ -212,7 +212,9 @@ void sum_windows_winograd(const Windows& windows, const float* x, const Weights<
       for (int64_t p = first_panel; p < last_panel; ++p) {
         const int64_t used = std::min(columns, windows.out_channels - p * columns);
         const int64_t out = group * windows.out_channels + p * columns;
-        for (int64_t o = 0; o < columns; ++o) padded_bias[o] = bias != nullptr && o < used ? bias[out + o] : T(0);
+        for (int64_t o = 0; o < columns; ++o) {
+          padded_bias[o] = output.bias != nullptr && o < used ? output.bias[out + o] : T(0);
+        }
         const T* source = products.get() + (p - first_panel) * most * columns;
         const int64_t height = std::min(2 * share.end, windows.positions[1]) - 2 * share.begin;
         const int64_t width = windows.positions[2];
@@ -233,7 +235,7 @@ void sum_windows_winograd(const Windows& windows, const float* x, const Weights<
         Share whole = wide;
         whole.end = whole.begin + height;
         whole.positions = {1, height, width};
-        write_panel(windows, patch_units, whole, sums.get(), out, used, y);
+        write_panel(windows, patch_units, whole, sums.get(), out, used, output);
       }
     }
   });

@@ -24,8 +24,8 @@ constexpr int64_t most_rows = 2048, most_columns = 2048, most_depth = 1536;  // 
 constexpr int64_t wanted_blocks = 32;                                        // to share out among threads
 constexpr int64_t block_work = 256 * 1024;                                   // multiply-adds of a block, at least
 constexpr int64_t shared_work = 1024 * 1024;  // multiply-adds of one product that all threads share
-constexpr int64_t few_rows_limit = 128;       // rows of A that stay in L2: each thread packs the columns that it multiplies
-constexpr int64_t tiny_work = 2048;           // multiply-adds that aren't worth packing
+constexpr int64_t few_rows_limit = 128;  // rows of A that stay in L2: each thread packs the columns that it multiplies
+constexpr int64_t tiny_work = 2048;      // multiply-adds that aren't worth packing
 
 int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 int64_t divide_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit; }
@@ -209,7 +209,8 @@ struct Plan {
       method = Method::few_rows;
     } else {
       if (cost(p.transposed()) < cost(p)) turn(p);
-      const bool few_rows = p.m <= few_rows_limit && !packs_rows(p) && divide_up(p.n, tile_columns<T>) >= wanted_blocks / 2;
+      const bool few_rows =
+          p.m <= few_rows_limit && !packs_rows(p) && divide_up(p.n, tile_columns<T>) >= wanted_blocks / 2;
       const bool shared = count < wanted_blocks && p.m * p.n * p.k >= shared_work && !few_rows;
       method = shared ? Method::together : Method::alone;
     }

@@ -124,6 +124,48 @@ def test_few_output_channels(channels: int, size: Sizes, stride: int, groups: in
     check((2, channels * groups, *size), (21, channels, 4, 3), options_of(stride, 2, groups), dtype)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 5, 12, 33])
+@pytest.mark.parametrize("size", [(8, 8), (9, 31), (1, 70), (64, 64), (40, 8)])
+@pytest.mark.parametrize("kernel", [(3, 3), (4, 4), (5, 5), (1, 1)])
+@pytest.mark.parametrize("groups", [1, 3])
+def test_one_input_channel(channels: int, size: Sizes, kernel: Sizes, groups: int) -> None:
+    options = options_of(1, 0, groups) | {"padding": (kernel[0] // 2, kernel[1] // 2)}
+    check((3, groups, *size), (channels * groups, 1, *kernel), options, np.float32)
+
+
+@pytest.mark.parametrize(("x", "w", "options"), LAYERS)
+@pytest.mark.parametrize("with_bias", [False, True])
+@pytest.mark.parametrize("with_residual", [False, True])
+@pytest.mark.parametrize("activation", ["none", "relu", "silu"])
+def test_residual_and_activation(
+    x: Sizes, w: Sizes, options: dict[str, Any], with_bias: bool, with_residual: bool, activation: str
+) -> None:
+    """Exactly the sum that convolution gives without them, plus the residual; its activation to a few units."""
+    random = np.random.default_rng(0)
+    image, weight = (random.standard_normal(shape).astype(np.float32) for shape in (x, w))
+    image.flat[0] = np.nan
+    bias = random.standard_normal(w[0]).astype(np.float32) if with_bias else None
+    sums = native.convolution(image, weight, bias, **options)
+    residual = random.standard_normal(sums.shape).astype(np.float32) if with_residual else None
+    got = native.convolution(image, weight, bias, **options, activation=activation, residual=residual)
+    sums = sums if residual is None else sums + residual
+    if activation == "silu":
+        wide = sums.astype(np.float64)
+        np.testing.assert_allclose(got, wide / (1 + np.exp(-wide)), rtol=1e-6, atol=1e-6)
+    else:
+        np.testing.assert_array_equal(got, np.maximum(sums, 0) if activation == "relu" else sums)
+
+
+def test_activations_and_residuals_that_are_refused() -> None:
+    x, w = np.ones((1, 2, 5, 5), np.float32), np.ones((3, 2, 3, 3), np.float32)
+    with pytest.raises(ValueError, match="activation"):
+        native.convolution(x, w, None, **options_of(1, 0), activation="softplus")
+    with pytest.raises(ValueError, match="fit"):
+        native.convolution(x, w, None, **options_of(1, 0), residual=x)
+    halves = x.astype(np.float16), w.astype(np.float16)
+    assert native.convolution(*halves, None, **options_of(1, 0), activation="relu") is NotImplemented
+
+
 @pytest.mark.parametrize("channels", [64, 256])
 @pytest.mark.parametrize("spread", [0.0, 1.0])
 def test_error_of_3x3_is_that_of_direct_summation(channels: int, spread: float) -> None:
