@@ -12,6 +12,8 @@
 #include "convolution_engine.h"
 #include "gemm.h"
 #include "half.h"
+#include "scratch.h"
+#include "threads.h"
 
 namespace rushlight {
 
@@ -129,6 +131,16 @@ struct Shapes {
   bool pointwise() const {
     return window() == 1 && stride == Extents{1, 1, 1} && padding == Extents{0, 0, 0} && groups == 1;
   }
+  // The same at every few positions: one of the input's positions that are met, side by side.
+  bool pointwise_with_steps() const {
+    return window() == 1 && stride != Extents{1, 1, 1} && padding == Extents{0, 0, 0} && groups == 1;
+  }
+  Shapes without_steps() const {
+    Shapes dense = *this;
+    dense.input = output;
+    dense.stride = {1, 1, 1};
+    return dense;
+  }
 };
 
 template <class T>
@@ -161,6 +173,42 @@ void pointwise_input_gradient(const Shapes& shapes, const T* g, const T* w, T* g
   multiply(product, shapes.images, none.data(), offsets.data(), shapes.in_channels * plane);
 }
 
+// Calls body(row of the input, row of the output) for every row of the input that a window without extent meets.
+template <class Body>
+void for_each_met_row(const Shapes& shapes, Body&& body) {
+  const Extents &in = shapes.input, &out = shapes.output;
+  parallel_for(shapes.images * shapes.in_channels, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, volume(in))),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t plane = begin; plane < end; ++plane) {
+                   for (int64_t d = 0; d < out[0]; ++d) {
+                     for (int64_t h = 0; h < out[1]; ++h) {
+                       const int64_t row = (plane * in[0] + d * shapes.stride[0]) * in[1] + h * shapes.stride[1];
+                       body(row * in[2], ((plane * out[0] + d) * out[1] + h) * out[2]);
+                     }
+                   }
+                 }
+               });
+}
+
+// The numbers of x that are met.
+template <class T>
+void gather_steps(const Shapes& shapes, const T* x, T* met) {
+  for_each_met_row(shapes, [&](int64_t from, int64_t to) {
+    for (int64_t w = 0; w < shapes.output[2]; ++w) met[to + w] = x[from + w * shapes.stride[2]];
+  });
+}
+
+// gx from the gradient of the numbers that are met; zero for the others.
+template <class T>
+void spread_steps(const Shapes& shapes, const T* met, T* gx) {
+  const int64_t planes = shapes.images * shapes.in_channels, plane = volume(shapes.input);
+  parallel_for(planes, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, plane)),
+               [&](int64_t begin, int64_t end) { std::fill(gx + begin * plane, gx + end * plane, T(0)); });
+  for_each_met_row(shapes, [&](int64_t to, int64_t from) {
+    for (int64_t w = 0; w < shapes.output[2]; ++w) gx[to + w * shapes.stride[2]] = met[from + w];
+  });
+}
+
 template <class T>
 void sum(const Windows& windows, const T* x, const Weights<T>& weights, const Output<T>& output) {
   if constexpr (sizeof(T) == sizeof(float)) {
@@ -174,6 +222,11 @@ void sum(const Windows& windows, const T* x, const Weights<T>& weights, const Ou
 template <class T>
 void forward(const Shapes& shapes, const T* x, const T* w, const Output<T>& output) {
   if (shapes.pointwise()) return pointwise_forward(shapes, x, w, output);
+  if (shapes.pointwise_with_steps()) {
+    Scratch<T> met(shapes.images * shapes.in_channels * volume(shapes.output));
+    gather_steps(shapes, x, met.get());
+    return pointwise_forward<T>(shapes.without_steps(), met.get(), w, output);
+  }
   const int64_t window = shapes.window(), in_channels = shapes.in_channels;
   const Weights<T> weights{w, shapes.out_channels * in_channels * window, in_channels * window, window};
   sum(shapes.forward(), x, weights, output);
@@ -182,6 +235,11 @@ void forward(const Shapes& shapes, const T* x, const T* w, const Output<T>& outp
 template <class T>
 void input_gradient(const Shapes& shapes, const T* g, const T* w, T* gx) {
   if (shapes.pointwise()) return pointwise_input_gradient(shapes, g, w, gx);
+  if (shapes.pointwise_with_steps()) {
+    Scratch<T> met(shapes.images * shapes.in_channels * volume(shapes.output));
+    pointwise_input_gradient(shapes.without_steps(), g, w, met.get());
+    return spread_steps<T>(shapes, met.get(), gx);
+  }
   const int64_t window = shapes.window(), in_channels = shapes.in_channels;
   const Weights<T> weights{w, shapes.out_channels * in_channels * window, window, in_channels * window};
   Extents remainder;
@@ -196,6 +254,11 @@ void input_gradient(const Shapes& shapes, const T* g, const T* w, T* gx) {
 
 template <class T>
 void weights_gradient(const Shapes& shapes, const T* g, const T* x, T* gw) {
+  if (shapes.pointwise_with_steps()) {
+    Scratch<T> met(shapes.images * shapes.in_channels * volume(shapes.output));
+    gather_steps(shapes, x, met.get());
+    return weight_gradient<T>(shapes.without_steps().forward(), g, met.get(), gw);
+  }
   const Windows windows = shapes.forward();
   if (convolution::narrow_gradient_pays(windows)) return weight_gradient_narrow(windows, g, x, gw);
   if (windows.in_channels == 1 && windows.groups > 1) return weight_gradient_depthwise(windows, g, x, gw);
