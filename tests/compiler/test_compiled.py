@@ -473,6 +473,24 @@ def test_in_place_through_views() -> None:
     same_as_eager(build, lambda n: (numbers(2, 3, seed=n),))
 
 
+def test_what_stood_there_before() -> None:
+    def build() -> Any:
+        total, steps = rl.zeros(3), rl.zeros(4)
+
+        def f(x: Any) -> Any:
+            old = total.clone()
+            total.add_(x)
+            given = x.clone()
+            x.zero_()
+            steps[1:].copy_(steps[:-1].clone())
+            steps[0] = total[0]
+            return old, old[1:], total.sum(), given, given.view(3, 1), total
+
+        return f, total, steps
+
+    same_as_eager(build, lambda n: (numbers(3, seed=n),))
+
+
 def test_arguments_written_in_place() -> None:
     def scale(x: Any, parts: Any) -> Any:
         x.mul_(2)

@@ -255,13 +255,16 @@ class Surroundings:
             self._look_at(type(module))
         else:
             self._watch_dictionary(attributes)
-            for entry in attributes.values():
-                self._look_at(entry)
+            for name, entry in attributes.items():
+                if not name.startswith("_"):
+                    self._look_at(entry)
 
     def _look_at_optimizer(self, optimizer: Optimizer) -> None:
         self._watch_names(optimizer.__dict__, ["param_groups"])
-        self._look_at(optimizer._step_pre_hooks)
-        self._look_at(optimizer._step_post_hooks)
+        hooks = [optimizer._step_pre_hooks, optimizer._step_post_hooks]
+        self._sizes.append((hooks, sum(map(len, hooks))))
+        for hook in [hook for entries in hooks for hook in entries.values()]:
+            self._look_at(hook)
         for group in optimizer.param_groups:
             self._look_at(group["params"])
             self._restorable.append((group, list(group), list(group.values())))

@@ -33,6 +33,8 @@ class Program:
         self.numbers = [given for given in graph.inputs if given.kind == "number"]
         self._numbered = {given: index for index, given in enumerate(self.numbers)}
         self._places = layout.places(graph)
+        if _protect_returned(graph, self._places):
+            self._places = layout.places(graph)
         if _protect_overwritten(graph, self._places):
             self._places = layout.places(graph)
         self._direct = layout.written_directly(graph, self._places)
@@ -291,6 +293,20 @@ def _changed_by_update(value: Value) -> bool:
     return value.node is not None and value.node.operation in UPDATES
 
 
+def _protect_returned(graph: Graph, found: dict[Value, layout.Place]) -> bool:
+    """What stood in memory before it is written to, and is returned, is copied first. Tells whether anything was."""
+    written = dict(graph.writes)
+    copies: dict[Value, Value] = {}
+    for value in dict.fromkeys(graph.outputs):
+        root = found[value].root
+        if isinstance(root, Input) and root in written and written[root] is not value:
+            copy = Node("copy", [value], {}, [(value.shape, value.dtype)])
+            graph.nodes.append(copy)
+            copies[value] = copy.outputs[0]
+    graph.outputs = tuple([copies.get(value, value) for value in graph.outputs])
+    return bool(copies)
+
+
 def _protect_overwritten(graph: Graph, found: dict[Value, layout.Place]) -> bool:
     """Updates work in place: a value from before that is read afterwards is copied first. Tells whether one was."""
     made = {value: position for position, node in enumerate(graph.nodes) for value in node.outputs}
@@ -385,7 +401,7 @@ def _view_scatter(program: Program, node: Node, operands: list[Any], result: Arr
     for operation, options in node.options["views"]:
         part = operation.meaning(np, part, **options)
     value = operands[1]
-    if not np.may_share_memory(part, result):
+    if part.size and not np.may_share_memory(part, result):
         raise InputError("view_scatter: the memory can't be seen that way")
     source = value if isinstance(value, np.ndarray) else np.asarray(value, result.dtype)
     program._copy(node, np.broadcast_to(source, part.shape), part)

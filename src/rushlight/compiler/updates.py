@@ -6,14 +6,15 @@ program is given, by the optimizer's own code.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
+from operator import is_
 from typing import Any
 
 from rushlight.autograd import eager
 from rushlight.compiler.graph import Input
 from rushlight.ops.declare import interpreted_by, routing
 from rushlight.ops.optimizer import Update
+from rushlight.optim.sgd import SGD
 from rushlight.tensor.tensor import Tensor
 
 
@@ -36,7 +37,7 @@ class UpdateCall:
             if (mine is None) != (theirs is None):
                 return False
             if mine is not None and theirs is not None:
-                if len(mine) != len(theirs) or not all(map(operator.is_, mine, theirs)):
+                if len(mine) != len(theirs) or not all(map(is_, mine, theirs)):
                     return False
         return all(self.options[name] == other.options[name] for name in self.options if name not in self.numbers)
 
@@ -53,7 +54,9 @@ class UpdateCalls:
         self._counts: list[tuple[Any, Any, Any]] = []  # container, key, value before the step
         self._take_down()
         self._count()
-        self.recorded = self._take(group)
+        self.recorded = self._take_outside(group)
+        self._settings: list[Any] = []  # of the group, and the numbers that came of them, where nothing is counted
+        self._found: dict[Input, float] = {}
 
     def _take_down(self) -> None:
         known = self.optimizer.state
@@ -70,14 +73,21 @@ class UpdateCalls:
 
     def _take(self, group: dict[str, Any]) -> list[UpdateCall]:
         """One step, up to the kernels."""
-        tracing, before = routing.tracing, routing.updates
-        routing.tracing, routing.updates = None, []
+        before, routing.updates = routing.updates, []
         try:
-            with interpreted_by(eager.evaluate):
-                self.optimizer._update(group, self.parameters)
+            self.optimizer._update(group, self.parameters)
             return [UpdateCall(*call) for call in routing.updates]
         finally:
-            routing.tracing, routing.updates = tracing, before
+            routing.updates = before
+
+    def _take_outside(self, group: dict[str, Any]) -> list[UpdateCall]:
+        """The same while a function is traced, which isn't to see it."""
+        tracing, routing.tracing = routing.tracing, None
+        try:
+            with interpreted_by(eager.evaluate):
+                return self._take(group)
+        finally:
+            routing.tracing = tracing
 
     def first_numbers(self) -> dict[Input, float]:
         """The numbers of the step that was recorded."""
@@ -93,12 +103,15 @@ class UpdateCalls:
         known = self.optimizer.state
         for parameter, state, values in self._states:
             now = known.get(parameter)
-            if now is not state or len(now) != len(values) or not all(map(operator.is_, now.values(), values)):
+            if now is not state or len(now) != len(values) or not all(map(is_, now.values(), values)):
                 return None
         if self.position >= len(groups):
             return None
+        group = groups[self.position]
+        if self._settings and len(group) == len(self._settings) and all(map(is_, group.values(), self._settings)):
+            return self._found
         self._count()
-        calls = self._take(groups[self.position])
+        calls = self._take(group)
         if len(calls) != len(self.recorded):
             return None
         found: dict[Input, float] = {}
@@ -109,6 +122,8 @@ class UpdateCalls:
                 found[number] = call.options[name]
         if any(not isinstance(value, Tensor) for _, _, values in self._states for value in values):
             self._take_down()
+        if not self._counts and type(self.optimizer) is SGD:
+            self._settings, self._found = list(group.values()), found
         return found
 
     def step_back(self) -> None:

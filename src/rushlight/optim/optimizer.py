@@ -199,8 +199,12 @@ def by_step(states: list[dict[str, Any]], parameters: list[Tensor]) -> list[tupl
     found: dict[tuple[int, Any], list[int]] = {}
     for position, (state, parameter) in enumerate(zip(states, parameters, strict=True)):
         step = state["step"]
-        step += 1
-        found.setdefault((int(step), parameter.array.dtype), []).append(position)
+        if isinstance(step, Tensor):
+            step.array += 1
+            count = int(step.array)
+        else:
+            count = state["step"] = int(step) + 1
+        found.setdefault((count, parameter.array.dtype), []).append(position)
     return [(step, positions) for (step, _), positions in found.items()]
 
 

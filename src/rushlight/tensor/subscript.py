@@ -64,7 +64,7 @@ def setitem(self: Tensor, subscript: Any, value: Any) -> None:
 
 def _fills_masked(tensor: Tensor, mask: Any, value: Any) -> bool:
     """Whether `tensor[mask] = value` puts one number where a mask of the first dimensions holds."""
-    if not isinstance(mask, tensors.Tensor) or mask.array.dtype.kind != "b" or not mask.array.ndim:
+    if not isinstance(mask, tensors.Tensor) or mask.array.dtype.kind != "b":
         return False
     number = not isinstance(value, tensors.Tensor) or not value.array.ndim
     return number and tensor.array.shape[: mask.array.ndim] == mask.array.shape

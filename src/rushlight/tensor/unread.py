@@ -16,7 +16,8 @@ from rushlight.ops.declare import routing
 _OF_SHAPES = frozenset(
     [np.shape, np.ndim, np.size, np.may_share_memory, np.shares_memory, np.broadcast_to, np.moveaxis, np.swapaxes,
      np.transpose, np.expand_dims, np.squeeze, np.reshape, np.diagonal, np.flip, np.split, np.array_split,
-     np.atleast_1d, np.atleast_2d, np.atleast_3d, np.rollaxis, np.ravel, np.result_type]
+     np.atleast_1d, np.atleast_2d, np.atleast_3d, np.rollaxis, np.ravel, np.result_type,
+     np.lib.stride_tricks.sliding_window_view]
 )  # fmt: skip
 _LIKE = frozenset([np.empty_like, np.zeros_like, np.ones_like, np.full_like])
 
@@ -80,7 +81,7 @@ class Unread(np.ndarray[Any, Any]):
 
     def __getitem__(self, index: Any) -> Any:
         result = super().__getitem__(index)
-        if not isinstance(result, Unread) or not np.may_share_memory(result, self):
+        if not isinstance(result, Unread) or (result.size and not np.may_share_memory(result, self)):
             refuse("indexing reads a tensor's values")
         return result
 

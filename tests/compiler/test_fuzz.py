@@ -1,0 +1,50 @@
+"""Random programs, eager and compiled: results, gradients and what was written in place.
+
+RUSHLIGHT_FUZZ=N runs N programs instead of the usual number; a seed that fails is one of the test's parameters.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+import pytest
+from compiled_comparison import check_same, values
+from random_programs import Program
+
+import rushlight as rl
+
+COUNT = int(os.environ.get("RUSHLIGHT_FUZZ", "160"))
+EACH = 8
+
+
+@pytest.mark.parametrize("block", range(-(-COUNT // EACH)))
+def test_random_programs(block: int) -> None:
+    for seed in range(block * EACH, (block + 1) * EACH):
+        check(seed)
+
+
+def check(seed: int) -> None:
+    program = Program(seed)
+    state = program.state(0)
+    eager_state = program.state(0)
+    compiled = rl.compile(lambda *arguments: program.run(list(arguments), state))
+    for number in range(3):
+        found, expected = program.arguments(number), program.arguments(number)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                wanted = program.run(expected, eager_state)
+            except RuntimeError as error:  # a value that a gradient needs was overwritten, say
+                with pytest.raises(type(error)):
+                    compiled(*found)
+                return
+            results = compiled(*found)
+        what = f"seed {seed}, call {number}: {program}"
+        check_same(gathered(results, found, state), gathered(wanted, expected, eager_state), what)
+    assert compiled.cache_info().misses == 1, what
+
+
+def gathered(results: Any, arguments: Any, state: Any) -> Any:
+    return [values(results), [values(t.grad) for t in arguments], values(state)]
