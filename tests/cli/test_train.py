@@ -53,7 +53,7 @@ def test_the_main_job(tmp_path):
 
 
 def test_interrupted_and_resumed_ends_with_the_same_bits(tmp_path):
-    settings = ("--epochs", 6, "--batch-size", 16, "--seed", 3)
+    settings = ("--epochs", 4, "--batch-size", 4, "--seed", 3)
     whole = run("train", "--out", tmp_path / "whole", *settings)
     assert whole.returncode == 0, whole.stderr
     process = subprocess.Popen(
@@ -63,9 +63,9 @@ def test_interrupted_and_resumed_ends_with_the_same_bits(tmp_path):
         start_new_session=True,
     )
     for line in process.stdout:
-        if line.startswith("epoch  2"):
+        if line.startswith("epoch  1"):
             break
-    time.sleep(0.1)  # into the middle of an epoch
+    time.sleep(0.05)  # into the middle of an epoch
     os.kill(process.pid, signal.SIGINT)
     rest, _ = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -88,7 +88,7 @@ def test_interrupted_and_resumed_ends_with_the_same_bits(tmp_path):
 @pytest.mark.parametrize("model", ["cnn", "logistic"])
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
 def test_models_and_optimizers(tmp_path, model, optimizer, capsys):
-    arguments = ["train", "--out", str(tmp_path), "--model", model, "--optimizer", optimizer, "--epochs", "2"]
+    arguments = ["train", "--out", str(tmp_path), "--model", model, "--optimizer", optimizer, "--epochs", "4"]
     assert main(arguments) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert float(last.removeprefix("test accuracy: ")) > 0.7

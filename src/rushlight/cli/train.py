@@ -31,7 +31,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--root", type=Path, help="folder of the data files")
     parser.add_argument("--model", default="mlp", help="mlp, cnn, logistic or path.py:Class (default: mlp)")
     parser.add_argument("--optimizer", default="adam", choices=OPTIMIZERS)
-    parser.add_argument("--lr", type=float, help="learning rate (default: the optimizer's usual one)")
+    parser.add_argument("--lr", type=float, help="first learning rate (default: the optimizer's usual one)")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--epochs", type=int, help="default: 30 for the digits, 5 for others")
     parser.add_argument("--seed", type=int, default=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import json
+import math
 import os
 import time
 from collections.abc import Callable
@@ -83,6 +84,7 @@ class Training:
         progress.start(epoch, done)
         for samples, labels in loader:
             began = time.perf_counter()
+            self._set_learning_rate(epoch + self.batches_done / len(batches))
             logits = self._logits(samples)
             loss = self.loss(logits, labels)
             self.optimizer.zero_grad()
@@ -112,6 +114,12 @@ class Training:
         self.sums = {"loss": 0.0, "correct": 0, "seconds": 0.0}
         progress.end(row)
         return not (self.stopping and len(self.history) < self.settings["epochs"])
+
+    def _set_learning_rate(self, epochs_done: float) -> None:
+        """Half a cosine from the rate of the settings to 0: the last epochs settle what the first have found."""
+        rate = self.settings["lr"] * 0.5 * (1 + math.cos(math.pi * epochs_done / self.settings["epochs"]))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
 
     def _logits(self, samples: Tensor) -> Tensor:
         logits = self.model(samples)
