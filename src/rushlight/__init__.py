@@ -114,7 +114,17 @@ from rushlight.ops.linear import (
     bmm as bmm, dot as dot, einsum as einsum, matmul as matmul, mm as mm, mv as mv, outer as outer,
     tensordot as tensordot,
 )
-from rushlight.ops.linear import outer as ger
+from rushlight.linalg import (
+    cholesky_inverse as cholesky_inverse, cholesky_solve as cholesky_solve, det as det,
+    householder_product as orgqr, inv as inverse, logdet as logdet, matrix_exp as matrix_exp,
+    matrix_power as matrix_power, older_cholesky as cholesky, older_qr as qr, older_slogdet as slogdet,
+    older_svd as svd, pinv as pinverse, chain_matmul as chain_matmul,
+)
+from rushlight.tensor.statistics import (
+    cdist as cdist, corrcoef as corrcoef, cov as cov, cumulative_trapezoid as cumulative_trapezoid, pdist as pdist,
+    renorm as renorm, trapezoid as trapezoid, trapezoid as trapz, unravel_index as unravel_index,
+)
+from rushlight.ops.linear import dot as vdot, outer as ger
 
 # Shape
 from rushlight.tensor.shaping import (

@@ -2,6 +2,8 @@
 
 import pickle
 
+import numpy as np
+
 
 class InputError(RuntimeError):
     """Something given to an operation or a layer doesn't fit it.
@@ -24,6 +26,10 @@ class DtypeError(InputError, TypeError):
 
 class UnsupportedError(InputError, NotImplementedError):
     """A mode that isn't known, or not for such an input."""
+
+
+class LinAlgError(InputError, np.linalg.LinAlgError):
+    """A matrix that has no inverse, or no such decomposition."""
 
 
 class DeviceError(InputError, AssertionError):

@@ -1,48 +1,90 @@
-"""`rushlight.linalg`: norms and products. Decompositions and solvers aren't here yet."""
+"""`rushlight.linalg`: norms, products, systems and decompositions of matrices; leading dimensions are a batch."""
 
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING, Any
 
+from rushlight.errors import LinAlgError as LinAlgError
 from rushlight.errors import ShapeError
+from rushlight.ops import decompositions
+from rushlight.ops.decompositions import det as det
+from rushlight.ops.decompositions import inv as inv
 from rushlight.ops.linear import matmul as matmul
-from rushlight.tensor import creation, reducing
+from rushlight.tensor import creation, reducing, results
+from rushlight.tensor.pointwise import cross as cross
 from rushlight.tensor.shaping import diagonal as diagonal
 
 if TYPE_CHECKING:
     from rushlight.tensor.tensor import Tensor
 
-__all__ = ["diagonal", "matmul", "matrix_norm", "matrix_power", "multi_dot", "norm", "vector_norm"]
+__all__ = [
+    "LinAlgError", "cholesky", "cond", "cross", "det", "diagonal", "eigh", "eigvalsh", "householder_product", "inv",
+    "lstsq", "matmul", "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr",
+    "slogdet", "solve", "solve_triangular", "svd", "svdvals", "vecdot", "vector_norm",
+]  # fmt: skip
+
+# Norms
 
 
-def vector_norm(x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False) -> Tensor:
+def vector_norm(x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The norm of order `ord` of all elements, or over `dim`."""
-    return reducing.norm(x, ord, dim, keepdim)
+    return reducing.norm(x, ord, dim, keepdim, dtype=dtype)
 
 
-def matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False) -> Tensor:
-    """A norm of matrices: "fro", the largest sum of a column (1) or of a row (inf).
+def matrix_norm(
+    A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:
+    """A norm of matrices: "fro", "nuc" (the sum of the singular values), the largest (2) or smallest (-2) of them, the
+    largest (1) or smallest (-1) sum of a column, or of a row (inf, -inf).
 
-    Raises ShapeError for the orders that need singular values.
+    Raises ShapeError for other orders.
     """
+    A = A if dtype is None else A.to(dtype)
     if ord == "fro":
         return reducing.norm(A, 2, dim, keepdim)
-    if ord not in (1, float("inf")):
-        raise ShapeError(f"linalg.matrix_norm: order {ord!r} isn't supported; 'fro', 1 and inf are")
     rows, columns = (d % A.ndim for d in dim)
-    first, second = (rows, columns) if ord == 1 else (columns, rows)
-    found = A.abs().sum(first, keepdim=True).amax(second, keepdim=True)
+    if ord in ("nuc", 2, -2):
+        values = svdvals(A.movedim((rows, columns), (-2, -1)))
+        found = values.sum(-1) if ord == "nuc" else values.amax(-1) if ord == 2 else values.amin(-1)
+        for place in sorted((rows, columns)) if keepdim else ():
+            found = found.unsqueeze(place)
+        return found
+    if ord not in (1, -1, math.inf, -math.inf):
+        raise ShapeError(
+            f"linalg.matrix_norm: order {ord!r} isn't supported; 'fro', 'nuc', 2, 1, inf and negatives are"
+        )
+    first, second = (rows, columns) if abs(ord) == 1 else (columns, rows)
+    sums = A.abs().sum(first, keepdim=True)
+    found = sums.amax(second, keepdim=True) if ord > 0 else sums.amin(second, keepdim=True)
     return found if keepdim else found.squeeze((rows, columns))  # type: ignore[no-any-return]
 
 
-def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False) -> Tensor:
+def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The 2-norm of all elements; with `ord` the norm of vectors (one dim) or of matrices (two)."""
     if ord is None:
-        return reducing.norm(A, 2, dim, keepdim)
+        return reducing.norm(A, 2, dim, keepdim, dtype=dtype)
     if isinstance(dim, int) or (dim is None and A.ndim == 1):
-        return vector_norm(A, ord, dim, keepdim)
-    return matrix_norm(A, ord, (-2, -1) if dim is None else dim, keepdim)
+        return vector_norm(A, ord, dim, keepdim, dtype=dtype)
+    return matrix_norm(A, ord, (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
+
+
+def cond(A: Tensor, p: Any = None) -> Tensor:
+    """The condition number in the norm `p` of `matrix_norm`; by default the ratio of the singular values' extremes."""
+    if p in (None, 2, -2):
+        values = svdvals(A)
+        ratio = values.amax(-1) / values.amin(-1)
+        return 1 / ratio if p == -2 else ratio
+    return matrix_norm(A, p) * matrix_norm(inv(A), p)
+
+
+# Products
+
+
+def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
+    """The dot products of vectors along `dim`."""
+    return (x * y).sum(dim)
 
 
 def multi_dot(tensors: Any) -> Tensor:
@@ -51,14 +93,203 @@ def multi_dot(tensors: Any) -> Tensor:
 
 
 def matrix_power(A: Tensor, n: int) -> Tensor:
-    """A square matrix multiplied with itself `n` times; raises ShapeError for a negative `n`."""
-    if n < 0:
-        raise ShapeError("linalg.matrix_power: negative powers need the inverse, which isn't here yet")
+    """A square matrix multiplied with itself `n` times; a negative `n` multiplies its inverse."""
     if A.ndim < 2 or A.shape[-1] != A.shape[-2]:
         raise ShapeError(f"linalg.matrix_power: A must be batches of square matrices, but they are {tuple(A.shape)}")
+    if n < 0:
+        A, n = inv(A), -n
     result = creation.eye(A.shape[-1], dtype=A.dtype).expand(A.shape)
     while n:
         if n & 1:
             result = matmul(result, A)
         A, n = matmul(A, A), n >> 1
     return result
+
+
+def matrix_exp(A: Tensor) -> Tensor:
+    """The exponential of square matrices, the sum of A^n / n!."""
+    if A.ndim < 2 or A.shape[-1] != A.shape[-2]:
+        raise ShapeError(f"linalg.matrix_exp: A must be batches of square matrices, but they are {tuple(A.shape)}")
+    # exp(A) = exp(A / 2^s)^(2^s), where the series for the small A / 2^s is short.
+    largest = float(A.detach().abs().sum(-1).max()) if A.numel() else 0.0
+    halvings = max(0, math.ceil(math.log2(largest)) + 1) if 0 < largest < math.inf else 0
+    small = A / 2**halvings
+    identity = creation.eye(A.shape[-1], dtype=A.dtype).expand(A.shape)
+    result = identity
+    for n in range(14, 0, -1):
+        result = identity + matmul(small, result) / n
+    for _ in range(halvings):
+        result = matmul(result, result)
+    return result
+
+
+def householder_product(A: Tensor, tau: Tensor) -> Tensor:
+    """The first n columns of the product of reflections I - tau_i v_i v_i^T, v_i below the diagonal of column i of A.
+
+    Shapes: A (..., m, n), tau (..., k), k at most n -> (..., m, n).
+    """
+    rows, columns = A.shape[-2:]
+    vectors = A.tril(-1) + creation.eye(rows, columns, dtype=A.dtype)
+    result = creation.eye(rows, columns, dtype=A.dtype).expand(A.shape)
+    for i in range(tau.shape[-1] - 1, -1, -1):
+        v = vectors[..., i : i + 1]
+        result = result - tau[..., i, None, None] * matmul(v, matmul(v.mT, result))
+    return result
+
+
+# Systems
+
+
+def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
+    """The X for which A X = B, or with `left=False` X A = B. B is a vector where it has one dimension less than A.
+
+    Raises LinAlgError for a singular A.
+    """
+    if not left:
+        return solve(A.mT, B.mT).mT  # type: ignore[no-any-return]
+    if B.ndim == 1 or (B.ndim == A.ndim - 1 and tuple(B.shape) == tuple(A.shape[:-1])):
+        return decompositions.solve(A, B.unsqueeze(-1)).squeeze(-1)  # type: ignore[no-any-return]
+    return decompositions.solve(A, B)  # type: ignore[no-any-return]
+
+
+def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
+    """`solve` with the upper or lower triangle of A; unitriangular: the diagonal counts as ones."""
+    triangle = A.triu(int(unitriangular)) if upper else A.tril(-int(unitriangular))
+    if unitriangular:
+        triangle = triangle + creation.eye(A.shape[-1], dtype=A.dtype)
+    return decompositions.solve(triangle, B) if left else solve(triangle, B, left=False)
+
+
+def pinv(A: Tensor, rtol: float | None = None, hermitian: bool = False, *, atol: float | None = None) -> Tensor:
+    """The pseudoinverse: singular values up to max(atol, rtol * the largest) count as zero."""
+    U, S, Vh = decompositions.svd(A)
+    kept = S > _smallest_kept(A, S, rtol, atol)
+    inverse = kept.to(S.dtype) / S.masked_fill(~kept, 1.0)
+    return matmul(Vh.mT * inverse.unsqueeze(-2), U.mT)  # type: ignore[no-any-return]
+
+
+def _smallest_kept(A: Tensor, S: Tensor, rtol: float | None, atol: float | None) -> Tensor:
+    from rushlight.tensor.limits import finfo
+
+    if rtol is None:
+        rtol = 0.0 if atol else max(A.shape[-2:]) * finfo(A.dtype).eps
+    return (S.detach().amax(-1, keepdim=True) * rtol).clamp(min=atol or 0.0)
+
+
+def matrix_rank(A: Tensor, rtol: float | None = None, hermitian: bool = False, *, atol: float | None = None) -> Tensor:
+    """The number of singular values above max(atol, rtol * the largest)."""
+    S = svdvals(A.detach())
+    return (S > _smallest_kept(A, S, rtol, atol)).sum(-1)
+
+
+def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> Any:
+    """The X of least |A X - B|, as (solution, residuals, rank, singular_values); residuals where A has full rank and
+    more rows than columns."""
+    vector = B.ndim == 1 or B.ndim == A.ndim - 1
+    columns = B.unsqueeze(-1) if vector else B
+    solution = matmul(pinv(A, rcond), columns)
+    rank, wanted = matrix_rank(A, rcond), A.shape[-1]
+    residuals = creation.empty(0, dtype=A.dtype)
+    if A.shape[-2] > wanted and bool((rank == wanted).all()):
+        residuals = ((matmul(A, solution) - columns) ** 2).sum(-2)
+    return results.linalg_lstsq(
+        solution.squeeze(-1) if vector else solution, residuals, rank, creation.empty(0, dtype=A.dtype)
+    )
+
+
+# Decompositions
+
+
+def slogdet(A: Tensor) -> Any:
+    """The sign of the determinant and the logarithm of its absolute value, as (sign, logabsdet)."""
+    return results.linalg_slogdet(*decompositions.slogdet(A))
+
+
+def _from_triangle(A: Tensor, upper: bool) -> Tensor:
+    """A with one triangle mirrored onto the other; the gradient is that of a symmetric A."""
+    kept = A.detach().triu() if upper else A.detach().tril()
+    mirrored: Tensor = kept + (kept.triu(1) if upper else kept.tril(-1)).mT
+    return A + (mirrored - A.detach())
+
+
+def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
+    """The lower triangular L with A = L L^T, or the upper one with A = U^T U; only that triangle of A is read.
+
+    Raises LinAlgError where A isn't positive definite.
+    """
+    found = decompositions.cholesky(_from_triangle(A, upper))
+    return found.mT if upper else found  # type: ignore[no-any-return]
+
+
+def eigh(A: Tensor, UPLO: str = "L") -> Any:
+    """Eigenvalues in ascending order and eigenvectors (as columns) of a symmetric A, of which one triangle is read."""
+    return results.linalg_eigh(*decompositions.eigh(_from_triangle(A, UPLO.upper() == "U")))
+
+
+def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
+    """The eigenvalues of a symmetric A in ascending order."""
+    return eigh(A, UPLO).eigenvalues  # type: ignore[no-any-return]
+
+
+def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> Any:
+    """U, S, Vh with A = U diag(S) Vh, the singular values S in descending order."""
+    return results.linalg_svd(*decompositions.svd(A, full_matrices=full_matrices))
+
+
+def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
+    """The singular values in descending order."""
+    return decompositions.svd(A)[1]  # type: ignore[no-any-return]
+
+
+def qr(A: Tensor, mode: str = "reduced") -> Any:
+    """Q with orthonormal columns and upper triangular R, A = Q R; mode "complete" makes Q square, "r" leaves it out."""
+    if mode not in ("reduced", "complete", "r"):
+        raise ShapeError(f"qr received unrecognized mode '{mode}' but expected one of 'reduced', 'r', or 'complete'")
+    Q, R = decompositions.qr(A, complete=mode == "complete")
+    return results.linalg_qr(creation.empty(0, dtype=A.dtype) if mode == "r" else Q, R)
+
+
+# Under PyTorch's older names, which are functions of `rushlight` and methods of Tensor
+
+
+def logdet(input: Tensor) -> Tensor:
+    """The logarithm of the determinant; nan where that is negative."""
+    sign, logarithm = decompositions.slogdet(input)
+    return logarithm + sign.log()  # type: ignore[no-any-return]
+
+
+def older_slogdet(input: Tensor) -> Any:
+    """The sign of the determinant and the logarithm of its absolute value, as (sign, logabsdet)."""
+    return results.slogdet(*decompositions.slogdet(input))
+
+
+def older_svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
+    """U, S, V with input = U diag(S) V^T; some=False gives square U and V."""
+    U, S, Vh = decompositions.svd(input, full_matrices=not some)
+    return results.svd(U, S, Vh.mT)
+
+
+def older_qr(input: Tensor, some: bool = True) -> Any:
+    """Q with orthonormal columns and upper triangular R; some=False gives a square Q."""
+    return results.qr(*decompositions.qr(input, complete=not some))
+
+
+def older_cholesky(input: Tensor, upper: bool = False) -> Tensor:
+    """The lower triangular L with input = L L^T, or the upper one."""
+    return cholesky(input, upper=upper)
+
+
+def chain_matmul(*matrices: Tensor) -> Tensor:
+    """The product of several matrices, from left to right."""
+    return multi_dot(matrices)
+
+
+def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
+    """The X for which A X = B, where A = L L^T (or L^T L with `upper`) is given by its Cholesky factor."""
+    lower = L.mT if upper else L
+    return decompositions.solve(lower.mT, decompositions.solve(lower, B))  # type: ignore[no-any-return]
+
+
+def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
+    """The inverse of A = L L^T (or L^T L with `upper`), given by its Cholesky factor."""
+    return cholesky_solve(creation.eye(L.shape[-1], dtype=L.dtype).expand(L.shape), L, upper)

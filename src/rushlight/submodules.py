@@ -21,12 +21,21 @@ _ELSEWHERE = {"Variable": ("rushlight.autograd", "Variable"), "autocast": ("rush
 # Functions of networks that PyTorch also has at its top.
 _FUNCTIONAL = frozenset(
     ["adaptive_avg_pool1d", "adaptive_max_pool1d", "alpha_dropout", "avg_pool1d", "batch_norm",
-     "binary_cross_entropy_with_logits", "celu", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
-     "conv_transpose3d", "cosine_embedding_loss", "cosine_similarity", "dropout", "embedding", "embedding_bag",
-     "group_norm", "hardshrink", "hinge_embedding_loss", "instance_norm", "kl_div", "layer_norm", "margin_ranking_loss",
-     "max_pool1d", "max_pool2d", "max_pool3d", "pairwise_distance", "pixel_shuffle", "pixel_unshuffle", "prelu",
-     "rms_norm", "rrelu", "threshold", "triplet_margin_loss"]
+     "binary_cross_entropy_with_logits", "celu", "celu_", "channel_shuffle", "conv1d", "conv2d", "conv3d",
+     "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cosine_embedding_loss", "cosine_similarity",
+     "ctc_loss", "dropout", "embedding", "embedding_bag", "feature_alpha_dropout",
+     "group_norm", "hardshrink", "hinge_embedding_loss", "instance_norm", "kl_div",
+     "layer_norm", "margin_ranking_loss", "max_pool1d", "max_pool2d", "max_pool3d", "pairwise_distance",
+     "pixel_shuffle", "pixel_unshuffle", "poisson_nll_loss", "prelu", "relu_", "rms_norm", "rrelu", "rrelu_",
+     "selu_", "threshold", "threshold_", "triplet_margin_loss"]
 )  # fmt: skip
+# Methods that overwrite their tensor, which PyTorch also has as functions.
+_IN_PLACE = frozenset(
+    """abs_ acos_ acosh_ addmv_ arccos_ arccosh_ arcsin_ arcsinh_ arctan_ arctanh_ as_strided_ asin_ asinh_ atan_ atanh_
+    ceil_ clamp_ clamp_max_ clamp_min_ clip_ cos_ cosh_ deg2rad_ detach_ erf_ erfc_ exp2_ exp_ expm1_ fill_ fix_ floor_
+    frac_ gcd_ index_put_ lcm_ ldexp_ log10_ log1p_ log2_ log_ logit_ nan_to_num_ neg_ negative_ rad2deg_ reciprocal_
+    round_ rsqrt_ sigmoid_ sin_ sinc_ sinh_ sqrt_ square_ tan_ tanh_ trunc_ xlogy_ zero_""".split()
+)
 
 
 def lazily(name: str) -> Any:
@@ -41,6 +50,10 @@ def lazily(name: str) -> Any:
         return getattr(importlib.import_module(source), attribute)
     if name in _FUNCTIONAL:
         return getattr(importlib.import_module("rushlight.nn.functional"), name)
+    if name in _IN_PLACE:
+        from rushlight.tensor.tensor import Tensor
+
+        return getattr(Tensor, name)
     raise AttributeError(f"module {'rushlight'!r} has no attribute {name!r}{_like(name)}")
 
 

@@ -133,3 +133,22 @@ def test_schedules_in_sequence_and_chained() -> None:
                 schedule.step()
                 found[-1].append(optimizer.param_groups[0]["lr"])
     np.testing.assert_allclose(found[0], found[1])
+
+
+@pytest.mark.parametrize("search", [None, "strong_wolfe"])
+@pytest.mark.parametrize("history", [100, 2])
+def test_lbfgs(search: str | None, history: int) -> None:
+    found = []
+    for t in (rushlight, torch):
+        x = t.tensor([-1.2, 1.0], dtype=t.float64, requires_grad=True)
+        optimizer = t.optim.LBFGS([x], lr=0.1, max_iter=6, history_size=history, line_search_fn=search)
+
+        def closure(x=x, optimizer=optimizer):
+            optimizer.zero_grad()
+            loss = 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2
+            loss.backward()
+            return loss
+
+        values = [optimizer.step(closure).item() for _ in range(4)]
+        found.append([*values, *x.tolist(), optimizer.state[x]["func_evals"]])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-6)

@@ -71,6 +71,19 @@ from rushlight.nn.modules.fold import Unfold as Unfold
 from rushlight.nn.modules.instancenorm import InstanceNorm1d as InstanceNorm1d
 from rushlight.nn.modules.instancenorm import InstanceNorm2d as InstanceNorm2d
 from rushlight.nn.modules.instancenorm import InstanceNorm3d as InstanceNorm3d
+from rushlight.nn.modules.lazy import LazyBatchNorm1d as LazyBatchNorm1d
+from rushlight.nn.modules.lazy import LazyBatchNorm2d as LazyBatchNorm2d
+from rushlight.nn.modules.lazy import LazyBatchNorm3d as LazyBatchNorm3d
+from rushlight.nn.modules.lazy import LazyConv1d as LazyConv1d
+from rushlight.nn.modules.lazy import LazyConv2d as LazyConv2d
+from rushlight.nn.modules.lazy import LazyConv3d as LazyConv3d
+from rushlight.nn.modules.lazy import LazyConvTranspose1d as LazyConvTranspose1d
+from rushlight.nn.modules.lazy import LazyConvTranspose2d as LazyConvTranspose2d
+from rushlight.nn.modules.lazy import LazyConvTranspose3d as LazyConvTranspose3d
+from rushlight.nn.modules.lazy import LazyInstanceNorm1d as LazyInstanceNorm1d
+from rushlight.nn.modules.lazy import LazyInstanceNorm2d as LazyInstanceNorm2d
+from rushlight.nn.modules.lazy import LazyInstanceNorm3d as LazyInstanceNorm3d
+from rushlight.nn.modules.lazy import LazyLinear as LazyLinear
 from rushlight.nn.modules.linear import Bilinear as Bilinear
 from rushlight.nn.modules.linear import Identity as Identity
 from rushlight.nn.modules.linear import Linear as Linear
@@ -137,6 +150,7 @@ from rushlight.nn.modules.rnn import LSTMCell as LSTMCell
 from rushlight.nn.modules.rnn import RNNBase as RNNBase
 from rushlight.nn.modules.rnn import RNNCell as RNNCell
 from rushlight.nn.modules.rnn import RNNCellBase as RNNCellBase
+from rushlight.nn.modules.sequences import CTCLoss as CTCLoss
 from rushlight.nn.modules.sparse import Embedding as Embedding
 from rushlight.nn.modules.sparse import EmbeddingBag as EmbeddingBag
 from rushlight.nn.modules.transformer import Transformer as Transformer

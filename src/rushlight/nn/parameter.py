@@ -70,6 +70,34 @@ class Parameter(Tensor):
         return _rebuild, (type(self), self.detach(), self._requires_grad, _own_attributes(self))
 
 
+class UninitializedParameter(Parameter):
+    """A parameter without a shape as yet: a lazy module gives it one, and the object is a `Parameter` from then on."""
+
+    @property
+    def shape(self) -> Any:
+        """Raises RuntimeError: there is no shape before the module's first call."""
+        raise RuntimeError(
+            "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in "
+            "`load_state_dict` when trying to load an uninitialized parameter into an initialized one. Call `forward` "
+            "to initialize the parameters before accessing their attributes."
+        )
+
+    def materialize(self, shape: Any, device: Any = None, dtype: Any = None) -> None:
+        """Makes this a Parameter of `shape`, without values."""
+        from rushlight.tensor.creation import empty
+
+        self.array = empty(tuple(shape), device=device, dtype=dtype or self.dtype).array
+        self.__class__ = Parameter  # type: ignore[assignment]
+
+    def __repr__(self, *args: Any, **options: Any) -> str:
+        return "<UninitializedParameter>"
+
+
+def is_lazy(parameter: Any) -> bool:
+    """Whether `parameter` waits for its shape."""
+    return isinstance(parameter, UninitializedParameter)
+
+
 class Buffer(Tensor):
     """A tensor that belongs to a module's state and isn't trained: assigned to an attribute, it becomes a buffer.
 

@@ -9,5 +9,6 @@ from rushlight.optim.adaptive import AdamW as AdamW
 from rushlight.optim.adaptive import NAdam as NAdam
 from rushlight.optim.adaptive import RAdam as RAdam
 from rushlight.optim.adaptive import RMSprop as RMSprop
+from rushlight.optim.lbfgs import LBFGS as LBFGS
 from rushlight.optim.optimizer import Optimizer as Optimizer
 from rushlight.optim.sgd import SGD as SGD

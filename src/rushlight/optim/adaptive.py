@@ -13,16 +13,19 @@ from rushlight.tensor import Tensor
 class _Adaptive(Optimizer):
     """What these share: states made at the first step, a step count for each parameter, one update for all.
 
-    A subclass names its `_operation`, its `_states` (in the operation's order) and the settings that are the
-    operation's options as they stand, `_passed`.
+    A subclass names its `_operation`, its `_states` (in the operation's order) and what the operation takes: the
+    settings that are its options as they stand, `_passed`, and whether it counts steps, `_counts`.
     """
 
     _operation: Update
     _states: tuple[str, ...]
     _passed: tuple[str, ...]
+    _counts = False
 
     def __init__(self, params: Parameters, **defaults: Any) -> None:
-        checked = ("lr", "alpha", "eps", "weight_decay", "momentum", "lr_decay", "momentum_decay")
+        checked = (
+            "lr", "alpha", "eps", "weight_decay", "momentum", "lr_decay", "momentum_decay", "initial_accumulator_value"
+        )  # fmt: skip
         refuse_negative(**{name: defaults[name] for name in checked if name in defaults})
         for position, beta in enumerate(defaults.get("betas", ())):
             if not 0.0 <= beta < 1.0:
@@ -41,6 +44,10 @@ class _Adaptive(Optimizer):
         options: dict[str, Any] = {name: float(group[name]) for name in self._passed}
         if "betas" in group:
             options["beta1"], options["beta2"] = map(float, group["betas"])
+        if "decoupled_weight_decay" in group:
+            options["decoupled"] = group["decoupled_weight_decay"]
+        if self._counts:
+            options["step"] = step
         options["maximize"] = group["maximize"]
         return options
 
@@ -82,6 +89,7 @@ class Adam(_Adaptive):
     _operation = operations.adam_update
     _states = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
     _passed = ("lr", "eps", "weight_decay")
+    _counts = True
 
     def __init__(
         self,
@@ -116,10 +124,6 @@ class Adam(_Adaptive):
 
     def _used(self, group: dict[str, Any]) -> tuple[str, ...]:
         return self._states if group["amsgrad"] else self._states[:2]
-
-    def _options(self, group: dict[str, Any], step: int) -> dict[str, Any]:
-        decoupled = group.get("decoupled_weight_decay", False)
-        return {**super()._options(group, step), "step": step, "decoupled": decoupled}
 
 
 class AdamW(Adam):
@@ -230,6 +234,7 @@ class Adagrad(_Adaptive):
     _operation = operations.adagrad_update
     _states = ("sum",)
     _passed = ("lr", "lr_decay", "eps", "weight_decay")
+    _counts = True
 
     def __init__(
         self,
@@ -245,7 +250,6 @@ class Adagrad(_Adaptive):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        refuse_negative(initial_accumulator_value=initial_accumulator_value)
         super().__init__(
             params,
             lr=lr,
@@ -264,9 +268,6 @@ class Adagrad(_Adaptive):
 
     def _initial(self, parameter: Tensor, group: dict[str, Any]) -> Tensor:
         return parameter.detach().new_full(parameter.shape, group["initial_accumulator_value"])
-
-    def _options(self, group: dict[str, Any], step: int) -> dict[str, Any]:
-        return {**super()._options(group, step), "step": step}
 
 
 class Adadelta(_Adaptive):
@@ -321,6 +322,7 @@ class Adamax(_Adaptive):
     _operation = operations.adamax_update
     _states = ("exp_avg", "exp_inf")
     _passed = ("lr", "eps", "weight_decay")
+    _counts = True
 
     def __init__(
         self,
@@ -347,9 +349,6 @@ class Adamax(_Adaptive):
             capturable=capturable,
         )
 
-    def _options(self, group: dict[str, Any], step: int) -> dict[str, Any]:
-        return {**super()._options(group, step), "step": step}
-
 
 class RAdam(_Adaptive):
     """RAdam (Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond", 2020). Args as `Adam`."""
@@ -357,6 +356,7 @@ class RAdam(_Adaptive):
     _operation = operations.radam_update
     _states = ("exp_avg", "exp_avg_sq")
     _passed = ("lr", "eps", "weight_decay")
+    _counts = True
 
     def __init__(
         self,
@@ -385,9 +385,6 @@ class RAdam(_Adaptive):
             differentiable=differentiable,
         )
 
-    def _options(self, group: dict[str, Any], step: int) -> dict[str, Any]:
-        return {**super()._options(group, step), "step": step, "decoupled": group["decoupled_weight_decay"]}
-
 
 class NAdam(_Adaptive):
     """NAdam (Dozat, "Incorporating Nesterov Momentum into Adam", 2016). Args as `Adam`, and `momentum_decay`."""
@@ -395,6 +392,7 @@ class NAdam(_Adaptive):
     _operation = operations.nadam_update
     _states = ("exp_avg", "exp_avg_sq")
     _passed = ("lr", "eps", "weight_decay")
+    _counts = True
 
     def __init__(
         self,
@@ -442,8 +440,6 @@ class NAdam(_Adaptive):
                 product *= mu
                 options = {
                     **self._options(group, step),
-                    "step": step,
-                    "decoupled": group["decoupled_weight_decay"],
                     "mu": mu,
                     "mu_next": mu_next,
                     "product": float(product),

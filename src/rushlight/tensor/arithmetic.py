@@ -78,3 +78,14 @@ def inplace(function: Callable[..., Any]) -> Callable[..., Tensor]:
     method.__name__ = method.__qualname__ = f"{function.__name__}_"
     method.__doc__ = f"In-place version of `{function.__name__}`."
     return method
+
+
+def overwriting(function: Callable[..., Any]) -> Callable[..., Tensor]:
+    """The in-place twin of a function that takes no `out`: its result is copied into the tensor."""
+
+    def method(self: Tensor, *args: Any, **options: Any) -> Any:
+        return self.copy_(function(self, *args, **options))
+
+    method.__name__ = method.__qualname__ = f"{function.__name__}_"
+    method.__doc__ = f"In-place version of `{function.__name__}`."
+    return method

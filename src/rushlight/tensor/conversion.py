@@ -313,6 +313,28 @@ def zero_(self: Tensor) -> Tensor:
     return movement.assign(self, 0, out=self)  # type: ignore[no-any-return]
 
 
+def apply_(self: Tensor, callable: Any) -> Tensor:
+    """Every element replaced by `callable(element)`; slow, and without gradients."""
+    values = [callable(value) for value in self.array.reshape(-1).tolist()]
+    self.data.copy_(tensors.wrap(np.asarray(values, self.array.dtype).reshape(self.array.shape)))
+    return self
+
+
+def map_(self: Tensor, tensor: Tensor, callable: Any) -> Tensor:
+    """Every element replaced by `callable(element, element of tensor)`; slow, and without gradients."""
+    other = np.broadcast_to(tensor.array, self.array.shape)
+    pairs = zip(self.array.reshape(-1).tolist(), other.reshape(-1).tolist(), strict=True)
+    values = [callable(a, b) for a, b in pairs]
+    self.data.copy_(tensors.wrap(np.asarray(values, self.array.dtype).reshape(self.array.shape)))
+    return self
+
+
+def set_(self: Tensor, source: Tensor | None = None) -> Tensor:
+    """The tensor itself with the memory of another one, or none."""
+    self.array = np.empty(0, self.array.dtype) if source is None else source.array
+    return self
+
+
 def detach(input: Tensor) -> Tensor:
     """The same memory, outside the graph."""
     return input.detach()

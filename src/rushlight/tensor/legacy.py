@@ -45,6 +45,11 @@ def legacy_tensor(cls: type[Tensor], *size: Any, device: Any = None, dtype: Dtyp
     return result
 
 
+def new(self: Tensor, *size: Any, device: Any = None) -> Tensor:
+    """`Tensor(...)` in the dtype of this one."""
+    return legacy_tensor(tensors.Tensor, *size, device=device, dtype=self.dtype)
+
+
 class _LegacyType(type):
     """The metaclass of FloatTensor and its kin: `isinstance(x, FloatTensor)` goes by the dtype."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rushlight import linalg
 from rushlight.ops import elementwise, linear
 from rushlight.tensor import (
     choosing,
@@ -10,13 +11,16 @@ from rushlight.tensor import (
     creation,
     data,
     joining,
+    legacy,
     ordering,
     pointwise,
+    queries,
     random,
     reducing,
     shaping,
+    statistics,
 )
-from rushlight.tensor.arithmetic import inplace
+from rushlight.tensor.arithmetic import inplace, overwriting
 
 
 class Methods:
@@ -102,6 +106,9 @@ class Methods:
     digamma = elementwise.digamma
     sigmoid = elementwise.sigmoid
     relu = elementwise.relu
+    hardshrink = pointwise.hardshrink
+    ldexp = pointwise.ldexp
+    ldexp_ = overwriting(pointwise.ldexp)
     softmax = pointwise.softmax
     log_softmax = pointwise.log_softmax
     eq = elementwise.equal
@@ -249,6 +256,28 @@ class Methods:
     addr = linear.addr
     baddbmm = linear.baddbmm
     addbmm = linear.addbmm
+    addmm_ = overwriting(linear.addmm)
+    addmv_ = overwriting(linear.addmv)
+    addr_ = overwriting(linear.addr)
+    baddbmm_ = overwriting(linear.baddbmm)
+    addbmm_ = overwriting(linear.addbmm)
+    vdot = linear.dot
+    det = linalg.det
+    logdet = linalg.logdet
+    slogdet = linalg.older_slogdet
+    inverse = linalg.inv
+    pinverse = linalg.pinv
+    matrix_power = linalg.matrix_power
+    matrix_exp = linalg.matrix_exp
+    cholesky = linalg.older_cholesky
+    cholesky_solve = linalg.cholesky_solve
+    cholesky_inverse = linalg.cholesky_inverse
+    qr = linalg.older_qr
+    svd = linalg.older_svd
+    cov = statistics.cov
+    corrcoef = statistics.corrcoef
+    renorm = statistics.renorm
+    renorm_ = overwriting(statistics.renorm)
     trace = joining.trace
     diag = joining.diag
     diag_embed = joining.diag_embed
@@ -277,7 +306,9 @@ class Methods:
     t = shaping.t
     movedim = moveaxis = shaping.movedim
     T = property(shaping.reversed_dims)
-    mT = property(shaping.matrix_transpose)
+    mT = mH = property(shaping.matrix_transpose)
+    H = property(shaping.matrix_transpose)
+    adjoint = shaping.matrix_transpose
     expand = shaping.expand
     expand_as = shaping.expand_as
     broadcast_to = shaping.broadcast_to
@@ -293,6 +324,8 @@ class Methods:
     unbind = shaping.unbind
     diagonal = shaping.diagonal
     unfold = shaping.unfold
+    narrow_copy = shaping.narrow_copy
+    sum_to_size = reducing.sum_to_size
     as_strided = shaping.as_strided
 
     squeeze_ = shaping.in_place(shaping.squeeze)
@@ -301,6 +334,7 @@ class Methods:
     t_ = shaping.in_place(shaping.t)
     as_strided_ = shaping.in_place(shaping.as_strided)
     resize_ = shaping.resize_
+    resize_as_ = shaping.resize_as_
     repeat = joining.repeat
     tile = joining.tile
     repeat_interleave = joining.repeat_interleave
@@ -387,6 +421,15 @@ class Methods:
     share_memory_ = conversion.cpu
     is_pinned = conversion.is_never
     is_shared = conversion.is_never
+    is_nonzero = queries.is_nonzero
+    is_same_size = queries.is_same_size
+    is_set_to = queries.is_set_to
+    is_inference = conversion.is_never
+    is_neg = is_conj = conversion.is_never
+    get_device = queries.get_device
+    apply_ = conversion.apply_
+    map_ = conversion.map_
+    set_ = conversion.set_
     item = conversion.item
     tolist = conversion.tolist
     numpy = conversion.numpy
@@ -400,6 +443,7 @@ class Methods:
     cauchy_ = random.cauchy_
     log_normal_ = random.log_normal_
     geometric_ = random.geometric_
+    new = legacy.new
     new_tensor = data.new_tensor
     new_zeros = creation.new_zeros
     new_ones = creation.new_ones

@@ -162,6 +162,16 @@ def log_softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
     return softmaxes.log_softmax(input if dtype is None else input.to(dtype), dim=dim)  # type: ignore[no-any-return]
 
 
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x where |x| > lambd, 0 elsewhere."""
+    return elementwise.hardshrink(input, lambd)  # type: ignore[no-any-return]
+
+
+def ldexp(input: Tensor, other: Tensor) -> Tensor:
+    """input * 2**other."""
+    return input * 2.0**other
+
+
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of the difference."""
     return (input - other).norm(p)

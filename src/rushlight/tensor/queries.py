@@ -43,6 +43,18 @@ def is_same_size(input: Tensor, other: Tensor) -> bool:
     return bool(input.array.shape == other.array.shape)
 
 
+def is_set_to(self: Tensor, tensor: Tensor) -> bool:
+    """Whether both are the same memory in the same shape, with the same strides."""
+    a, b = self.array, tensor.array
+    place = "__array_interface__"
+    return (a.shape, a.strides, getattr(a, place)["data"]) == (b.shape, b.strides, getattr(b, place)["data"])
+
+
+def get_device(input: Tensor) -> int:
+    """The number of the device: -1, which stands for the CPU."""
+    return -1
+
+
 def numel(input: Tensor) -> int:
     """The number of elements."""
     return input.array.size

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rushlight import dtypes
-from rushlight.errors import DtypeError
+from rushlight.errors import DtypeError, ShapeError
 from rushlight.ops import elementwise, movement, reduction
 from rushlight.ops.declare import Operation
 from rushlight.tensor import arguments, results
@@ -247,6 +247,20 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """log(sum(exp(input))) over `dim`, computed without leaving the range of the dtype."""
     return reduction.logsumexp(input, dim=_dims("logsumexp", dim), keepdim=keepdim, **_out(out))  # type: ignore[no-any-return]
+
+
+def sum_to_size(self: Tensor, *size: Any) -> Tensor:
+    """The sum over the dimensions that broadcasting `size` to this tensor's shape would repeat."""
+    from rushlight.autograd.tape import sum_to
+
+    sizes = arguments.integers("sum_to_size", "size", size)
+    try:
+        fits = np.broadcast_shapes(sizes, self.array.shape) == self.array.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ShapeError(f"size {list(sizes)} is not expandable to size {list(self.array.shape)}.")
+    return sum_to(self, sizes)
 
 
 # Running sums, products and extremes

@@ -242,6 +242,11 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     return _slice(input, at, first, first + length)
 
 
+def narrow_copy(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
+    """`narrow`, with memory of its own."""
+    return narrow(input, dim, start, length).clone()
+
+
 def _slice(input: Tensor, dim: int, start: int, stop: int) -> Tensor:
     return movement.slice_(input, index=(slice(None),) * dim + (slice(start, stop),))  # type: ignore[no-any-return]
 
@@ -386,3 +391,8 @@ def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
         flat = grown
     self.array = flat[:count].reshape(size)
     return self
+
+
+def resize_as_(self: Tensor, tensor: Tensor, memory_format: Any = None) -> Tensor:
+    """`resize_` to the size of another tensor."""
+    return resize_(self, *tensor.array.shape)

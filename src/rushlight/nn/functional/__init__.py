@@ -115,6 +115,7 @@ from rushlight.nn.functional.pooling import max_pool3d_with_indices as max_pool3
 from rushlight.nn.functional.pooling import max_unpool1d as max_unpool1d
 from rushlight.nn.functional.pooling import max_unpool2d as max_unpool2d
 from rushlight.nn.functional.pooling import max_unpool3d as max_unpool3d
+from rushlight.nn.functional.sequences import ctc_loss as ctc_loss
 from rushlight.nn.functional.vision import affine_grid as affine_grid
 from rushlight.nn.functional.vision import channel_shuffle as channel_shuffle
 from rushlight.nn.functional.vision import fold as fold
@@ -126,3 +127,4 @@ from rushlight.nn.functional.vision import unfold as unfold
 from rushlight.nn.functional.vision import upsample as upsample
 from rushlight.nn.functional.vision import upsample_bilinear as upsample_bilinear
 from rushlight.nn.functional.vision import upsample_nearest as upsample_nearest
+from rushlight.tensor.statistics import pdist as pdist

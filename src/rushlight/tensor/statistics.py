@@ -1,0 +1,102 @@
+"""Distances between points, covariances, and integrals of samples."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from rushlight.errors import ShapeError
+from rushlight.ops import distances, movement
+from rushlight.tensor import joining
+
+if TYPE_CHECKING:
+    from rushlight.tensor.tensor import Tensor
+
+
+def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
+    """The p-norm distances of all rows of x1 (..., P, M) from all rows of x2 (..., R, M) -> (..., P, R)."""
+    if p < 0:
+        raise ShapeError(f"cdist: only supports non-negative p values, got {p}")
+    if p == 2:
+        return distances.euclidean_distances(x1, x2)  # type: ignore[no-any-return]
+    distances.euclidean_distances.spec(x1.array, x2.array)
+    return (x1.unsqueeze(-2) - x2.unsqueeze(-3)).norm(p, -1)
+
+
+def pdist(input: Tensor, p: float = 2.0) -> Tensor:
+    """The p-norm distances of all pairs of rows of (N, M), in the order (0, 1), (0, 2), ... -> (N (N - 1) / 2)."""
+    if input.ndim != 2:
+        raise ShapeError(f"pdist only supports 2D tensors, got: {input.ndim}D")
+    first, second = joining.triu_indices(input.shape[0], input.shape[0], 1)
+    return (input.index_select(0, first) - input.index_select(0, second)).norm(p, -1)
+
+
+def cov(
+    input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None
+) -> Tensor:
+    """The covariances of variables (rows), from their observations (columns).
+
+    fweights: how often each observation counts, integers; aweights: the observations' importance.
+    """
+    if input.ndim > 2:
+        raise ShapeError(f"cov(): expected input to have two or fewer dimensions but got {input.ndim} dimensions")
+    x = input.reshape(1, -1) if input.ndim < 2 else input
+    weights = None
+    for given in (fweights, aweights):
+        if given is not None:
+            weights = given.to(x.dtype) if weights is None else weights * given
+    if weights is None:
+        total: Any = x.shape[1]
+        centred = x - x.mean(1, keepdim=True)
+        product = centred @ centred.t()
+        freedom = total - correction
+    else:
+        total = weights.sum()
+        centred = x - (x * weights).sum(1, keepdim=True) / total
+        product = (centred * weights) @ centred.t()
+        scale = 1 if aweights is None else (weights * aweights).sum() / total
+        freedom = total - correction * scale
+    result = product / freedom
+    return result.reshape(()) if input.ndim < 2 else result  # type: ignore[no-any-return]
+
+
+def corrcoef(input: Tensor) -> Tensor:
+    """Pearson's correlation coefficients of variables (rows), from their observations (columns)."""
+    found = cov(input)
+    if found.ndim == 0:
+        return found / found
+    deviation: Tensor = found.diagonal().sqrt()
+    return (found / deviation.unsqueeze(1) / deviation.unsqueeze(0)).clamp(-1, 1)
+
+
+def _pieces(y: Tensor, x: Tensor | None, dx: float, dim: int) -> Tensor:
+    """The areas between neighbouring samples along the last dimension, which `dim` is moved to."""
+    y = y.movedim(dim, -1)
+    heights = y[..., 1:] + y[..., :-1]
+    if x is None:
+        return heights * (dx / 2)
+    steps = (x if x.ndim == 1 else x.movedim(dim, -1)).diff()
+    return heights * steps / 2
+
+
+def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float = 1, dim: int = -1) -> Tensor:
+    """The integral of samples y along `dim` by the trapezoidal rule, at the points x or `dx` apart."""
+    return _pieces(y, x, dx, dim).sum(-1)
+
+
+def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float = 1, dim: int = -1) -> Tensor:
+    """The integrals up to each sample but the first; see `trapezoid`."""
+    return _pieces(y, x, dx, dim).cumsum(-1).movedim(-1, dim)
+
+
+def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
+    """The slices along `dim` whose p-norm is greater than `maxnorm` scaled down to it."""
+    at = movement.normalize_dim("renorm", dim, input.ndim)
+    norms = input.norm(p, tuple(d for d in range(input.ndim) if d != at), True)
+    return input * (maxnorm / (norms + 1e-7)).masked_fill(norms <= maxnorm, 1.0)
+
+
+def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
+    """The coordinates, in an array of `shape`, of indices into its elements in row-major order."""
+    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    return tuple((indices // math.prod(sizes[d + 1 :])) % sizes[d] for d in range(len(sizes)))
