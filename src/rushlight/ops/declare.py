@@ -155,7 +155,7 @@ class Operation:
     def shape(self, rule: Callable[..., Any]) -> Callable[..., Any]:
         """Declares the shape rule: from the arguments to a Spec, or a tuple of them. It raises in the user's words."""
         self.shape_rule = rule
-        self.checks_first = self.kind == "structured"
+        self.checks_first = not self.is_view
         return rule
 
     def gradient(self, rule: Callable[..., Any]) -> Callable[..., Any]:
@@ -208,11 +208,10 @@ class Operation:
 
     def spec(self, *args: Any, **options: Any) -> Any:
         """Spec, or tuple of Specs, of the result on `args` (anything with shape and dtype, or numbers)."""
-        if self.elementwise:
-            shape = broadcast_shapes(self.name, args)
-            return Spec(shape, self.result_dtype(args))
         if self.shape_rule is not None:
             return self.shape_rule(*args, **options)
+        if self.elementwise:
+            return Spec(broadcast_shapes(self.name, args), self.result_dtype(args))
         raise NotImplementedError(f"operation {self.name!r} has no shape rule")
 
     def check(self, arrays: Sequence[Any], options: dict[str, Any]) -> None:

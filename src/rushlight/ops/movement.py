@@ -8,7 +8,6 @@ import numpy as np
 from rushlight import dtypes
 from rushlight.errors import DimensionError, ShapeError
 from rushlight.ops.declare import Sample, Spec, operation, view
-from rushlight.ops.elementwise import multiply
 
 
 def normalize_dim(name: str, dim: int, ndim: int) -> int:
@@ -335,7 +334,7 @@ def _(g, _y, _x, _value):
         result = sum_to(g, shape[max(lead, 0) :])
         return result.reshape(shape) if lead > 0 else result
 
-    return lambda: multiply(g, 0), of_value
+    return lambda: g.new_zeros(tuple(_x.shape)), of_value
 
 
 @assign.samples

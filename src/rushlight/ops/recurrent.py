@@ -1,11 +1,11 @@
-"""Recurrent cells: what they compute from their gates, each one program forward and one backward."""
+"""Recurrent cells, each one program forward and one backward; the steps of a sequence; linear recurrences."""
 
 import numpy as np
 
 from rushlight.errors import ShapeError
 from rushlight.ops.declare import Sample, Spec, elementwise, operation
 from rushlight.ops.elementwise import sigmoid, tanh
-from rushlight.ops.movement import normalize_dim
+from rushlight.ops.movement import cat, normalize_dim, slice_
 
 
 def _logistic(xp, x):
@@ -119,3 +119,54 @@ def _(make):
     yield Sample((make(5, 6),), {"sizes": (2, 1, 3), "dim": 1})
     yield Sample((make(4, 3),), {"sizes": (0, 4), "dim": 0})
     yield Sample((make(4, 1),), {"sizes": (1,), "dim": 1})
+
+
+# Linear recurrences
+
+
+@operation()
+def linear_recurrence(xp, x, a, *, dim, reverse=False):
+    """y[k] = x[k] + a[k] y[k - 1] along dim, the first y being the first x; with reverse from the end, by y[k + 1]."""
+    y, factor = (xp.moveaxis(v.astype(np.promote_types(v.dtype, np.float32)), dim, -1) for v in (x, a))
+    if reverse:
+        y, factor = y[..., ::-1], factor[..., ::-1]
+    # Each pass doubles how many elements before it an element has taken in.
+    reach = 1
+    while reach < y.shape[-1]:
+        y = xp.concatenate((y[..., :reach], y[..., reach:] + factor[..., reach:] * y[..., :-reach]), -1)
+        factor = xp.concatenate((factor[..., :reach], factor[..., reach:] * factor[..., :-reach]), -1)
+        reach *= 2
+    return xp.moveaxis(y[..., ::-1] if reverse else y, -1, dim).astype(x.dtype)
+
+
+@linear_recurrence.shape
+def _(x, a, *, dim, reverse=False):
+    if not x.shape or tuple(x.shape) != tuple(a.shape):
+        raise ShapeError(
+            f"linear_recurrence: needs two tensors of one shape, got {tuple(x.shape)} and {tuple(a.shape)}"
+        )
+    normalize_dim("linear_recurrence", dim, len(x.shape))
+    return Spec(tuple(x.shape), x.dtype)
+
+
+@linear_recurrence.gradient
+def _(g, y, _x, a, *, dim, reverse=False):
+    of_x = linear_recurrence(g, shifted(a, dim, reverse=not reverse), dim=dim, reverse=not reverse)
+    return of_x, lambda: of_x * shifted(y, dim, reverse=reverse)
+
+
+@linear_recurrence.samples
+def _(make):
+    yield Sample((make(3, 5), make(3, 5)), {"dim": 1})
+    yield Sample((make(4, 2), make(4, 2)), {"dim": -2, "reverse": True})
+    yield Sample((make(1), make(1)), {"dim": 0})
+
+
+def shifted(x, dim, reverse=False, first=0.0):
+    """x moved on by one along dim, with `first` before it and without the last; with reverse the other way round."""
+    at = dim % x.ndim
+    front = (slice(None),) * at
+    edge = x.new_full((*x.shape[:at], min(1, x.shape[at]), *x.shape[at + 1 :]), first)
+    if reverse:
+        return cat(slice_(x, index=(*front, slice(1, None))), edge, dim=at)
+    return cat(edge, slice_(x, index=(*front, slice(0, -1))), dim=at)

@@ -11,7 +11,8 @@ from rushlight import dtypes
 from rushlight.errors import DimensionError, DtypeError, ShapeError
 from rushlight.ops.declare import Sample, Spec, operation
 from rushlight.ops.elementwise import exp, where
-from rushlight.ops.movement import expand, reshape
+from rushlight.ops.movement import expand, permute, reshape
+from rushlight.ops.recurrent import linear_recurrence, shifted
 
 
 def normalize_dims(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
@@ -154,16 +155,31 @@ def _(x, *, dim=None, keepdim=False):
 
 @prod.gradient
 def _(g, y, x, *, dim=None, keepdim=False):
-    # The product of the others: y / x without zeros; with a single zero only that element has one that isn't 0.
-    # (Second derivatives leave out the products with two factors missing that are only there beside zeros.)
-    zeros = x == 0
-    count = sum_(zeros, dim=dim, keepdim=True)
-    others = prod(where(zeros, 1.0, x), dim=dim, keepdim=True)
-    share = where(zeros, where(count == 1, others, 0.0), _kept(y, x.shape, dim) / where(zeros, 1.0, x))
-    return _kept(g, x.shape, dim) * share
+    # The product of the others: of those before and those behind. Nothing is divided by, so that zeros are no matter.
+    dims = normalize_dims("prod", dim, len(x.shape))
+    if not dims:
+        return _kept(g, x.shape, dim)
+    order = (*(d for d in range(len(x.shape)) if d not in dims), *dims)
+    turned = permute(x, dims=order)
+    flat = reshape(turned, shape=(*turned.shape[: len(order) - len(dims)], _count(x.shape, dim)))
+    before = shifted(cumprod(flat, dim=-1), -1, first=1.0)
+    behind = shifted(cumprod(flat, dim=-1, reverse=True), -1, reverse=True, first=1.0)
+    others = permute(
+        reshape(before * behind, shape=turned.shape), dims=tuple(order.index(d) for d in range(len(order)))
+    )
+    return _kept(g, x.shape, dim) * others
 
 
-prod.samples(_samples)
+@prod.samples
+def _(make):
+    yield from _samples(make)
+    yield _with_zeros(make, dim=1)
+
+
+def _with_zeros(make: Any, **options: Any) -> Sample:
+    x = make(4, 5)
+    x[1, 2] = x[2, 0] = x[2, 3] = x[3, :] = 0
+    return Sample((x,), options)
 
 
 # Extremes
@@ -489,15 +505,13 @@ def _(x, *, dim, reverse=False):
 
 @cumprod.gradient
 def _(g, y, x, *, dim, reverse=False):
-    # Before the first zero the rest of the products is y / x; at the first zero, the products without it; then 0.
-    def rest(values: Any) -> Any:
-        return cumsum(g * values, dim=dim, reverse=not reverse)
-
-    zeros = x == 0
-    passed = cumsum(zeros, dim=dim, reverse=reverse)
-    first = zeros & (passed == 1)
-    without = cumprod(where(first, 1.0, x), dim=dim, reverse=reverse)
-    return where(passed == 0, rest(y) / where(zeros, 1.0, x), where(first, rest(without), 0.0))
+    if not x.shape:
+        return g
+    before = shifted(y, dim, reverse=reverse, first=1.0)
+    return before * linear_recurrence(g, shifted(x, dim, reverse=not reverse), dim=dim, reverse=not reverse)
 
 
-cumprod.samples(_scan_samples)
+@cumprod.samples
+def _(make):
+    yield from _scan_samples(make)
+    yield _with_zeros(make, dim=1)

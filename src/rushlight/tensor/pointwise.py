@@ -83,7 +83,9 @@ def float_power(input: Any, exponent: Any) -> Tensor:
 
 
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1, out: Tensor | None = None) -> Tensor:
-    """`input + value tensor1 tensor2`."""
+    """`input + value tensor1 tensor2`, where for integers `value` is cut to one."""
+    if all(t.array.dtype.kind in "iu" for t in (input, tensor1, tensor2)):
+        value = int(value)
     return elementwise.addcmul(input, tensor1, tensor2, value, **_out(out))  # type: ignore[no-any-return]
 
 

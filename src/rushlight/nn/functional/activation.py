@@ -119,10 +119,16 @@ def tanhshrink(input: Tensor) -> Tensor:
     return elementwise.tanhshrink(input)
 
 
+def _in_dtype_of(input: Tensor, *numbers: float) -> tuple[float, ...]:
+    """Numbers as they are, cut to integers for an integer input, so that the result has the input's dtype."""
+    return numbers if input.is_floating_point() else tuple(int(n) for n in numbers)
+
+
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """x, but at least min_val and at most max_val."""
     if min_val > max_val:
         raise ShapeError(f"hardtanh: min_val cannot be greater than max_val, got {min_val} and {max_val}")
+    min_val, max_val = _in_dtype_of(input, min_val, max_val)
     if inplace:
         return elementwise.hardtanh(input, min_val, max_val, out=input)
     return elementwise.hardtanh(input, min_val, max_val)
@@ -162,6 +168,7 @@ def softsign(input: Tensor) -> Tensor:
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """x where x > threshold, `value` elsewhere."""
+    threshold, value = _in_dtype_of(input, threshold, value)
     if inplace:
         return elementwise.threshold(input, threshold, value, out=input)
     return elementwise.threshold(input, threshold, value)

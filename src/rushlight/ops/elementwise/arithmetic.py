@@ -1,6 +1,9 @@
 """Arithmetic, rounding, and the larger and smaller of two."""
 
-from rushlight.ops.declare import Sample, elementwise
+import numpy as np
+
+from rushlight.errors import InputError
+from rushlight.ops.declare import Sample, Spec, broadcast_shapes, elementwise
 from rushlight.ops.elementwise.comparison import where
 
 # Arithmetic
@@ -50,21 +53,39 @@ def _(g, _y, a, b):
     return lambda: g / b, lambda: -g * (a / b / b)
 
 
-@elementwise(domain=(0.5, 3.0), differentiable=False)
+def _refuse_zero(operation):
+    """Division of integers by zero raises, as in PyTorch; what is not known yet, in a trace, isn't looked at."""
+
+    @operation.shape
+    def _(x, y):
+        spec = Spec(broadcast_shapes(operation.name, (x, y)), operation.result_dtype((x, y)))
+        zero = not y.all() if isinstance(y, np.ndarray) else isinstance(y, int) and y == 0
+        if zero and spec.dtype.kind in "iu":
+            raise InputError(f"ZeroDivisionError: {operation.name} of integers by zero")
+        return spec
+
+
+@elementwise(domain=(0.5, 3.0))
 def floor_divide(xp, x, y):
-    """x / y rounded down. Integers by 0 give 0."""
+    """x / y rounded down."""
     return xp.floor_divide(x, y)
 
 
-@elementwise(domain=(0.5, 3.0), differentiable=False)
+@elementwise(domain=(0.5, 3.0))
 def trunc_divide(xp, x, y):
-    """x / y rounded towards zero. Integers by 0 give 0."""
+    """x / y rounded towards zero."""
     return xp.trunc(xp.divide(x, y))
+
+
+@floor_divide.gradient
+@trunc_divide.gradient
+def _(g, _y, _a, _b):
+    return lambda: g * 0.0, lambda: g * 0.0
 
 
 @elementwise(domain=(0.5, 3.0))
 def remainder(xp, x, y):
-    """x - y floor(x / y), of the sign of y. Integers by 0 give 0."""
+    """x - y floor(x / y), of the sign of y."""
     return xp.remainder(x, y)
 
 
@@ -75,13 +96,17 @@ def _(g, _y, a, b):
 
 @elementwise(domain=(0.5, 3.0))
 def fmod(xp, x, y):
-    """x - y trunc(x / y), of the sign of x. Integers by 0 give 0."""
+    """x - y trunc(x / y), of the sign of x."""
     return xp.fmod(x, y)
 
 
 @fmod.gradient
 def _(g, _y, a, b):
     return lambda: g, lambda: -g * trunc(a / b)
+
+
+for _division in (floor_divide, trunc_divide, remainder, fmod):
+    _refuse_zero(_division)
 
 
 @elementwise()
