@@ -13,7 +13,7 @@ _SUBMODULES = frozenset(
      "types", "utils", "version", "xpu"]
 )  # fmt: skip
 # What PyTorch's programs reach as an attribute, `torch.utils.data`, without importing it.
-_WITH = {"cuda": ("amp",), "optim": ("lr_scheduler",), "utils": ("data",)}
+_WITH = {"cuda": ("amp",), "optim": ("lr_scheduler", "swa_utils"), "utils": ("checkpoint", "data")}
 _ELSEWHERE = {"Variable": ("rushlight.autograd", "Variable"), "autocast": ("rushlight.amp", "autocast"),
               "GradScaler": ("rushlight.amp", "GradScaler"), "compile": ("rushlight.compiler", "compile")}  # fmt: skip
 

@@ -107,6 +107,14 @@ def test_shape_rule_tells_the_result(name: str) -> None:
 # Gradients, along random directions
 
 
+# Inputs that by nature have no gradient though the result depends on them, by operation and position: the weights of
+# classes, the bounds of losses, the matrices that samples are taken by.
+WITHOUT_GRADIENT = {
+    ("nll_loss", 2), ("nll_loss_gradient", 3), ("cross_entropy", 2), ("cross_entropy_gradient", 3), ("huber_error", 2),
+    ("smooth_l1_error", 2), ("resample", 2),
+}  # fmt: skip
+
+
 def differentiable(operation: Operation) -> bool:
     return operation.gradient_rule is not None
 
@@ -124,13 +132,17 @@ def directional(operation: Operation, sample: Sample, number: int) -> None:
         several = list(result) if isinstance(result, (tuple, list)) else [result]
         return [r for r in several if r.is_floating_point()]
 
+    def total(values: list[np.ndarray[Any, Any]]) -> float:
+        results = run([wrap(v) for v in values])
+        return float(sum((results[i].array * np.cos(np.arange(results[i].numel()).reshape(results[i].shape))).sum()
+                         for i in used))  # fmt: skip
+
     start = [np.array(sample.args[i], np.float64) for i in places]
     leaves = [wrap(a.copy()).requires_grad_() for a in start]
     outputs = run(leaves)
     used = [i for i, o in enumerate(outputs) if o.requires_grad and o.dtype is dtypes.float64]
     if not used:
         return
-    # A rule that gives None for an input declares it as one without a gradient, such as the weights of classes.
     found = rl.autograd.grad(
         [outputs[i] for i in used], leaves, [rl.ones_like(outputs[i]) for i in used],
         retain_graph=True, allow_unused=True,
@@ -138,6 +150,11 @@ def directional(operation: Operation, sample: Sample, number: int) -> None:
     with_gradient = [i for i, g in enumerate(found) if g is not None]
     if len(with_gradient) < len(places):
         assert with_gradient, f"{name}: no gradient"
+        missing = [i for i, g in enumerate(found) if g is None and (operation.name, places[i]) not in WITHOUT_GRADIENT]
+        for i in missing:
+            moved = [random.standard_normal(a.shape) if j == i else np.zeros(a.shape) for j, a in enumerate(start)]
+            slope = difference(total, start, moved)
+            assert abs(slope) < 1e-6, f"{name}: input {places[i]} has no gradient, but the derivative {slope:.3g}"
         places = [places[i] for i in with_gradient]
         start, leaves = [start[i] for i in with_gradient], [leaves[i] for i in with_gradient]
     weights = [wrap(random.standard_normal(outputs[i].shape)).requires_grad_() for i in used]

@@ -26,7 +26,7 @@ class FunctionContext(Node):
             if isinstance(argument, Tensor):
                 eager.refresh(argument)
         super().__init__([edge_of(a) if isinstance(a, Tensor) else None for a in args], [])
-        self.function = function
+        self._function = function
         self.needs_input_grad = tuple([e is not None for e in self.edges])
         self._inputs: list[Any] = [Spec(a.array.shape, a.array.dtype) if isinstance(a, Tensor) else None for a in args]
         self._to_save: tuple[Tensor | None, ...] | None = None
@@ -37,7 +37,7 @@ class FunctionContext(Node):
         self._materialize = True
 
     def name(self) -> str:
-        return f"{self.function.__name__}Backward"
+        return f"{self._function.__name__}Backward"
 
     # For forward and setup_context
 
@@ -150,7 +150,7 @@ class FunctionContext(Node):
                 wrap(np.zeros(s.shape, s.dtype)) if g is None and s is not None and s.dtype.kind not in "iub" else g
                 for g, s in zip(gradients, self.outputs, strict=True)
             ]
-        function = self.function
+        function = self._function
         if function.vjp is not Function.vjp and function.backward is not Function.backward:
             raise RuntimeError(
                 f"{self.name()}: implementing both 'backward' and 'vjp' for a custom Function is not allowed"

@@ -1,5 +1,7 @@
 """Tools around modules: clipping of gradients, normalised weights, parameters as a vector, packed sequences."""
 
+from rushlight.nn.utils import parametrizations as parametrizations
+from rushlight.nn.utils import parametrize as parametrize
 from rushlight.nn.utils import rnn as rnn
 from rushlight.nn.utils.gradients import clip_grad_norm_ as clip_grad_norm_
 from rushlight.nn.utils.gradients import clip_grad_value_ as clip_grad_value_
