@@ -66,7 +66,8 @@ def test_optimizers(name: str) -> None:
 def test_every_optimizer_is_tested() -> None:
     made = {type(make([nn.Parameter(rl.ones(1))])) for make in OPTIMIZERS.values()}
     declared = {c for c in vars(optim).values() if isinstance(c, type) and issubclass(c, optim.Optimizer)}
-    assert declared - made == {optim.Optimizer}
+    # LBFGS calls its closure as often as the losses ask for, which a program can't.
+    assert declared - made == {optim.Optimizer, optim.LBFGS}
 
 
 X = (6, 5)

@@ -160,7 +160,7 @@ def _(g: Any, _y: Any, a: Any) -> Any:
     ones = _constant(np.ones((*s.shape[:-1], 1)), s)
     before = _joined(ones, cumprod(_first(s), dim=-1)) if s.shape[-1] > 1 else ones
     after = _joined(cumprod(_last(s), dim=-1, reverse=True), ones) if s.shape[-1] > 1 else ones
-    sign = _constant(np.sign(np.linalg.det(u.array) * np.linalg.det(vh.array)), s)
+    sign = slogdet(u)[0] * slogdet(vh)[0]
     return matmul(u * _row(before * after), vh) * _column(_column(g * sign))
 
 
