@@ -107,7 +107,7 @@ CHANGES: dict[str, tuple[Any, int]] = {
     "betas": (lambda net, optimizer: group(optimizer).update(betas=(0.5, 0.6)), 1),
     "weight_decay": (lambda net, optimizer: group(optimizer).update(weight_decay=0.5), 1),
     "maximize": (lambda net, optimizer: group(optimizer).update(maximize=True), 2),
-    "amsgrad": (lambda net, optimizer: None, 1),
+    "lr as a tensor": (lambda net, optimizer: group(optimizer).update(lr=rl.tensor(0.5)), 1),
     "eval": (lambda net, optimizer: net.eval(), 2),
     "eval of a part": (lambda net, optimizer: net.drop.eval(), 2),
     "dropout p": (lambda net, optimizer: setattr(net.drop, "p", 0.9), 2),
@@ -273,3 +273,46 @@ def test_things_made_once_and_kept() -> None:
     for size in (2, 3, 2):
         check_same(values(compiled(rl.ones(size, 1))), values(rl.tril(rl.ones(size, size)) @ rl.ones(size, 1)))
         attention.mask *= 1
+
+
+@pytest.mark.parametrize("change", [{"momentum": 0.9, "dampening": 0.5}, {"lr": 0.5}, {"weight_decay": 0.1}])
+def test_settings_of_sgd(change: dict[str, float]) -> None:
+    def with_sgd() -> Any:
+        net = nn.Linear(4, 2)
+        optimizer = optim.SGD(net.parameters(), lr=0.1)
+
+        def step(x: Any) -> Any:
+            optimizer.zero_grad()
+            loss = net(x).square().mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return step, net, optimizer
+
+    def between(number: int, function: Any, net: Any, optimizer: Any) -> None:
+        if number == 2:
+            group(optimizer).update(change)
+
+    traced = 2 if "momentum" in change else 1
+    same_as_eager(with_sgd, lambda n: (numbers(8, 4, seed=n),), calls=6, between=between, traced=traced)
+
+
+def test_a_learning_rate_in_a_tensor() -> None:
+    rate = rl.tensor(0.1)
+
+    def with_sgd() -> Any:
+        rate.fill_(0.1)
+        net = nn.Linear(4, 2)
+        optimizer = optim.SGD(net.parameters(), lr=rate)
+
+        def step(x: Any) -> Any:
+            optimizer.zero_grad()
+            loss = net(x).square().mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return step, net
+
+    same_as_eager(with_sgd, lambda n: (numbers(8, 4, seed=n),), calls=5, between=lambda *_: rate.mul_(0.5))

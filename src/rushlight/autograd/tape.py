@@ -11,6 +11,8 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from rushlight import dtypes
 from rushlight.autograd.hooks import Hooks, RemovableHandle, add_hook
 from rushlight.ops.declare import Operation, Spec, routing
@@ -234,6 +236,8 @@ class OperationNode(Node):
     def _input(self, position: int) -> Any:
         """An argument as the rule takes it: the tensor if it was kept, else its Spec; or what isn't a tensor."""
         kept = self.kept[position]
+        if type(kept) is float and self.operation.elementwise and routing.tracing is None:
+            return wrap(np.asarray(kept))  # so that what the rule computes of numbers alone is computed in float64
         if type(kept) is not tuple:
             return kept
         if not self.plan.reads_inputs[position]:

@@ -51,9 +51,10 @@ class UpdateCalls:
         self.parameters = parameters
         self._made = [p for p in parameters if not optimizer.state.get(p)]  # whose state the first step makes
         self._states: list[tuple[Tensor, dict[str, Any], list[Any]]] = []  # the parameters' states: their values
-        self._counts: list[tuple[Any, Any, Any]] = []  # container, key, value before the step
+        self._counters: list[tuple[Any, Any]] = []  # step counts and the like: container and key
+        self._counts: list[Any] = []  # their values before the step
         self._take_down()
-        self._count()
+        self._counts = [container[key] for container, key in self._counters]
         self.recorded = self._take_outside(group)
         self._settings: list[Any] = []  # of the group, and the numbers that came of them, where nothing is counted
         self._found: dict[Input, float] = {}
@@ -61,15 +62,13 @@ class UpdateCalls:
     def _take_down(self) -> None:
         known = self.optimizer.state
         self._states = [(p, known[p], list(known[p].values())) for p in self.parameters if p in known]
-
-    def _count(self) -> None:
-        """Takes down step counts and the like: what the optimizer's Python code changes of the states."""
-        self._counts = [
-            (value.array, (), value.array[()]) if isinstance(value, Tensor) else (state, key, value)
+        self._counters = [
+            (value.array, ()) if isinstance(value, Tensor) else (state, key)
             for _, state, values in self._states
             for key, value in zip(state, values, strict=True)
             if not isinstance(value, Tensor) or not value.array.ndim
         ]
+        self._counts_numbers = any(isinstance(container, dict) for container, _ in self._counters)
 
     def _take(self, group: dict[str, Any]) -> list[UpdateCall]:
         """One step, up to the kernels."""
@@ -110,7 +109,8 @@ class UpdateCalls:
         group = groups[self.position]
         if self._settings and len(group) == len(self._settings) and all(map(is_, group.values(), self._settings)):
             return self._found
-        self._count()
+        self._counts = [container[key] for container, key in self._counters]
+        self._made = [p for p in self.parameters if not known.get(p)]
         calls = self._take(group)
         if len(calls) != len(self.recorded):
             return None
@@ -120,16 +120,19 @@ class UpdateCalls:
                 return None
             for name, number in recorded.numbers.items():
                 found[number] = call.options[name]
-        if any(not isinstance(value, Tensor) for _, _, values in self._states for value in values):
+        self._made = []
+        if self._counts_numbers:
             self._take_down()
-        if not self._counts and type(self.optimizer) is SGD:
-            self._settings, self._found = list(group.values()), found
+        settings = list(group.values())
+        if type(self.optimizer) is SGD and not any(isinstance(setting, Tensor) for setting in settings):
+            self._settings, self._found = settings, found
         return found
 
     def step_back(self) -> None:
         """Undoes what the last step has changed in Python."""
-        for container, key, value in self._counts:
+        for (container, key), value in zip(self._counters, self._counts, strict=False):
             container[key] = value
         self._counts = []
         for parameter in self._made:
             self.optimizer.state.pop(parameter, None)
+        self._made = []

@@ -190,7 +190,7 @@ def xlogy(xp, x, y):
 
 @xlogy.gradient
 def _(g, _y, a, b):
-    return lambda: g * where((a == 0) & (b <= 0), 0.0, log(b)), lambda: g * a / b
+    return lambda: where((a == 0) & (b <= 0), 0.0, g * log(b)), lambda: g * a / b
 
 
 @elementwise(promotion="float", domain=(0.05, 0.95))
