@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
 
 #include "bind.h"
 #include "memory.h"
@@ -87,6 +86,16 @@ Array borrow(nb::handle object) {
   return array;
 }
 
+char* data_of(nb::handle array) { return static_cast<char*>(PyArray_DATA(as_numpy(array.ptr()))); }
+
+void set_data(nb::handle array, char* data) { reinterpret_cast<PyArrayObject_fields*>(array.ptr())->data = data; }
+
+nb::object view_of(nb::handle array) {
+  PyObject* view = PyArray_View(as_numpy(array.ptr()), nullptr, &PyArray_Type);
+  if (view == nullptr) throw nb::python_error();
+  return nb::steal(view);
+}
+
 NewArray empty(DType dtype, std::span<const int64_t> shape) { return empty(dtype, shape, nullptr); }
 
 NewArray empty(DType dtype, std::span<const int64_t> shape, const int* order) {
@@ -128,14 +137,6 @@ NewArray empty(DType dtype, std::span<const int64_t> shape, const int* order) {
   nb::object owner = nb::steal(object);
   Array array = borrow(owner);
   return {std::move(owner), array};
-}
-
-NewArray contiguous(nb::handle source) {
-  Array array = borrow(source);
-  if (array.contiguous()) return {nb::borrow(source), array};
-  NewArray copy = empty(array.dtype, {array.shape, static_cast<size_t>(array.dimensions)});
-  if (PyArray_CopyInto(as_numpy(copy.object.ptr()), as_numpy(source.ptr())) != 0) throw nb::python_error();
-  return copy;
 }
 
 static void* import_numpy() {

@@ -64,6 +64,11 @@ struct Array {
 bool is_array(nb::handle object);
 // Borrows `object`; raises TypeError where it is no NumPy array, or is misaligned or byte-swapped (dtype `other`).
 Array borrow(nb::handle object);
+// Where the items of a NumPy array lie, and another place for them: an Executor moves its own views.
+char* data_of(nb::handle array);
+void set_data(nb::handle array, char* data);
+// An array of our own on the same memory, which it keeps alive.
+nb::object view_of(nb::handle array);
 
 // A new, uninitialised, row-major array whose memory comes from the caching allocator (memory.h), 64-byte aligned.
 struct NewArray {
@@ -76,14 +81,5 @@ inline NewArray empty(DType dtype, std::initializer_list<int64_t> shape) {
 }
 // The same, dense with another order of the dimensions in memory: `order` lists them, outermost first.
 NewArray empty(DType dtype, std::span<const int64_t> shape, const int* order);
-
-// `source` itself where it is contiguous, else a row-major copy of it.
-NewArray contiguous(nb::handle source);
-
-// What a kernel returns for dtypes or layouts that it has no code for: the caller then runs the NumPy meaning.
-inline nb::object not_implemented() { return nb::borrow(Py_NotImplemented); }
-
-// Kernels do their arithmetic without the GIL: `Unlocked unlocked;` for the length of a scope.
-using Unlocked = nb::gil_scoped_release;
 
 }  // namespace rushlight

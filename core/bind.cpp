@@ -27,6 +27,8 @@ NB_MODULE(RUSHLIGHT_MODULE, module) {
   rushlight::bind_peak(module);
   rushlight::bind_convert(module);
   rushlight::bind_elementwise(module);
+  rushlight::bind_instruction(module);
+  rushlight::bind_executor(module);
   rushlight::bind_memory(module);
   rushlight::bind_reduction(module);
   rushlight::bind_dropout(module);

@@ -11,6 +11,8 @@ void bind_convolution(nanobind::module_& module);
 void bind_matmul(nanobind::module_& module);
 void bind_peak(nanobind::module_& module);
 void bind_convert(nanobind::module_& module);
+void bind_instruction(nanobind::module_& module);
+void bind_executor(nanobind::module_& module);
 void bind_elementwise(nanobind::module_& module);
 void bind_memory(nanobind::module_& module);
 void bind_reduction(nanobind::module_& module);

@@ -1,5 +1,8 @@
 #include "convert.h"
 
+#include <nanobind/stl/string.h>
+
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
@@ -8,6 +11,7 @@
 
 #include "bind.h"
 #include "dispatch.h"
+#include "instruction.h"
 #include "threads.h"
 
 namespace rushlight {
@@ -194,47 +198,44 @@ void copy_strided(const Array& original_to, const Array& original_from) {
   });
 }
 
+static void copy_unlocked(const Array& to, const Array& from) {
+  if (to.size() < 8192) {
+    copy_strided(to, from);
+  } else {
+    Unlocked unlocked;
+    copy_strided(to, from);
+  }
+}
+
+static nb::object cast(nb::handle source, const std::string& name) {
+  Array from = borrow(source);
+  DType dtype = dtype_named(name);
+  if (from.dtype == DType::other || dtype == DType::other) return not_implemented();
+  NewArray made = result_like(from, dtype);
+  copy_unlocked(made.array, from);
+  return std::move(made.object);
+}
+
+static nb::object copy_into(nb::handle target, nb::handle source) {
+  Array to = borrow(target), from = borrow(source);
+  if (to.dtype == DType::other || from.dtype == DType::other || !to.writeable) return not_implemented();
+  if (!std::ranges::equal(shape_of(to), shape_of(from))) return not_implemented();
+  WorkArray own;
+  if (overlap(to, from)) {
+    own = WorkArray(from.dtype, shape_of(from));
+    copy_strided(own.array, from);
+    from = own.array;
+  }
+  copy_unlocked(to, from);
+  return done(target);
+}
+
 void bind_convert(nb::module_& module) {
-  module.def(
-      "cast",
-      [](nb::handle source, const char* name) -> nb::object {
-        Array from = borrow(source);
-        DType dtype = dtype_named(name);
-        if (from.dtype == DType::other || dtype == DType::other) return not_implemented();
-        NewArray result = empty_like(from, dtype);
-        if (from.size() < 8192) {
-          copy_strided(result.array, from);
-        } else {
-          Unlocked unlocked;
-          copy_strided(result.array, from);
-        }
-        return std::move(result.object);
-      },
-      nb::arg("array"), nb::arg("dtype"),
+  define_kernel(
+      module, "cast", &cast, nb::arg("array"), nb::arg("dtype"),
       "A new array of the dtype named, with the values converted as PyTorch converts; it keeps a dense layout.");
-  module.def(
-      "copy_into",
-      [](nb::handle target, nb::handle source) -> nb::object {
-        Array to = borrow(target), from = borrow(source);
-        if (to.dtype == DType::other || from.dtype == DType::other || !to.writeable) return not_implemented();
-        if (to.dimensions != from.dimensions || !std::equal(to.shape, to.shape + to.dimensions, from.shape)) {
-          return not_implemented();
-        }
-        NewArray own;
-        if (overlap(to, from)) {
-          own = empty_like(from, from.dtype);
-          copy_strided(own.array, from);
-          from = own.array;
-        }
-        if (to.size() < 8192) {
-          copy_strided(to, from);
-        } else {
-          Unlocked unlocked;
-          copy_strided(to, from);
-        }
-        return nb::borrow(target);
-      },
-      nb::arg("target"), nb::arg("source"),
+  define_kernel(
+      module, "copy_into", &copy_into, nb::arg("target"), nb::arg("source"),
       "target[...] = source for arrays of equal shape, any strides and dtypes; right where their memory overlaps.");
 }
 

@@ -7,11 +7,11 @@
 #include <utility>
 #include <vector>
 
-#include "array.h"
 #include "bind.h"
 #include "convolution_engine.h"
 #include "gemm.h"
 #include "half.h"
+#include "instruction.h"
 #include "scratch.h"
 #include "threads.h"
 
@@ -265,20 +265,24 @@ void weights_gradient(const Shapes& shapes, const T* g, const T* x, T* gw) {
   weight_gradient(windows, g, x, gw);
 }
 
-bool native(DType dtype) { return dtype == DType::float32 || dtype == DType::float64; }
+bool native(DType dtype) { return dtype == DType::float32 || dtype == DType::float64 || is_half(dtype); }
 
-// Runs body<T>() without the GIL for the dtype of `array`, float32 or float64.
+// A result that body<T>(result) fills without the GIL, for T the dtype to compute in, float or double.
 template <class Body>
-void run(const Array& array, Body&& body) {
-  Unlocked unlocked;
-  if (array.dtype == DType::float32) {
-    body(float{});
-  } else {
-    body(double{});
-  }
+nb::object computed(DType dtype, const Sizes& shape, Body&& body) {
+  return narrowed(dtype, shape,
+                  [&](const Array& array) {
+                    Unlocked unlocked;
+                    if (array.dtype == DType::float32) {
+                      body(array.as<float>());
+                    } else {
+                      body(array.as<double>());
+                    }
+                  })
+      .object;
 }
 
-Sizes shape_of(const Array& array) { return Sizes(array.shape, array.shape + array.dimensions); }
+Sizes sizes_of(const Array& array) { return Sizes(array.shape, array.shape + array.dimensions); }
 
 nb::object convolve(nb::handle x_object, nb::handle w_object, nb::handle bias_object, const Sizes& stride,
                     const Sizes& padding, const Sizes& dilation, int64_t groups, const std::string& activation_name,
@@ -287,92 +291,70 @@ nb::object convolve(nb::handle x_object, nb::handle w_object, nb::handle bias_ob
   Activation activation;
   if (!find_activation(activation_name, activation)) throw nb::value_error("convolution: no activation of this name");
   const bool plain = activation == Activation::none && residual_object.is_none();
-  if (dtype != borrow(w_object).dtype) return not_implemented();
-  if (plain && is_half(dtype) && (bias_object.is_none() || borrow(bias_object).dtype == dtype)) {
-    return narrowed(convolve(widened(x_object), widened(w_object), widened(bias_object), stride, padding, dilation,
-                             groups, activation_name, nb::none()),
-                    dtype);
-  }
-  if (!native(dtype)) return not_implemented();
-  const NewArray x = contiguous(x_object), w = contiguous(w_object);
-  NewArray bias, residual;
+  if (dtype != borrow(w_object).dtype || !native(dtype) || (is_half(dtype) && !plain)) return not_implemented();
+  WorkArray bias, residual;
   for (auto [array, object] : {std::pair{&bias, bias_object}, std::pair{&residual, residual_object}}) {
     if (object.is_none()) continue;
     if (borrow(object).dtype != dtype) return not_implemented();
-    *array = contiguous(object);
+    *array = widened(borrow(object));
   }
-  const Shapes shapes(shape_of(x.array), shape_of(w.array), stride, padding, dilation, groups);
-  if (bias.object.is_valid() && bias.array.size() != shapes.out_channels * groups) {
+  const WorkArray x = widened(borrow(x_object)), w = widened(borrow(w_object));
+  const Shapes shapes(sizes_of(x.array), sizes_of(w.array), stride, padding, dilation, groups);
+  if (bias && bias.array.size() != shapes.out_channels * groups) {
     throw nb::value_error("convolution: the bias doesn't fit");
   }
   if (!shapes.safe) return not_implemented();
-  const Sizes shape = shapes.shape(shapes.out_channels * groups, shapes.output, x.array.dimensions - 2);
-  if (residual.object.is_valid() && shape_of(residual.array) != shape) {
-    throw nb::value_error("convolution: the residual doesn't fit");
-  }
-  NewArray y = empty(dtype, shape);
-  run(x.array, [&]<class T>(T) {
-    const Output<T> output{y.array.as<T>(), bias.array.as<T>(), residual.array.as<T>(), activation};
+  const Sizes size = shapes.shape(shapes.out_channels * groups, shapes.output, x.array.dimensions - 2);
+  if (residual && sizes_of(residual.array) != size) throw nb::value_error("convolution: the residual doesn't fit");
+  return computed(dtype, size, [&]<class T>(T* y) {
+    const Output<T> output{y, bias.array.as<T>(), residual.array.as<T>(), activation};
     forward(shapes, x.array.as<T>(), w.array.as<T>(), output);
   });
-  return std::move(y.object);
 }
 
 nb::object convolve_input_gradient(nb::handle g_object, nb::handle w_object, const Sizes& size, const Sizes& stride,
                                    const Sizes& padding, const Sizes& dilation, int64_t groups) {
   const DType dtype = borrow(g_object).dtype;
-  if (dtype != borrow(w_object).dtype) return not_implemented();
-  if (is_half(dtype)) {
-    return narrowed(
-        convolve_input_gradient(widened(g_object), widened(w_object), size, stride, padding, dilation, groups), dtype);
-  }
-  if (!native(dtype)) return not_implemented();
-  const NewArray g = contiguous(g_object), w = contiguous(w_object);
-  const Shapes shapes(size, shape_of(w.array), stride, padding, dilation, groups);
+  if (dtype != borrow(w_object).dtype || !native(dtype)) return not_implemented();
+  const WorkArray g = widened(borrow(g_object)), w = widened(borrow(w_object));
+  const Shapes shapes(size, sizes_of(w.array), stride, padding, dilation, groups);
   if (!shapes.safe) return not_implemented();
-  if (shape_of(g.array) != shapes.shape(shapes.out_channels * groups, shapes.output, g.array.dimensions - 2)) {
+  if (sizes_of(g.array) != shapes.shape(shapes.out_channels * groups, shapes.output, g.array.dimensions - 2)) {
     throw nb::value_error("convolution_input_gradient: the gradient doesn't fit");
   }
-  NewArray gx = empty(g.array.dtype, size);
-  run(g.array, [&]<class T>(T) { input_gradient(shapes, g.array.as<T>(), w.array.as<T>(), gx.array.as<T>()); });
-  return std::move(gx.object);
+  return computed(dtype, size,
+                  [&]<class T>(T* gx) { input_gradient<T>(shapes, g.array.as<T>(), w.array.as<T>(), gx); });
 }
 
 nb::object convolve_weight_gradient(nb::handle g_object, nb::handle x_object, const Sizes& size, const Sizes& stride,
                                     const Sizes& padding, const Sizes& dilation, int64_t groups) {
   const DType dtype = borrow(g_object).dtype;
-  if (dtype != borrow(x_object).dtype) return not_implemented();
-  if (is_half(dtype)) {
-    return narrowed(
-        convolve_weight_gradient(widened(g_object), widened(x_object), size, stride, padding, dilation, groups), dtype);
-  }
-  if (!native(dtype)) return not_implemented();
-  const NewArray g = contiguous(g_object), x = contiguous(x_object);
-  const Shapes shapes(shape_of(x.array), size, stride, padding, dilation, groups);
+  if (dtype != borrow(x_object).dtype || !native(dtype)) return not_implemented();
+  const WorkArray g = widened(borrow(g_object)), x = widened(borrow(x_object));
+  const Shapes shapes(sizes_of(x.array), size, stride, padding, dilation, groups);
   if (!shapes.safe) return not_implemented();
-  if (shape_of(g.array) != shapes.shape(shapes.out_channels * groups, shapes.output, g.array.dimensions - 2)) {
+  if (sizes_of(g.array) != shapes.shape(shapes.out_channels * groups, shapes.output, g.array.dimensions - 2)) {
     throw nb::value_error("convolution_weight_gradient: the gradient doesn't fit");
   }
-  NewArray gw = empty(g.array.dtype, size);
-  run(g.array, [&]<class T>(T) { weights_gradient(shapes, g.array.as<T>(), x.array.as<T>(), gw.array.as<T>()); });
-  return std::move(gw.object);
+  return computed(dtype, size,
+                  [&]<class T>(T* gw) { weights_gradient<T>(shapes, g.array.as<T>(), x.array.as<T>(), gw); });
 }
 
 }  // namespace
 
 void bind_convolution(nb::module_& module) {
-  module.def(
-      "convolution", &convolve, nb::arg("x"), nb::arg("weight"), nb::arg("bias").none(), nb::arg("stride"),
+  define_kernel(
+      module, "convolution", &convolve, nb::arg("x"), nb::arg("weight"), nb::arg("bias").none(), nb::arg("stride"),
       nb::arg("padding"), nb::arg("dilation"), nb::arg("groups"), nb::arg("activation") = "none",
       nb::arg("residual").none() = nb::none(),
       "activation(cross-correlation of x (N, C, *S) with weight (O, C / groups, *K), plus bias (O), plus residual, "
       "of the result's shape); bias and residual may be None. Activations as in linear.");
-  module.def("convolution_input_gradient", &convolve_input_gradient, nb::arg("g"), nb::arg("weight"), nb::arg("size"),
-             nb::arg("stride"), nb::arg("padding"), nb::arg("dilation"), nb::arg("groups"),
-             "Gradient of convolution with respect to x, of shape `size`.");
-  module.def("convolution_weight_gradient", &convolve_weight_gradient, nb::arg("g"), nb::arg("x"), nb::arg("size"),
-             nb::arg("stride"), nb::arg("padding"), nb::arg("dilation"), nb::arg("groups"),
-             "Gradient of convolution with respect to weight, of shape `size`.");
+  define_kernel(module, "convolution_input_gradient", &convolve_input_gradient, nb::arg("g"), nb::arg("weight"),
+                nb::arg("size"), nb::arg("stride"), nb::arg("padding"), nb::arg("dilation"), nb::arg("groups"),
+                "Gradient of convolution with respect to x, of shape `size`.");
+  define_kernel(module, "convolution_weight_gradient", &convolve_weight_gradient, nb::arg("g"), nb::arg("x"),
+                nb::arg("size"), nb::arg("stride"), nb::arg("padding"), nb::arg("dilation"), nb::arg("groups"),
+                "Gradient of convolution with respect to weight, of shape `size`.");
 }
 
 }  // namespace rushlight

@@ -7,9 +7,9 @@
 #include <cmath>
 #include <vector>
 
-#include "array.h"
 #include "bind.h"
 #include "dispatch.h"
+#include "instruction.h"
 #include "simd.h"
 #include "threads.h"
 
@@ -103,7 +103,7 @@ void for_blocks(Key key, double p, F kept, int64_t count, Use use) {
 }
 
 Key key_of(nb::handle object) {
-  NewArray key = contiguous(object);
+  WorkArray key = contiguous(object);
   if (key.array.dtype != DType::int32 || key.array.size() != 2)
     throw nb::value_error("rushlight core: the key of a dropout mask is two numbers of int32");
   const uint32_t* words = key.array.as<uint32_t>();
@@ -113,15 +113,15 @@ Key key_of(nb::handle object) {
 nb::object dropout(nb::handle x, nb::handle key_object, double p) {
   if (!(p >= 0 && p <= 1)) throw nb::value_error("rushlight core: the probability of dropout is from 0 to 1");
   Key key = key_of(key_object);
-  NewArray source = contiguous(x);
+  WorkArray source = contiguous(x);
   const Array& in = source.array;
   if (in.dtype == DType::other) return not_implemented();
-  NewArray result = empty(in.dtype, {in.shape, static_cast<size_t>(in.dimensions)});
+  NewArray y = result(in.dtype, shape_of(in));
   int64_t count = in.size();
   bool known = dispatch_floating(in.dtype, [&](auto tag) {
     using T = decltype(tag);
     const T* from = in.as<T>();
-    T* to = result.array.as<T>();
+    T* to = y.array.as<T>();
     Unlocked unlocked;
     using F = Compute<T>;
     F scale = p < 1 ? static_cast<F>(1 / (1 - p)) : F(0);
@@ -129,27 +129,27 @@ nb::object dropout(nb::handle x, nb::handle key_object, double p) {
       for (int i = 0; i < size; ++i) to[first + i] = static_cast<T>(static_cast<F>(from[first + i]) * factors[i]);
     });
   });
-  return known ? result.object : not_implemented();
+  return known ? y.object : not_implemented();
 }
 
 nb::object dropout_mask(nb::handle key_object, const std::vector<int64_t>& shape, double p) {
   if (!(p >= 0 && p <= 1)) throw nb::value_error("rushlight core: the probability of dropout is from 0 to 1");
   Key key = key_of(key_object);
-  NewArray result = empty(DType::float32, shape);
+  NewArray mask = result(DType::float32, shape);
   {
     Unlocked unlocked;
-    float* to = result.array.as<float>();
-    for_blocks(key, p, 1.0f, result.array.size(),
+    float* to = mask.array.as<float>();
+    for_blocks(key, p, 1.0f, mask.array.size(),
                [=](int64_t first, const float* factors, int size) { std::copy_n(factors, size, to + first); });
   }
-  return result.object;
+  return mask.object;
 }
 
 }  // namespace
 
 void bind_dropout(nb::module_& module) {
-  module.def("dropout", &dropout, nb::arg("x"), nb::arg("key"), nb::kw_only(), nb::arg("p"));
-  module.def("dropout_mask", &dropout_mask, nb::arg("key"), nb::kw_only(), nb::arg("shape"), nb::arg("p"));
+  define_kernel(module, "dropout", &dropout, nb::arg("x"), nb::arg("key"), nb::kw_only(), nb::arg("p"));
+  define_kernel(module, "dropout_mask", &dropout_mask, nb::arg("key"), nb::kw_only(), nb::arg("shape"), nb::arg("p"));
 }
 
 }  // namespace rushlight

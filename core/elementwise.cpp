@@ -240,14 +240,14 @@ struct Program::Operand {
 
 struct Program::Task {
   const Program& program;
-  const Kernel* kernels;
-  DType compute;
-  int64_t item;
-  Operand* operands;
-  Strided* targets;
-  ConvertRun* stores;  // nullptr: the instruction writes the output itself
-  int slots;           // scratch for results, operands that are loaded, constants
-  int64_t block;
+  const Kernel* kernels = nullptr;
+  Operand* operands = nullptr;
+  Strided* targets = nullptr;
+  ConvertRun* stores = nullptr;  // nullptr among them: the instruction writes the output itself
+  DType compute = DType::other;
+  int64_t item = 0, total = 0;
+  int slots = 0;  // scratch for results, operands that are loaded, constants
+  int64_t block = 0;
 
   void operator()(int64_t begin, int64_t end) const;
 };
@@ -340,26 +340,32 @@ nb::object Program::call(nb::handle arguments, nb::handle options) const {
   }
   if (PyTuple_Size(arguments.ptr()) != inputs_) throw nb::type_error("Program: wrong number of operands");
   Operand* operands = static_cast<Operand*>(alloca(sizeof(Operand) * static_cast<size_t>(inputs_)));
+  for (int i = 0; i < inputs_; ++i) {
+    if (!read_operand(PyTuple_GetItem(arguments.ptr(), i), operands[i])) return not_implemented();
+  }
+  return run(operands, out);
+}
+
+bool Program::read_operand(nb::handle given, Operand& operand) {
+  operand.is_number = !is_array(given);
+  if (operand.is_number) return read_number(given.ptr(), operand.number);
+  operand.array = borrow(given);
+  return true;
+}
+
+// The dtype that arrays agree on, those of bools aside; other where they don't, or where there are none.
+DType Program::common_dtype(const Operand* operands) const {
   DType dtype = DType::other;
   bool any_array = false;
   for (int i = 0; i < inputs_; ++i) {
-    Operand& operand = operands[i];
-    PyObject* given = PyTuple_GetItem(arguments.ptr(), i);
-    operand.is_number = !is_array(given);
-    if (operand.is_number) {
-      if (!read_number(given, operand.number)) return not_implemented();
-      continue;
-    }
-    operand.array = borrow(given);
+    if (operands[i].is_number) continue;
     any_array = true;
-    if (operand.array.dtype == DType::boolean) continue;
-    if (operand.array.dtype == DType::other || (dtype != DType::other && dtype != operand.array.dtype)) {
-      return not_implemented();
-    }
-    dtype = operand.array.dtype;
+    DType own = operands[i].array.dtype;
+    if (own == DType::boolean) continue;
+    if (own == DType::other || (dtype != DType::other && dtype != own)) return DType::other;
+    dtype = own;
   }
-  if (!any_array) return not_implemented();
-  return run(operands, dtype == DType::other ? DType::boolean : dtype, out);
+  return any_array && dtype == DType::other ? DType::boolean : dtype;
 }
 
 // Powers by an exponent that numbers and constants alone decide (x ** 2, and its gradient 2 * x ** (2 - 1)) get the
@@ -395,26 +401,37 @@ void Program::specialize_powers(const Operand* operands, DType compute, Kernel* 
   }
 }
 
-nb::object Program::run(Operand* operands, DType dtype, nb::handle out) const {
-  const std::vector<Kernel>& code = kernels_[static_cast<int>(dtype)];
-  if (code.empty() && !instructions_.empty()) return not_implemented();
-  DType compute = compute_dtype(dtype);
-  int64_t item = item_size(compute);
-  const Kernel* kernels = code.data();
-
-  // The shape of the result, and an order of dimensions that suits the operands of that shape.
-  int64_t shape[max_dimensions];
+// What is known of a call from its operands: the shape of its results, and an order of dimensions to walk them in.
+struct Program::Layout {
+  DType dtype, compute;
   int dimensions = 0;
+  int64_t total = 1;
+  bool uniform = true;                       // all arrays have one shape and are contiguous
+  bool ordered = false;                      // `order` isn't row-major
+  bool in_place = false, temporary = false;  // results share memory with operands; not in a way that is safe
+  int64_t shape[max_dimensions];
+  int order[max_dimensions];
+
+  std::span<const int64_t> extents() const { return {shape, static_cast<size_t>(dimensions)}; }
+};
+
+// Fills dtype, shape and uniform; false where there is no code for these operands.
+bool Program::measure(const Operand* operands, Layout& layout) const {
+  layout.dtype = common_dtype(operands);
+  if (layout.dtype == DType::other) return false;
+  layout.compute = compute_dtype(layout.dtype);
+  if (kernels_[static_cast<int>(layout.dtype)].empty() && !instructions_.empty()) return false;
+  int64_t* shape = layout.shape;
+  int& dimensions = layout.dimensions;
   const Array* first = nullptr;
-  bool uniform = true;  // all arrays have one shape and are contiguous
   for (int i = 0; i < inputs_; ++i) {
     if (operands[i].is_number) {
       char unused[8];
-      if (!write_number(operands[i].number, compute, unused)) return not_implemented();
+      if (!write_number(operands[i].number, layout.compute, unused)) return false;
       continue;
     }
     const Array& array = operands[i].array;
-    uniform = uniform && array.contiguous() && (first == nullptr || same_extents(*first, array));
+    layout.uniform = layout.uniform && array.contiguous() && (first == nullptr || same_extents(*first, array));
     if (first == nullptr) first = &array;
     for (int d = dimensions; d < array.dimensions; ++d) {  // widen to the left
       std::memmove(shape + 1, shape, sizeof(int64_t) * static_cast<size_t>(dimensions));
@@ -427,151 +444,249 @@ nb::object Program::run(Operand* operands, DType dtype, nb::handle out) const {
       if (shape[shift + d] == 1) {
         shape[shift + d] = extent;
       } else if (extent != 1 && extent != shape[shift + d]) {
-        return not_implemented();
+        return false;
       }
     }
   }
-  if (has_power_) {
-    Kernel* chosen = static_cast<Kernel*>(alloca(sizeof(Kernel) * instructions_.size()));
-    std::copy_n(kernels, instructions_.size(), chosen);
-    specialize_powers(operands, compute, chosen);
-    kernels = chosen;
-  }
-  int64_t total = 1;
   for (int d = 0; d < dimensions; ++d) {
-    if (__builtin_mul_overflow(total, shape[d], &total)) throw std::bad_alloc();
+    if (__builtin_mul_overflow(layout.total, shape[d], &layout.total)) throw std::bad_alloc();
   }
+  return true;
+}
 
-  // Where results go.
-  size_t count = outputs_.size();
-  nb::object results[most_outputs];
-  Array* arrays = static_cast<Array*>(alloca(sizeof(Array) * count));
-  Array* given = static_cast<Array*>(alloca(sizeof(Array) * count));
-  bool in_place = false, temporary = false;
-  if (out.is_valid()) {
-    for (size_t o = 0; o < count; ++o) {
-      nb::object target = nb::borrow(out);
-      if (PyTuple_Check(out.ptr())) {
-        if (PyTuple_Size(out.ptr()) != static_cast<Py_ssize_t>(count))
-          throw nb::type_error("Program: wrong number of outs");
-        target = nb::borrow(PyTuple_GetItem(out.ptr(), static_cast<Py_ssize_t>(o)));
-      } else if (count != 1) {
-        throw nb::type_error("Program: out= is a tuple where there are several results");
-      }
-      if (!is_array(target)) throw nb::type_error("Program: out= takes NumPy arrays");
-      Array array = borrow(target);
-      if (!array.writeable) throw std::invalid_argument("Program: out= is read-only");
-      if (array.dtype != (boolean_[o] ? DType::boolean : dtype) || array.dimensions != dimensions ||
-          !std::equal(shape, shape + dimensions, array.shape)) {
-        return not_implemented();
-      }
-      for (int i = 0; i < inputs_; ++i) {
-        if (operands[i].is_number || !overlap(array, operands[i].array)) continue;
-        in_place = true;
-        temporary = temporary || !same_memory(array, operands[i].array);
-      }
-      for (size_t other = 0; other < o; ++other) temporary = temporary || overlap(array, given[other]);
-      uniform = uniform && array.contiguous();
-      results[o] = std::move(target);
-      given[o] = arrays[o] = array;
+// Takes arrays that are given for the results; false where they have another shape or dtype.
+bool Program::accept(const Operand* operands, const Array* given, Layout& layout) const {
+  for (size_t o = 0; o < outputs_.size(); ++o) {
+    const Array& array = given[o];
+    if (!array.writeable) throw std::invalid_argument("Program: out= is read-only");
+    if (array.dtype != (boolean_[o] ? DType::boolean : layout.dtype) ||
+        !std::ranges::equal(shape_of(array), layout.extents())) {
+      return false;
     }
+    for (int i = 0; i < inputs_; ++i) {
+      if (operands[i].is_number || !overlap(array, operands[i].array)) continue;
+      layout.in_place = true;
+      layout.temporary = layout.temporary || !same_memory(array, operands[i].array);
+    }
+    for (size_t other = 0; other < o; ++other) layout.temporary = layout.temporary || overlap(array, given[other]);
+    layout.uniform = layout.uniform && array.contiguous();
   }
-  int order[max_dimensions];
-  bool ordered = false;  // not row-major
-  if (!uniform) {
-    const Array* guide = out.is_valid() && !temporary ? &arrays[0] : nullptr;
-    bool shared = true;
-    for (int i = 0; i < inputs_ && !(out.is_valid() && !temporary); ++i) {
-      const Array& array = operands[i].array;
-      if (operands[i].is_number || array.dimensions != dimensions) continue;
-      if (!std::equal(shape, shape + dimensions, array.shape)) continue;
-      if (guide == nullptr) {
-        guide = &array;
-      } else {
-        shared = shared && same_layout(*guide, array);
-      }
-    }
-    if (guide != nullptr && shared && !guide->contiguous()) {
-      ordered = dense_order(*guide, order) || (out.is_valid() && !temporary);
-    }
-  }
-  if (!out.is_valid() || temporary) {
-    std::span<const int64_t> extents(shape, static_cast<size_t>(dimensions));
-    for (size_t o = 0; o < count; ++o) {
-      NewArray made = empty(boolean_[o] ? DType::boolean : dtype, extents, ordered ? order : nullptr);
-      results[o] = std::move(made.object);
-      arrays[o] = made.array;
-    }
-  }
+  return true;
+}
 
-  // Every operand as seen along the result.
+// An order of dimensions that suits the results, where they are given, else the operands of the results' shape.
+void Program::choose_order(const Operand* operands, const Array* given, Layout& layout) const {
+  if (layout.uniform) return;
+  const Array* guide = given;
+  bool shared = true;
+  for (int i = 0; i < inputs_ && given == nullptr; ++i) {
+    const Array& array = operands[i].array;
+    if (operands[i].is_number || !std::ranges::equal(shape_of(array), layout.extents())) continue;
+    if (guide == nullptr) {
+      guide = &array;
+    } else {
+      shared = shared && same_layout(*guide, array);
+    }
+  }
+  if (guide == nullptr || !shared || guide->contiguous()) return;
+  layout.ordered = dense_order(*guide, layout.order) || given != nullptr;
+}
+
+// Every operand and result as seen along the results, and what is computed in which scratch. `task` has the memory for
+// its operands, targets and stores.
+void Program::arrange(const Layout& layout, const Array* results, Task& task) const {
   int64_t extents[max_dimensions], steps[max_dimensions];
-  for (int d = 0; d < dimensions; ++d) extents[d] = shape[ordered ? order[d] : d];
+  int dimensions = layout.dimensions;
+  bool ordered = layout.ordered;
+  for (int d = 0; d < dimensions; ++d) extents[d] = layout.shape[ordered ? layout.order[d] : d];
   auto view = [&](const Array& array, Strided& strided) {
     strided.data = array.data;
     strided.dtype = array.dtype;
-    if (uniform) {
+    if (layout.uniform) {
       strided.dimensions = 1;
-      strided.shape[0] = total;
+      strided.shape[0] = layout.total;
       strided.strides[0] = item_size(array.dtype);
       return;
     }
     int shift = dimensions - array.dimensions;
     for (int d = 0; d < dimensions; ++d) {
-      int at = (ordered ? order[d] : d) - shift;
+      int at = (ordered ? layout.order[d] : d) - shift;
       steps[d] = at < 0 || array.shape[at] == 1 ? 0 : array.strides[at];
     }
     strided.merge(extents, steps, dimensions);
   };
-  Task task{*this, kernels, compute, item, operands, nullptr, nullptr, slots_, 0};
-  task.slots += static_cast<int>(constants_.size());
+  task.compute = layout.compute;
+  task.item = item_size(layout.compute);
+  task.total = layout.total;
+  task.slots = slots_ + static_cast<int>(constants_.size());
   for (int i = 0; i < inputs_; ++i) {
-    Operand& operand = operands[i];
+    Operand& operand = task.operands[i];
     operand.direct = false;
     if (!operand.is_number) {
       view(operand.array, operand.strided);
-      operand.direct =
-          operand.array.dtype == compute && operand.strided.plain() && (total == 1 || !operand.strided.single());
-      operand.load = converter(compute, operand.array.dtype);
+      operand.direct = operand.array.dtype == task.compute && operand.strided.plain() &&
+                       (task.total == 1 || !operand.strided.single());
+      operand.load = converter(task.compute, operand.array.dtype);
     }
     operand.slot = operand.direct ? 0 : task.slots++;
   }
-  task.targets = static_cast<Strided*>(alloca(sizeof(Strided) * count));
-  task.stores = static_cast<ConvertRun*>(alloca(sizeof(ConvertRun) * count));
   bool only_direct = instructions_.size() == 1;
-  for (size_t o = 0; o < count; ++o) {
-    view(arrays[o], task.targets[o]);
-    bool direct = written_directly_[o] && arrays[o].dtype == compute && task.targets[o].plain() &&
-                  !(in_place && !temporary && reads_inputs_later_[o]);
-    task.stores[o] = direct ? nullptr : converter(arrays[o].dtype, compute);
+  for (size_t o = 0; o < outputs_.size(); ++o) {
+    view(results[o], task.targets[o]);
+    bool direct = written_directly_[o] && results[o].dtype == task.compute && task.targets[o].plain() &&
+                  !(layout.in_place && !layout.temporary && reads_inputs_later_[o]);
+    task.stores[o] = direct ? nullptr : converter(results[o].dtype, task.compute);
     only_direct = only_direct && direct;
   }
   only_direct = only_direct && task.slots == slots_;
-  if (total > 0) {
-    // Blocks of 512 bytes to 4 KiB for each value; with nothing to keep between instructions, there is no need to cut.
-    int64_t bytes = 4096;
-    while (bytes > 512 && bytes * task.slots > scratch_bytes) bytes /= 2;
-    task.block = only_direct ? int64_t{1} << 20 : bytes / item;
-    if (only_direct) task.slots = 0;
-    int64_t grain = std::max<int64_t>(131072 / (3 + cost_) / 1024 * 1024, 1024);
-    if (total <= grain) {
-      task(0, total);
-    } else {
-      Unlocked unlocked;
-      parallel_for(total, grain, task);
-    }
+  // Blocks of 512 bytes to 4 KiB for each value; with nothing to keep between instructions, there is no need to cut.
+  int64_t bytes = 4096;
+  while (bytes > 512 && bytes * task.slots > scratch_bytes) bytes /= 2;
+  task.block = only_direct ? int64_t{1} << 20 : bytes / task.item;
+  if (only_direct) task.slots = 0;
+}
+
+void Program::execute(const Task& task) const {
+  int64_t grain = std::max<int64_t>(131072 / (3 + cost_) / 1024 * 1024, 1024);
+  if (task.total == 0) return;
+  if (task.total <= grain) {
+    task(0, task.total);
+  } else {
+    Unlocked unlocked;
+    parallel_for(task.total, grain, task);
   }
-  if (temporary) {
+}
+
+nb::object Program::run(Operand* operands, nb::handle out) const {
+  Layout layout;
+  if (!measure(operands, layout)) return not_implemented();
+  size_t count = outputs_.size();
+  Task task{*this, kernels_[static_cast<int>(layout.dtype)].data(), operands};
+  if (has_power_) {
+    Kernel* chosen = static_cast<Kernel*>(alloca(sizeof(Kernel) * instructions_.size()));
+    std::copy_n(task.kernels, instructions_.size(), chosen);
+    specialize_powers(operands, layout.compute, chosen);
+    task.kernels = chosen;
+  }
+  nb::object made[most_outputs];
+  Array* arrays = static_cast<Array*>(alloca(sizeof(Array) * count));
+  Array* given = static_cast<Array*>(alloca(sizeof(Array) * count));
+  if (out.is_valid()) {
+    for (size_t o = 0; o < count; ++o) {
+      nb::handle target = out;
+      if (PyTuple_Check(out.ptr())) {
+        if (PyTuple_Size(out.ptr()) != static_cast<Py_ssize_t>(count))
+          throw nb::type_error("Program: wrong number of outs");
+        target = PyTuple_GetItem(out.ptr(), static_cast<Py_ssize_t>(o));
+      } else if (count != 1) {
+        throw nb::type_error("Program: out= is a tuple where there are several results");
+      }
+      if (!is_array(target)) throw nb::type_error("Program: out= takes NumPy arrays");
+      given[o] = arrays[o] = borrow(target);
+    }
+    if (!accept(operands, given, layout)) return not_implemented();
+  }
+  bool direct = out.is_valid() && !layout.temporary;
+  choose_order(operands, direct ? arrays : nullptr, layout);
+  for (size_t o = 0; o < count && !direct; ++o) {
+    NewArray result =
+        empty(boolean_[o] ? DType::boolean : layout.dtype, layout.extents(), layout.ordered ? layout.order : nullptr);
+    made[o] = std::move(result.object);
+    arrays[o] = result.array;
+  }
+  task.targets = static_cast<Strided*>(alloca(sizeof(Strided) * count));
+  task.stores = static_cast<ConvertRun*>(alloca(sizeof(ConvertRun) * count));
+  arrange(layout, arrays, task);
+  execute(task);
+  if (layout.temporary) {
     for (size_t o = 0; o < count; ++o) copy_strided(given[o], arrays[o]);
-    return nb::borrow(out);
   }
   if (out.is_valid()) return nb::borrow(out);
-  if (count == 1) return std::move(results[0]);
+  if (count == 1) return std::move(made[0]);
   nb::object tuple = nb::steal(PyTuple_New(static_cast<Py_ssize_t>(count)));
   for (size_t o = 0; o < count; ++o) {
-    PyTuple_SetItem(tuple.ptr(), static_cast<Py_ssize_t>(o), results[o].release().ptr());
+    PyTuple_SetItem(tuple.ptr(), static_cast<Py_ssize_t>(o), made[o].release().ptr());
   }
   return tuple;
+}
+
+// A call of a program with operands and results that are always the same objects. It is planned when it is first run,
+// and again when a number has changed or an array lies elsewhere.
+class Program::Call final : public rushlight::Instruction {
+ public:
+  Call(const Program& program, const std::vector<nb::object>& operands, const std::vector<nb::object>& results)
+      : program_(program), operands_(operands.size()), targets_(results.size()), stores_(results.size()) {
+    for (size_t i = 0; i < operands.size(); ++i) {
+      if (operands[i].is_valid()) set(i, operands[i]);
+    }
+    for (const nb::object& result : results) results_.push_back(borrow(result));
+  }
+
+  void set(size_t position, nb::handle value) override {
+    if (!read_operand(value, operands_[position])) throw nb::type_error("Program: an operand is an array or a number");
+    planned_ = false;
+  }
+
+  void run() override {
+    if (moved() || !planned_) plan();
+    program_.execute(task_);
+    for (size_t o = 0; o < temporaries_.size(); ++o) copy_strided(results_[o], temporaries_[o].array);
+  }
+
+ private:
+  bool moved() {
+    bool any = false;
+    auto look = [&](Array& array) {
+      char* data = data_of(array.object);
+      any = any || data != array.data;
+      array.data = data;
+    };
+    for (Operand& operand : operands_) {
+      if (!operand.is_number) look(operand.array);
+    }
+    for (Array& result : results_) look(result);
+    return any;
+  }
+
+  void plan() {
+    Layout layout;
+    if (!program_.measure(operands_.data(), layout) || !program_.accept(operands_.data(), results_.data(), layout)) {
+      throw std::runtime_error("Program: no code for these operands and results");
+    }
+    const std::vector<Kernel>& kernels = program_.kernels_[static_cast<int>(layout.dtype)];
+    kernels_ = kernels;
+    if (program_.has_power_) program_.specialize_powers(operands_.data(), layout.compute, kernels_.data());
+    program_.choose_order(operands_.data(), layout.temporary ? nullptr : results_.data(), layout);
+    std::vector<Array> arrays = results_;
+    temporaries_.clear();
+    for (size_t o = 0; o < arrays.size() && layout.temporary; ++o) {
+      temporaries_.emplace_back(arrays[o].dtype, layout.extents(), layout.ordered ? layout.order : nullptr);
+      arrays[o] = temporaries_[o].array;
+    }
+    task_.kernels = kernels_.data();
+    task_.operands = operands_.data();
+    task_.targets = targets_.data();
+    task_.stores = stores_.data();
+    program_.arrange(layout, arrays.data(), task_);
+    planned_ = true;
+  }
+
+  const Program& program_;
+  std::vector<Operand> operands_;
+  std::vector<Array> results_;
+  std::vector<WorkArray> temporaries_;
+  std::vector<Kernel> kernels_;
+  std::vector<Strided> targets_;
+  std::vector<ConvertRun> stores_;
+  Task task_{program_};
+  bool planned_ = false;
+};
+
+std::unique_ptr<rushlight::Instruction> Program::instruction(const std::vector<nb::object>& operands,
+                                                             const std::vector<nb::object>& results) const {
+  if (operands.size() != static_cast<size_t>(inputs_)) throw nb::type_error("Program: wrong number of operands");
+  if (results.size() != outputs_.size()) throw nb::type_error("Program: wrong number of results");
+  return std::make_unique<Call>(*this, operands, results);
 }
 
 // The slot tp_call, without nanobind's own dispatch: a call of a tiny program costs less than its Python frame.

@@ -1,8 +1,10 @@
 // Programs of elementwise instructions, run block by block in the L1 cache over broadcast operands of any strides.
 #pragma once
 
+#include <memory>
 #include <vector>
 
+#include "instruction.h"
 #include "opcodes.h"
 #include "strided.h"
 
@@ -24,6 +26,10 @@ class Program {
 
   // program(*operands, out=None)
   nb::object call(nb::handle operands, nb::handle options) const;
+  // The same call again and again, from and to arrays that stay the same objects; an invalid operand is set before the
+  // first run. The Program outlives it.
+  std::unique_ptr<rushlight::Instruction> instruction(const std::vector<nb::object>& operands,
+                                                      const std::vector<nb::object>& results) const;
 
  private:
   struct Instruction {
@@ -33,15 +39,24 @@ class Program {
     int slot;        // where its result lives while it is needed
   };
   struct Operand;
+  struct Layout;
   struct Task;
+  class Call;
 
   static constexpr int dtype_count = static_cast<int>(DType::other);
   static constexpr int most_inputs = 64, most_outputs = 32;
 
   void assign_slots();
   void choose_kernels();
+  static bool read_operand(nb::handle given, Operand& operand);
+  DType common_dtype(const Operand* operands) const;
   void specialize_powers(const Operand* operands, DType compute, Kernel* kernels) const;
-  nb::object run(Operand* operands, DType dtype, nb::handle out) const;
+  bool measure(const Operand* operands, Layout& layout) const;
+  bool accept(const Operand* operands, const Array* given, Layout& layout) const;
+  void choose_order(const Operand* operands, const Array* given, Layout& layout) const;
+  void arrange(const Layout& layout, const Array* results, Task& task) const;
+  void execute(const Task& task) const;
+  nb::object run(Operand* operands, nb::handle out) const;
 
   int inputs_;
   std::vector<Instruction> instructions_;

@@ -1,27 +1,33 @@
 // float16 and bfloat16 arrays for kernels that compute in float32: converted whole before and after.
 #pragma once
 
-#include "array.h"
 #include "convert.h"
+#include "kernel.h"
 
 namespace rushlight {
 
 constexpr bool is_half(DType dtype) { return dtype == DType::float16 || dtype == DType::bfloat16; }
 
-inline NewArray converted(nb::handle source, DType dtype) {
-  const NewArray from = contiguous(source);
-  NewArray to = empty(dtype, {from.array.shape, static_cast<size_t>(from.array.dimensions)});
-  converter(dtype, from.array.dtype)(to.array.data, item_size(dtype), from.array.data, item_size(from.array.dtype),
-                                     from.array.size());
-  return to;
+// Contiguous, and float32 where `source` has half its width.
+inline WorkArray widened(const Array& source) {
+  if (!is_half(source.dtype)) return contiguous(source);
+  WorkArray wide(DType::float32, shape_of(source));
+  copy_strided(wide.array, source);
+  return wide;
 }
 
-// None stays None.
-inline nb::object widened(nb::handle source) {
-  return source.is_none() ? nb::none() : converted(source, DType::float32).object;
-}
-inline nb::object narrowed(const nb::object& result, DType dtype) {
-  return nb::object(result).ptr() == Py_NotImplemented ? result : converted(result, dtype).object;
+// A result of `dtype`, computed in float32 where that is a half: `compute(array)` fills it or what is rounded to it.
+template <class Compute>
+NewArray narrowed(DType dtype, std::span<const int64_t> shape, Compute&& compute) {
+  NewArray made = result(dtype, shape);
+  if (is_half(dtype)) {
+    WorkArray wide(DType::float32, shape);
+    compute(wide.array);
+    copy_strided(made.array, wide.array);
+  } else {
+    compute(made.array);
+  }
+  return made;
 }
 
 }  // namespace rushlight

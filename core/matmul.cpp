@@ -6,10 +6,10 @@
 #include <utility>
 #include <vector>
 
-#include "array.h"
 #include "bind.h"
 #include "gemm.h"
 #include "half.h"
+#include "instruction.h"
 
 namespace rushlight {
 
@@ -80,7 +80,7 @@ struct Stack {
   // Where each matrix of the broadcast batch begins.
   std::vector<int64_t> offsets(const std::vector<int64_t>& shape, int64_t count) const {
     std::vector<int64_t> result(static_cast<size_t>(count));
-    std::vector<int64_t> index(shape.size(), 0), strides(shape.size(), 0);
+    int64_t index[max_dimensions] = {}, strides[max_dimensions] = {};
     const size_t missing = shape.size() - batch_shape.size();
     for (size_t d = 0; d < batch_shape.size(); ++d) strides[missing + d] = batch_shape[d] == 1 ? 0 : batch_strides[d];
     int64_t offset = 0;
@@ -141,81 +141,81 @@ void multiply_stacks(const Array& a, Stack left, const Array& b, const Stack& ri
               [&] { multiply(product, count, left_offsets.data(), right_offsets.data(), product.m * product.n); });
 }
 
-bool native(const Array& array) { return array.dtype == DType::float32 || array.dtype == DType::float64; }
+bool native(DType dtype) { return dtype == DType::float32 || dtype == DType::float64 || is_half(dtype); }
+
+// The product of two stacks of one dtype, float32 or float64; bias and residual may be empty.
+void multiply_into(const Array& a, const Stack& left, const Array& b, const Stack& right, const Array& c,
+                   const Array& bias = {}, const Array& residual = {}, Activation activation = Activation::none) {
+  if (c.dtype == DType::float32) {
+    multiply_stacks<float>(a, left, b, right, c, bias.as<float>(), residual.as<float>(), activation);
+  } else {
+    multiply_stacks<double>(a, left, b, right, c, bias.as<double>(), residual.as<double>(), activation);
+  }
+}
 
 nb::object matmul(nb::handle a_object, nb::handle b_object) {
-  const Array a = borrow(a_object), b = borrow(b_object);
-  if (is_half(a.dtype) && a.dtype == b.dtype) {
-    return narrowed(matmul(widened(a_object), widened(b_object)), a.dtype);
-  }
-  if (a.dtype != b.dtype || !native(a)) return not_implemented();
+  Array a = borrow(a_object), b = borrow(b_object);
+  const DType dtype = a.dtype;
+  if (dtype != b.dtype || !native(dtype)) return not_implemented();
   if (a.dimensions == 0 || b.dimensions == 0) mismatch();
+  WorkArray wide_a, wide_b;
+  if (is_half(dtype)) {
+    a = (wide_a = widened(a)).array;
+    b = (wide_b = widened(b)).array;
+  }
   Stack left(a, true), right(b, false);
   if (left.columns != right.rows) mismatch();
   std::vector<int64_t> shape = broadcast(left.batch_shape, right.batch_shape);
   if (a.dimensions > 1) shape.push_back(left.rows);
   if (b.dimensions > 1) shape.push_back(right.columns);
-  NewArray result = empty(a.dtype, shape);
-  if (a.dtype == DType::float32) {
-    multiply_stacks<float>(a, std::move(left), b, right, result.array);
-  } else {
-    multiply_stacks<double>(a, std::move(left), b, right, result.array);
-  }
-  return std::move(result.object);
+  return narrowed(dtype, shape, [&](const Array& c) { multiply_into(a, left, b, right, c); }).object;
 }
 
 // activation(x (..., k) times the transpose of w (n, k), plus bias (n), plus residual (..., n)).
 nb::object linear(nb::handle x_object, nb::handle w_object, nb::handle bias_object, const std::string& activation_name,
                   nb::handle residual_object) {
-  const Array x = borrow(x_object), w = borrow(w_object);
+  Array x = borrow(x_object), w = borrow(w_object);
+  const DType dtype = x.dtype;
   Activation activation;
   if (!find_activation(activation_name, activation)) throw nb::value_error("linear: no activation of this name");
   const bool plain = activation == Activation::none && residual_object.is_none();
-  if (plain && is_half(x.dtype) && x.dtype == w.dtype &&
-      (bias_object.is_none() || borrow(bias_object).dtype == x.dtype)) {
-    return narrowed(linear(widened(x_object), widened(w_object), widened(bias_object), activation_name, nb::none()),
-                    x.dtype);
-  }
-  if (x.dtype != w.dtype || !native(x)) return not_implemented();
-  NewArray bias, residual;
+  if (dtype != w.dtype || !native(dtype) || (is_half(dtype) && !plain)) return not_implemented();
+  WorkArray wide_x, wide_w, bias, residual;
   for (auto [array, object] : {std::pair{&bias, bias_object}, std::pair{&residual, residual_object}}) {
     if (object.is_none()) continue;
-    *array = contiguous(object);
-    if (array->array.dtype != x.dtype) return not_implemented();
+    if (borrow(object).dtype != dtype) return not_implemented();
+    *array = widened(borrow(object));
   }
   if (x.dimensions == 0 || w.dimensions != 2) mismatch();
+  if (is_half(dtype)) {
+    x = (wide_x = widened(x)).array;
+    w = (wide_w = widened(w)).array;
+  }
   Stack left(x, true), right(w, false);
   std::swap(right.rows, right.columns);
   std::swap(right.row_stride, right.column_stride);
   if (left.columns != right.rows) mismatch();
-  if (bias.object.is_valid() && bias.array.size() != right.columns) mismatch();
+  if (bias && bias.array.size() != right.columns) mismatch();
   std::vector<int64_t> shape(x.shape, x.shape + x.dimensions);
   shape.back() = right.columns;
-  if (residual.object.is_valid() &&
-      !std::equal(shape.begin(), shape.end(), residual.array.shape, residual.array.shape + residual.array.dimensions)) {
-    mismatch();
-  }
-  NewArray result = empty(x.dtype, shape);
-  if (x.dtype == DType::float32) {
-    multiply_stacks<float>(x, std::move(left), w, right, result.array, bias.array.as<float>(),
-                           residual.array.as<float>(), activation);
-  } else {
-    multiply_stacks<double>(x, std::move(left), w, right, result.array, bias.array.as<double>(),
-                            residual.array.as<double>(), activation);
-  }
-  return std::move(result.object);
+  if (residual && !std::ranges::equal(shape, shape_of(residual.array))) mismatch();
+  return narrowed(dtype, shape,
+                  [&](const Array& y) { multiply_into(x, left, w, right, y, bias.array, residual.array, activation); })
+      .object;
 }
 
 }  // namespace
 
 void bind_matmul(nb::module_& module) {
-  module.def("matmul", &matmul, nb::arg("a"), nb::arg("b"),
-             "a (..., m, k) times b (..., k, n), leading dimensions broadcast; a vector is a row on the left, a column "
-             "on the right.");
-  module.def("linear", &linear, nb::arg("x"), nb::arg("w"), nb::arg("bias").none(), nb::arg("activation") = "none",
-             nb::arg("residual").none() = nb::none(),
-             "activation(x (..., k) times the transpose of w (n, k), plus bias (n), plus residual (..., n)); bias and "
-             "residual may be None. Activations: none, relu, gelu, gelu_tanh, sigmoid, tanh, silu.");
+  define_kernel(
+      module, "matmul", &matmul, nb::arg("a"), nb::arg("b"),
+      "a (..., m, k) times b (..., k, n), leading dimensions broadcast; a vector is a row on the left, a column "
+      "on the right.");
+  define_kernel(
+      module, "linear", &linear, nb::arg("x"), nb::arg("w"), nb::arg("bias").none(), nb::arg("activation") = "none",
+      nb::arg("residual").none() = nb::none(),
+      "activation(x (..., k) times the transpose of w (n, k), plus bias (n), plus residual (..., n)); bias and "
+      "residual may be None. Activations: none, relu, gelu, gelu_tanh, sigmoid, tanh, silu.");
 }
 
 }  // namespace rushlight

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "array.h"
 #include "bind.h"
+#include "instruction.h"
 #include "threads.h"
 
 namespace rushlight {
@@ -23,8 +23,6 @@ constexpr int64_t work_grain = 1 << 14;  // items moved by a block of work, roug
 struct Slabs {
   int64_t outer = 1, count = 1, inner = 1;
 };
-
-std::span<const int64_t> shape_of(const Array& array) { return {array.shape, static_cast<size_t>(array.dimensions)}; }
 
 // False where there is no such dimension, or a size is negative or the whole too large to be counted.
 bool slabs_of(std::span<const int64_t> shape, int64_t dim, Slabs& slabs) {
@@ -77,8 +75,8 @@ bool with_sum(DType dtype, Body&& body) {
 // ---- whole slices
 // ----------------------------------------------------------------------------------------------------
 
-nb::object take_slices(const NewArray& x, const Slabs& slabs, const std::vector<int64_t>& chosen, const Sizes& shape) {
-  NewArray y = empty(x.array.dtype, shape);
+nb::object take_slices(const WorkArray& x, const Slabs& slabs, const std::vector<int64_t>& chosen, const Sizes& shape) {
+  NewArray y = result(x.array.dtype, shape);
   int64_t row = slabs.inner * item_size(x.array.dtype), count = static_cast<int64_t>(chosen.size());
   const char* from = x.array.data;
   char* to = y.array.data;
@@ -103,12 +101,12 @@ nb::object take_slices(const NewArray& x, const Slabs& slabs, const std::vector<
 }
 
 // Zeros of `shape` with the slices of g added where `chosen` says.
-nb::object add_slices(const NewArray& g, const Slabs& slabs, const std::vector<int64_t>& chosen, const Sizes& shape) {
+nb::object add_slices(const WorkArray& g, const Slabs& slabs, const std::vector<int64_t>& chosen, const Sizes& shape) {
   NewArray gx;
   int64_t count = static_cast<int64_t>(chosen.size()), inner = slabs.inner;
   bool known = with_sum(g.array.dtype, [&](auto tag) {
     using T = decltype(tag);
-    gx = empty(g.array.dtype, shape);
+    gx = result(g.array.dtype, shape);
     const T* from = g.array.as<T>();
     T* to = gx.array.as<T>();
     Unlocked unlocked;
@@ -150,7 +148,7 @@ nb::object select(nb::handle input, nb::handle given, int64_t dim, bool wraps) {
     return not_implemented();
   }
   if (dim < 0) dim += array.dimensions;
-  NewArray index = contiguous(given), x = contiguous(input);
+  WorkArray index = contiguous(given), x = contiguous(input);
   return take_slices(x, slabs, places(index.array, slabs.count, wraps), with_index(shape_of(array), dim, index.array));
 }
 
@@ -158,7 +156,7 @@ nb::object select_gradient(nb::handle gradient, nb::handle given, const Sizes& s
   Slabs slabs;
   if (!usable(borrow(given)) || !slabs_of(shape, dim, slabs)) return not_implemented();
   if (dim < 0) dim += static_cast<int64_t>(shape.size());
-  NewArray index = contiguous(given), g = contiguous(gradient);
+  WorkArray index = contiguous(given), g = contiguous(gradient);
   if (!std::ranges::equal(shape_of(g.array), with_index(shape, dim, index.array))) return not_implemented();
   return add_slices(g, slabs, places(index.array, slabs.count, wraps), shape);
 }
@@ -185,7 +183,8 @@ nb::object gather(nb::handle input, nb::handle given, int64_t dim) {
   if (array.dtype == DType::other || !alike(borrow(given), shape_of(array), dim, slabs, chosen)) {
     return not_implemented();
   }
-  NewArray x = contiguous(input), index = contiguous(given), y = empty(array.dtype, shape_of(borrow(given)));
+  WorkArray x = contiguous(input), index = contiguous(given);
+  NewArray y = result(array.dtype, shape_of(index.array));
   std::vector<int64_t> at = places(index.array, slabs.count, false);
   with_item(array.dtype, [&](auto tag) {
     using T = decltype(tag);
@@ -224,12 +223,13 @@ void add_elements(const T* g, const std::vector<int64_t>& at, T* target, const S
 nb::object gather_gradient(nb::handle gradient, nb::handle given, const Sizes& shape, int64_t dim) {
   Slabs slabs, chosen;
   if (!alike(borrow(given), shape, dim, slabs, chosen)) return not_implemented();
-  NewArray g = contiguous(gradient), index = contiguous(given), gx;
+  WorkArray g = contiguous(gradient), index = contiguous(given);
+  NewArray gx;
   if (!std::ranges::equal(shape_of(g.array), shape_of(index.array))) return not_implemented();
   std::vector<int64_t> at = places(index.array, slabs.count, false);
   bool known = with_sum(g.array.dtype, [&](auto tag) {
     using T = decltype(tag);
-    gx = empty(g.array.dtype, shape);
+    gx = result(g.array.dtype, shape);
     Unlocked unlocked;
     std::fill_n(gx.array.as<T>(), gx.array.size(), T(0));
     add_elements(g.array.as<T>(), at, gx.array.as<T>(), slabs, chosen);
@@ -241,14 +241,15 @@ nb::object scatter_add(nb::handle input, nb::handle given, nb::handle added, int
   Slabs slabs, chosen;
   Array array = borrow(input);
   if (!is_array(added) || !alike(borrow(given), shape_of(array), dim, slabs, chosen)) return not_implemented();
-  NewArray x = contiguous(input), index = contiguous(given), source = contiguous(added), y;
+  WorkArray x = contiguous(input), index = contiguous(given), source = contiguous(added);
+  NewArray y;
   if (source.array.dtype != array.dtype || !std::ranges::equal(shape_of(source.array), shape_of(index.array))) {
     return not_implemented();
   }
   std::vector<int64_t> at = places(index.array, slabs.count, false);
   bool known = with_sum(array.dtype, [&](auto tag) {
     using T = decltype(tag);
-    y = empty(array.dtype, shape_of(array));
+    y = result(array.dtype, shape_of(array));
     Unlocked unlocked;
     std::copy_n(x.array.as<T>(), x.array.size(), y.array.as<T>());
     add_elements(source.array.as<T>(), at, y.array.as<T>(), slabs, chosen);
@@ -260,37 +261,38 @@ nb::object scatter_add(nb::handle input, nb::handle given, nb::handle added, int
 
 void bind_move(nb::module_& module) {
   // x[:, index]: indices of any shape along one dimension, those below zero counted from the end.
-  module.def(
-      "index",
+  define_kernel(
+      module, "index",
       [](nb::handle x, const nb::args& indices, const Sizes& dims) {
         if (indices.size() != 1 || dims.size() != 1) return not_implemented();
         return select(x, indices[0], dims[0], true);
       },
       nb::arg("x"), nb::arg("indices"), nb::arg("dims"));
-  module.def(
-      "index_gradient",
+  define_kernel(
+      module, "index_gradient",
       [](nb::handle g, const nb::args& indices, const Sizes& shape, const Sizes& dims) {
         if (indices.size() != 1 || dims.size() != 1) return not_implemented();
         return select_gradient(g, indices[0], shape, dims[0], true);
       },
       nb::arg("g"), nb::arg("indices"), nb::arg("shape"), nb::arg("dims"));
-  module.def(
-      "index_select",
+  define_kernel(
+      module, "index_select",
       [](nb::handle x, nb::handle index, int64_t dim) {
         if (borrow(index).dimensions != 1) return not_implemented();
         return select(x, index, dim, false);
       },
       nb::arg("x"), nb::arg("index"), nb::arg("dim"));
-  module.def(
-      "index_select_gradient",
+  define_kernel(
+      module, "index_select_gradient",
       [](nb::handle g, nb::handle index, const Sizes& shape, int64_t dim) {
         if (borrow(index).dimensions != 1) return not_implemented();
         return select_gradient(g, index, shape, dim, false);
       },
       nb::arg("g"), nb::arg("index"), nb::arg("shape"), nb::arg("dim"));
-  module.def("gather", &gather, nb::arg("x"), nb::arg("index"), nb::arg("dim"));
-  module.def("gather_gradient", &gather_gradient, nb::arg("g"), nb::arg("index"), nb::arg("shape"), nb::arg("dim"));
-  module.def("scatter_add", &scatter_add, nb::arg("x"), nb::arg("index"), nb::arg("source"), nb::arg("dim"));
+  define_kernel(module, "gather", &gather, nb::arg("x"), nb::arg("index"), nb::arg("dim"));
+  define_kernel(module, "gather_gradient", &gather_gradient, nb::arg("g"), nb::arg("index"), nb::arg("shape"),
+                nb::arg("dim"));
+  define_kernel(module, "scatter_add", &scatter_add, nb::arg("x"), nb::arg("index"), nb::arg("source"), nb::arg("dim"));
 }
 
 }  // namespace rushlight

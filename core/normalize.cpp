@@ -2,8 +2,8 @@
 
 #include <vector>
 
-#include "array.h"
 #include "bind.h"
+#include "instruction.h"
 #include "threads.h"
 
 namespace rushlight {
@@ -458,20 +458,18 @@ void norm_gradient_rows(const T* g, const T* x, const C* weight, T* gx, T* gweig
 
 // A weight or bias (or None, for `otherwise` everywhere) as numbers to compute with.
 template <class T>
-std::vector<Compute<T>> load(const NewArray& values, int64_t count, double otherwise) {
+std::vector<Compute<T>> load(const WorkArray& values, int64_t count, double otherwise) {
   std::vector<Compute<T>> loaded(static_cast<size_t>(count), static_cast<Compute<T>>(otherwise));
-  if (values.object.is_valid()) std::copy_n(values.array.as<T>(), count, loaded.begin());
+  if (values) std::copy_n(values.array.as<T>(), count, loaded.begin());
   return loaded;
 }
 
 // Takes an optional array; false where it has another dtype or size than the kernel is written for.
-bool take(nb::handle given, DType dtype, int64_t count, NewArray& taken) {
+bool take(nb::handle given, DType dtype, int64_t count, WorkArray& taken) {
   if (given.is_none()) return true;
   taken = contiguous(given);
   return taken.array.dtype == dtype && taken.array.size() == count;
 }
-
-std::span<const int64_t> shape_of(const Array& array) { return {array.shape, static_cast<size_t>(array.dimensions)}; }
 
 bool channels_of(const Array& x, Channels& shape) {
   if (x.dimensions < 2) return false;
@@ -487,7 +485,7 @@ bool same_form(const Array& a, const Array& b) {
 // After the normalisation a residual (or None) is added and the sum rectified, if it is to be.
 nb::object batch_norm(nb::handle input, nb::handle weight, nb::handle bias, nb::handle residual, bool rectify,
                       double eps) {
-  NewArray x = contiguous(input), w, b, r;
+  WorkArray x = contiguous(input), w, b, r;
   Channels shape;
   if (!channels_of(x.array, shape) || shape.items() == 0) return not_implemented();
   DType dtype = x.array.dtype;
@@ -498,9 +496,9 @@ nb::object batch_norm(nb::handle input, nb::handle weight, nb::handle bias, nb::
     using T = decltype(tag);
     using C = Compute<T>;
     auto scale = load<T>(w, shape.channels, 1), shift = load<T>(b, shape.channels, 0);
-    y = empty(dtype, shape_of(x.array));
-    mean = empty(dtype_of<C>(), {shape.channels});
-    variance = empty(dtype_of<C>(), {shape.channels});
+    y = result(dtype, shape_of(x.array));
+    mean = result(dtype_of<C>(), {shape.channels});
+    variance = result(dtype_of<C>(), {shape.channels});
     Unlocked unlocked;
     auto run = [&](auto finish) {
       auto normalize =
@@ -517,43 +515,43 @@ nb::object batch_norm(nb::handle input, nb::handle weight, nb::handle bias, nb::
       run([=](C value, int64_t) { return rectified(value); });
     }
   });
-  return known ? nb::make_tuple(y.object, mean.object, variance.object) : not_implemented();
+  return known ? results(y, mean, variance) : not_implemented();
 }
 
 // Where the result was rectified, y is that; else None. `with_residual`: return the gradient before the rectifier, too.
-nb::object batch_norm_gradient(nb::handle gradient, nb::handle result, nb::handle input, nb::handle weight,
+nb::object batch_norm_gradient(nb::handle gradient, nb::handle output, nb::handle input, nb::handle weight,
                                bool with_residual, double eps) {
-  NewArray g = contiguous(gradient), x = contiguous(input), y, w;
+  WorkArray g = contiguous(gradient), x = contiguous(input), y, w;
   Channels shape;
   DType dtype = x.array.dtype;
   if (!channels_of(x.array, shape) || shape.items() == 0 || !same_form(g.array, x.array) ||
       !take(weight, dtype, shape.channels, w)) {
     return not_implemented();
   }
-  if (!result.is_none() && !same_form((y = contiguous(result)).array, x.array)) return not_implemented();
+  if (!output.is_none() && !same_form((y = contiguous(output)).array, x.array)) return not_implemented();
   NewArray gx, gweight, gbias, gresidual;
   bool known = dispatch_floating(dtype, [&](auto tag) {
     using T = decltype(tag);
     using C = Compute<T>;
     auto scale = load<T>(w, shape.channels, 1);
-    gx = empty(dtype, shape_of(x.array));
-    gweight = empty(dtype, {shape.channels});
-    gbias = empty(dtype, {shape.channels});
-    if (with_residual) gresidual = empty(dtype, shape_of(x.array));
+    gx = result(dtype, shape_of(x.array));
+    gweight = result(dtype, {shape.channels});
+    gbias = result(dtype, {shape.channels});
+    if (with_residual) gresidual = result(dtype, shape_of(x.array));
     Unlocked unlocked;
     auto run = shape.length == 1 ? &batch_norm_gradient_columns<T, C> : &batch_norm_gradient_runs<T, C>;
     run(g.array.as<T>(), x.array.as<T>(), scale.data(), gx.array.as<T>(), gweight.array.as<T>(), gbias.array.as<T>(),
         shape, eps, {y.array.as<T>(), (with_residual ? gresidual : gx).array.as<T>()});
   });
   if (!known) return not_implemented();
-  if (with_residual) return nb::make_tuple(gx.object, gweight.object, gbias.object, gresidual.object);
-  return nb::make_tuple(gx.object, gweight.object, gbias.object);
+  if (with_residual) return results(gx, gweight, gbias, gresidual);
+  return results(gx, gweight, gbias);
 }
 
 // With given statistics, as in evaluation.
 nb::object batch_norm_inference(nb::handle input, nb::handle weight, nb::handle bias, nb::handle mean,
                                 nb::handle variance, double eps) {
-  NewArray x = contiguous(input), w, b, m, v;
+  WorkArray x = contiguous(input), w, b, m, v;
   Channels shape;
   DType dtype = x.array.dtype;
   if (!channels_of(x.array, shape) || mean.is_none() || variance.is_none() || !take(weight, dtype, shape.channels, w) ||
@@ -567,7 +565,7 @@ nb::object batch_norm_inference(nb::handle input, nb::handle weight, nb::handle 
     using C = Compute<T>;
     auto scale = load<T>(w, shape.channels, 1), shift = load<T>(b, shape.channels, 0);
     auto center = load<T>(m, shape.channels, 0), spread = load<T>(v, shape.channels, 1);
-    y = empty(dtype, shape_of(x.array));
+    y = result(dtype, shape_of(x.array));
     const T* from = x.array.as<T>();
     T* to = y.array.as<T>();
     Unlocked unlocked;
@@ -600,7 +598,7 @@ bool groups_of(const Array& x, int64_t groups, Channels& shape, Rows& rows) {
 }
 
 nb::object group_norm(nb::handle input, nb::handle weight, nb::handle bias, int64_t groups, double eps) {
-  NewArray x = contiguous(input), w, b;
+  WorkArray x = contiguous(input), w, b;
   Channels shape;
   Rows rows;
   DType dtype = x.array.dtype;
@@ -613,9 +611,9 @@ nb::object group_norm(nb::handle input, nb::handle weight, nb::handle bias, int6
     using T = decltype(tag);
     using C = Compute<T>;
     auto scale = load<T>(w, shape.channels, 1), shift = load<T>(b, shape.channels, 0);
-    y = empty(dtype, shape_of(x.array));
-    mean = empty(dtype_of<C>(), {shape.samples, groups});
-    variance = empty(dtype_of<C>(), {shape.samples, groups});
+    y = result(dtype, shape_of(x.array));
+    mean = result(dtype_of<C>(), {shape.samples, groups});
+    variance = result(dtype_of<C>(), {shape.samples, groups});
     Unlocked unlocked;
     if (shape.length == 1) {
       norm_rows<true>(x.array.as<T>(), scale.data(), shift.data(), y.array.as<T>(), mean.array.as<C>(),
@@ -625,11 +623,11 @@ nb::object group_norm(nb::handle input, nb::handle weight, nb::handle bias, int6
                       variance.array.as<C>(), shape, groups, eps);
     }
   });
-  return known ? nb::make_tuple(y.object, mean.object, variance.object) : not_implemented();
+  return known ? results(y, mean, variance) : not_implemented();
 }
 
 nb::object group_norm_gradient(nb::handle gradient, nb::handle input, nb::handle weight, int64_t groups, double eps) {
-  NewArray g = contiguous(gradient), x = contiguous(input), w;
+  WorkArray g = contiguous(gradient), x = contiguous(input), w;
   Channels shape;
   Rows rows;
   DType dtype = x.array.dtype;
@@ -641,9 +639,9 @@ nb::object group_norm_gradient(nb::handle gradient, nb::handle input, nb::handle
   bool known = dispatch_floating(dtype, [&](auto tag) {
     using T = decltype(tag);
     auto scale = load<T>(w, shape.channels, 1);
-    gx = empty(dtype, shape_of(x.array));
-    gweight = empty(dtype, {shape.channels});
-    gbias = empty(dtype, {shape.channels});
+    gx = result(dtype, shape_of(x.array));
+    gweight = result(dtype, {shape.channels});
+    gbias = result(dtype, {shape.channels});
     Unlocked unlocked;
     if (shape.length == 1) {
       norm_gradient_rows<true>(g.array.as<T>(), x.array.as<T>(), scale.data(), gx.array.as<T>(), gweight.array.as<T>(),
@@ -653,7 +651,7 @@ nb::object group_norm_gradient(nb::handle gradient, nb::handle input, nb::handle
                                gbias.array.as<T>(), shape, groups, eps);
     }
   });
-  return known ? nb::make_tuple(gx.object, gweight.object, gbias.object) : not_implemented();
+  return known ? results(gx, gweight, gbias) : not_implemented();
 }
 
 // The last `dimensions` dimensions are normalised together.
@@ -673,7 +671,7 @@ std::span<const int64_t> trailing(const Array& x, int64_t dimensions) {
 
 template <bool centered>
 nb::object row_norm(nb::handle input, nb::handle weight, nb::handle bias, int64_t dimensions, double eps) {
-  NewArray x = contiguous(input), w, b;
+  WorkArray x = contiguous(input), w, b;
   Rows rows;
   DType dtype = x.array.dtype;
   if (!rows_of(x.array, dimensions, rows) || !take(weight, dtype, rows.length, w) ||
@@ -685,21 +683,21 @@ nb::object row_norm(nb::handle input, nb::handle weight, nb::handle bias, int64_
     using T = decltype(tag);
     using C = Compute<T>;
     auto scale = load<T>(w, rows.length, 1), shift = load<T>(b, rows.length, 0);
-    y = empty(dtype, shape_of(x.array));
-    if (centered) mean = empty(dtype_of<C>(), leading(x.array, dimensions));
-    variance = empty(dtype_of<C>(), leading(x.array, dimensions));
+    y = result(dtype, shape_of(x.array));
+    if (centered) mean = result(dtype_of<C>(), leading(x.array, dimensions));
+    variance = result(dtype_of<C>(), leading(x.array, dimensions));
     Unlocked unlocked;
     norm_rows<centered>(x.array.as<T>(), scale.data(), shift.data(), y.array.as<T>(),
                         centered ? mean.array.as<C>() : nullptr, variance.array.as<C>(), rows, eps);
   });
   if (!known) return not_implemented();
-  if (centered) return nb::make_tuple(y.object, mean.object, variance.object);
-  return nb::make_tuple(y.object, variance.object);
+  if (centered) return results(y, mean, variance);
+  return results(y, variance);
 }
 
 template <bool centered>
 nb::object row_norm_gradient(nb::handle gradient, nb::handle input, nb::handle weight, int64_t dimensions, double eps) {
-  NewArray g = contiguous(gradient), x = contiguous(input), w;
+  WorkArray g = contiguous(gradient), x = contiguous(input), w;
   Rows rows;
   DType dtype = x.array.dtype;
   if (!rows_of(x.array, dimensions, rows) || g.array.dtype != dtype ||
@@ -710,59 +708,59 @@ nb::object row_norm_gradient(nb::handle gradient, nb::handle input, nb::handle w
   bool known = dispatch_floating(dtype, [&](auto tag) {
     using T = decltype(tag);
     auto scale = load<T>(w, rows.length, 1);
-    gx = empty(dtype, shape_of(x.array));
-    gweight = empty(dtype, trailing(x.array, dimensions));
-    if (centered) gbias = empty(dtype, trailing(x.array, dimensions));
+    gx = result(dtype, shape_of(x.array));
+    gweight = result(dtype, trailing(x.array, dimensions));
+    if (centered) gbias = result(dtype, trailing(x.array, dimensions));
     Unlocked unlocked;
     norm_gradient_rows<centered>(g.array.as<T>(), x.array.as<T>(), scale.data(), gx.array.as<T>(),
                                  gweight.array.as<T>(), centered ? gbias.array.as<T>() : nullptr, rows, eps);
   });
   if (!known) return not_implemented();
-  if (centered) return nb::make_tuple(gx.object, gweight.object, gbias.object);
-  return nb::make_tuple(gx.object, gweight.object);
+  if (centered) return results(gx, gweight, gbias);
+  return results(gx, gweight);
 }
 
 }  // namespace
 
 void bind_normalize(nb::module_& module) {
-  module.def(
-      "batch_norm",
+  define_kernel(
+      module, "batch_norm",
       [](nb::handle x, nb::handle weight, nb::handle bias, double eps) {
         return batch_norm(x, weight, bias, nb::none(), false, eps);
       },
       nb::arg("x"), nb::arg("weight").none(), nb::arg("bias").none(), nb::arg("eps"));
-  module.def(
-      "batch_norm_gradient",
+  define_kernel(
+      module, "batch_norm_gradient",
       [](nb::handle g, nb::handle x, nb::handle weight, double eps) {
         return batch_norm_gradient(g, nb::none(), x, weight, false, eps);
       },
       nb::arg("g"), nb::arg("x"), nb::arg("weight").none(), nb::arg("eps"));
-  module.def(
-      "batch_norm_relu",
+  define_kernel(
+      module, "batch_norm_relu",
       [](nb::handle x, nb::handle weight, nb::handle bias, nb::handle residual, double eps) {
         return batch_norm(x, weight, bias, residual, true, eps);
       },
       nb::arg("x"), nb::arg("weight").none(), nb::arg("bias").none(), nb::arg("residual").none(), nb::arg("eps"));
-  module.def("batch_norm_relu_gradient", &batch_norm_gradient, nb::arg("g"), nb::arg("y"), nb::arg("x"),
-             nb::arg("weight").none(), nb::arg("with_residual"), nb::arg("eps"));
-  module.def("batch_norm_inference", &batch_norm_inference, nb::arg("x"), nb::arg("weight").none(),
-             nb::arg("bias").none(), nb::arg("mean"), nb::arg("variance"), nb::arg("eps"));
-  module.def("group_norm", &group_norm, nb::arg("x"), nb::arg("weight").none(), nb::arg("bias").none(),
-             nb::arg("groups"), nb::arg("eps"));
-  module.def("group_norm_gradient", &group_norm_gradient, nb::arg("g"), nb::arg("x"), nb::arg("weight").none(),
-             nb::arg("groups"), nb::arg("eps"));
-  module.def("layer_norm", &row_norm<true>, nb::arg("x"), nb::arg("weight").none(), nb::arg("bias").none(),
-             nb::arg("dimensions"), nb::arg("eps"));
-  module.def("layer_norm_gradient", &row_norm_gradient<true>, nb::arg("g"), nb::arg("x"), nb::arg("weight").none(),
-             nb::arg("dimensions"), nb::arg("eps"));
-  module.def(
-      "rms_norm",
+  define_kernel(module, "batch_norm_relu_gradient", &batch_norm_gradient, nb::arg("g"), nb::arg("y"), nb::arg("x"),
+                nb::arg("weight").none(), nb::arg("with_residual"), nb::arg("eps"));
+  define_kernel(module, "batch_norm_inference", &batch_norm_inference, nb::arg("x"), nb::arg("weight").none(),
+                nb::arg("bias").none(), nb::arg("mean"), nb::arg("variance"), nb::arg("eps"));
+  define_kernel(module, "group_norm", &group_norm, nb::arg("x"), nb::arg("weight").none(), nb::arg("bias").none(),
+                nb::arg("groups"), nb::arg("eps"));
+  define_kernel(module, "group_norm_gradient", &group_norm_gradient, nb::arg("g"), nb::arg("x"),
+                nb::arg("weight").none(), nb::arg("groups"), nb::arg("eps"));
+  define_kernel(module, "layer_norm", &row_norm<true>, nb::arg("x"), nb::arg("weight").none(), nb::arg("bias").none(),
+                nb::arg("dimensions"), nb::arg("eps"));
+  define_kernel(module, "layer_norm_gradient", &row_norm_gradient<true>, nb::arg("g"), nb::arg("x"),
+                nb::arg("weight").none(), nb::arg("dimensions"), nb::arg("eps"));
+  define_kernel(
+      module, "rms_norm",
       [](nb::handle x, nb::handle weight, int64_t dimensions, double eps) {
         return row_norm<false>(x, weight, nb::none(), dimensions, eps);
       },
       nb::arg("x"), nb::arg("weight").none(), nb::arg("dimensions"), nb::arg("eps"));
-  module.def("rms_norm_gradient", &row_norm_gradient<false>, nb::arg("g"), nb::arg("x"), nb::arg("weight").none(),
-             nb::arg("dimensions"), nb::arg("eps"));
+  define_kernel(module, "rms_norm_gradient", &row_norm_gradient<false>, nb::arg("g"), nb::arg("x"),
+                nb::arg("weight").none(), nb::arg("dimensions"), nb::arg("eps"));
 }
 
 }  // namespace rushlight

@@ -1,6 +1,6 @@
 // The processor's multiply-add rate, the yardstick of benchmarks/kernels.py.
-#include "array.h"
 #include "bind.h"
+#include "kernel.h"
 #include "micro_kernel.h"
 #include "threads.h"
 

@@ -7,8 +7,8 @@
 #include <limits>
 #include <vector>
 
-#include "array.h"
 #include "bind.h"
+#include "instruction.h"
 #include "lanes.h"
 #include "threads.h"
 #include "window.h"
@@ -100,7 +100,7 @@ void maximum_row(const T* plane, const Window& window, int64_t row, T* best, Ind
 
 // The maxima alone: down the columns first, then along the one line that is left. `line` has room for a row of inputs.
 template <class T>
-void maximum_row(const T* plane, const Window& window, int64_t row, T* best, T* line) {
+void maxima_of_row(const T* plane, const Window& window, int64_t row, T* best, T* line) {
   const Axis &depth = window.depth(), &height = window.height(), &width = window.width();
   int64_t od = row / height.output, oh = row % height.output;
   std::fill_n(best, width.output, lowest<T>());
@@ -154,7 +154,7 @@ template <class T>
 void maximum(const T* x, T* y, int64_t planes, const Window& window) {
   for_each_row<T>(planes, window, window.width().input, [&](int64_t plane, int64_t row, T* line) {
     T* best = y + plane * window.output() + row * window.width().output;
-    maximum_row(x + plane * window.input(), window, row, best, line);
+    maxima_of_row(x + plane * window.input(), window, row, best, line);
   });
 }
 
@@ -335,13 +335,13 @@ bool dispatch_ordered(DType dtype, Body&& body) {
 
 nb::object maximum_of(nb::handle input, const std::optional<Window>& window, size_t dimensions, bool with_indices) {
   if (!window || !countable(borrow(input), *window)) return not_implemented();
-  NewArray x = contiguous(input);
+  WorkArray x = contiguous(input);
   Sizes shape = output_shape(x.array, *window, dimensions);
   NewArray y, indices;
   bool known = dispatch_ordered(x.array.dtype, [&](auto tag) {
     using T = decltype(tag);
-    y = empty(x.array.dtype, shape);
-    if (with_indices) indices = empty(DType::int64, shape);
+    y = result(x.array.dtype, shape);
+    if (with_indices) indices = result(DType::int64, shape);
     int64_t planes = planes_of(x.array, dimensions);
     Unlocked unlocked;
     if (with_indices) {
@@ -351,14 +351,14 @@ nb::object maximum_of(nb::handle input, const std::optional<Window>& window, siz
     }
   });
   if (!known) return not_implemented();
-  if (with_indices) return nb::make_tuple(y.object, indices.object);
+  if (with_indices) return results(y, indices);
   return y.object;
 }
 
 nb::object maximum_gradient_of(nb::handle gradient, nb::handle input, const std::optional<Window>& window,
                                size_t dimensions) {
   if (!window || !countable(borrow(input), *window)) return not_implemented();
-  NewArray g = contiguous(gradient), x = contiguous(input);
+  WorkArray g = contiguous(gradient), x = contiguous(input);
   Sizes shape = output_shape(x.array, *window, dimensions);
   if (g.array.dtype != x.array.dtype || !std::ranges::equal(shape, trailing(g.array, shape.size()))) {
     return not_implemented();
@@ -366,7 +366,7 @@ nb::object maximum_gradient_of(nb::handle gradient, nb::handle input, const std:
   NewArray gx;
   bool known = dispatch_floating(x.array.dtype, [&](auto tag) {
     using T = decltype(tag);
-    gx = empty(x.array.dtype, {x.array.shape, static_cast<size_t>(x.array.dimensions)});
+    gx = result(x.array.dtype, {x.array.shape, static_cast<size_t>(x.array.dimensions)});
     int64_t planes = planes_of(x.array, dimensions);
     Unlocked unlocked;
     maximum_gradient<T, PlaneIndex<T>>(g.array.as<T>(), x.array.as<T>(), gx.array.as<T>(), planes, *window);
@@ -377,11 +377,12 @@ nb::object maximum_gradient_of(nb::handle gradient, nb::handle input, const std:
 nb::object average_of(nb::handle input, const std::optional<Window>& window, size_t dimensions,
                       int64_t divisor_override) {
   if (!window) return not_implemented();
-  NewArray x = contiguous(input), y;
+  WorkArray x = contiguous(input);
+  NewArray y;
   Sizes shape = output_shape(x.array, *window, dimensions);
   bool known = dispatch_floating(x.array.dtype, [&](auto tag) {
     using T = decltype(tag);
-    y = empty(x.array.dtype, shape);
+    y = result(x.array.dtype, shape);
     int64_t planes = planes_of(x.array, dimensions);
     Unlocked unlocked;
     average(x.array.as<T>(), y.array.as<T>(), planes, *window, divisor_override);
@@ -392,13 +393,14 @@ nb::object average_of(nb::handle input, const std::optional<Window>& window, siz
 nb::object average_gradient_of(nb::handle gradient, const Sizes& size, const std::optional<Window>& window,
                                int64_t divisor_override) {
   if (!window) return not_implemented();
-  NewArray g = contiguous(gradient), gx;
+  WorkArray g = contiguous(gradient);
+  NewArray gx;
   if (output_shape(g.array, *window, size.size()) != Sizes(g.array.shape, g.array.shape + g.array.dimensions)) {
     return not_implemented();
   }
   bool known = dispatch_floating(g.array.dtype, [&](auto tag) {
     using T = decltype(tag);
-    gx = empty(g.array.dtype, with_spatial(g.array, size));
+    gx = result(g.array.dtype, with_spatial(g.array, size));
     int64_t planes = planes_of(g.array, size.size());
     Unlocked unlocked;
     average_gradient(g.array.as<T>(), gx.array.as<T>(), planes, *window, divisor_override);
@@ -421,7 +423,8 @@ nb::object max_unpool(nb::handle input, nb::handle index, const Sizes& output_si
                           std::span(given_index.shape, given_index.dimensions))) {
     return not_implemented();
   }
-  NewArray x = contiguous(input), indices = contiguous(index), y;
+  WorkArray x = contiguous(input), indices = contiguous(index);
+  NewArray y;
   int64_t bound = 1;
   for (int64_t size : output_size) {
     if (size < 0 || __builtin_mul_overflow(bound, size, &bound)) return not_implemented();
@@ -433,7 +436,7 @@ nb::object max_unpool(nb::handle input, nb::handle index, const Sizes& output_si
   }
   bool known = dispatch_ordered(x.array.dtype, [&](auto tag) {
     using T = decltype(tag);
-    y = empty(x.array.dtype, with_spatial(x.array, output_size));
+    y = result(x.array.dtype, with_spatial(x.array, output_size));
     const T* from = x.array.as<T>();
     T* to = y.array.as<T>();
     Unlocked unlocked;
@@ -451,8 +454,8 @@ nb::object max_unpool(nb::handle input, nb::handle index, const Sizes& output_si
 }  // namespace
 
 void bind_pooling(nb::module_& module) {
-  module.def(
-      "max_pool",
+  define_kernel(
+      module, "max_pool",
       [](nb::handle x, const Sizes& kernel_size, const Sizes& stride, const Sizes& padding, const Sizes& dilation,
          bool ceil_mode) {
         size_t n = kernel_size.size();
@@ -461,8 +464,8 @@ void bind_pooling(nb::module_& module) {
       },
       nb::arg("x"), nb::arg("kernel_size"), nb::arg("stride"), nb::arg("padding"), nb::arg("dilation"),
       nb::arg("ceil_mode"));
-  module.def(
-      "max_pool_with_indices",
+  define_kernel(
+      module, "max_pool_with_indices",
       [](nb::handle x, const Sizes& kernel_size, const Sizes& stride, const Sizes& padding, const Sizes& dilation,
          bool ceil_mode) {
         size_t n = kernel_size.size();
@@ -471,8 +474,8 @@ void bind_pooling(nb::module_& module) {
       },
       nb::arg("x"), nb::arg("kernel_size"), nb::arg("stride"), nb::arg("padding"), nb::arg("dilation"),
       nb::arg("ceil_mode"));
-  module.def(
-      "max_pool_gradient",
+  define_kernel(
+      module, "max_pool_gradient",
       [](nb::handle g, nb::handle x, const Sizes& kernel_size, const Sizes& stride, const Sizes& padding,
          const Sizes& dilation, bool ceil_mode) {
         size_t n = kernel_size.size();
@@ -481,30 +484,30 @@ void bind_pooling(nb::module_& module) {
       },
       nb::arg("g"), nb::arg("x"), nb::arg("kernel_size"), nb::arg("stride"), nb::arg("padding"), nb::arg("dilation"),
       nb::arg("ceil_mode"));
-  module.def(
-      "adaptive_max_pool",
+  define_kernel(
+      module, "adaptive_max_pool",
       [](nb::handle x, const Sizes& output_size) {
         size_t n = output_size.size();
         return maximum_of(x, adaptive_window(trailing(borrow(x), n), output_size), n, false);
       },
       nb::arg("x"), nb::arg("output_size"));
-  module.def(
-      "adaptive_max_pool_with_indices",
+  define_kernel(
+      module, "adaptive_max_pool_with_indices",
       [](nb::handle x, const Sizes& output_size) {
         size_t n = output_size.size();
         return maximum_of(x, adaptive_window(trailing(borrow(x), n), output_size), n, true);
       },
       nb::arg("x"), nb::arg("output_size"));
-  module.def(
-      "adaptive_max_pool_gradient",
+  define_kernel(
+      module, "adaptive_max_pool_gradient",
       [](nb::handle g, nb::handle x, const Sizes& output_size) {
         size_t n = output_size.size();
         return maximum_gradient_of(g, x, adaptive_window(trailing(borrow(x), n), output_size), n);
       },
       nb::arg("g"), nb::arg("x"), nb::arg("output_size"));
-  module.def("max_unpool", &max_unpool, nb::arg("x"), nb::arg("indices"), nb::arg("output_size"));
-  module.def(
-      "avg_pool",
+  define_kernel(module, "max_unpool", &max_unpool, nb::arg("x"), nb::arg("indices"), nb::arg("output_size"));
+  define_kernel(
+      module, "avg_pool",
       [](nb::handle x, const Sizes& kernel_size, const Sizes& stride, const Sizes& padding, bool ceil_mode,
          bool count_include_pad, std::optional<int64_t> divisor_override) {
         size_t n = kernel_size.size();
@@ -514,8 +517,8 @@ void bind_pooling(nb::module_& module) {
       },
       nb::arg("x"), nb::arg("kernel_size"), nb::arg("stride"), nb::arg("padding"), nb::arg("ceil_mode"),
       nb::arg("count_include_pad"), nb::arg("divisor_override").none());
-  module.def(
-      "avg_pool_gradient",
+  define_kernel(
+      module, "avg_pool_gradient",
       [](nb::handle g, const Sizes& size, const Sizes& kernel_size, const Sizes& stride, const Sizes& padding,
          bool ceil_mode, bool count_include_pad, std::optional<int64_t> divisor_override) {
         auto window = average_window(size, kernel_size, stride, padding, ceil_mode, count_include_pad);
@@ -523,15 +526,15 @@ void bind_pooling(nb::module_& module) {
       },
       nb::arg("g"), nb::arg("size"), nb::arg("kernel_size"), nb::arg("stride"), nb::arg("padding"),
       nb::arg("ceil_mode"), nb::arg("count_include_pad"), nb::arg("divisor_override").none());
-  module.def(
-      "adaptive_avg_pool",
+  define_kernel(
+      module, "adaptive_avg_pool",
       [](nb::handle x, const Sizes& output_size) {
         size_t n = output_size.size();
         return average_of(x, adaptive_window(trailing(borrow(x), n), output_size), n, 0);
       },
       nb::arg("x"), nb::arg("output_size"));
-  module.def(
-      "adaptive_avg_pool_gradient",
+  define_kernel(
+      module, "adaptive_avg_pool_gradient",
       [](nb::handle g, const Sizes& size) {
         Array array = borrow(g);
         return average_gradient_of(g, size, adaptive_window(size, trailing(array, size.size())), 0);

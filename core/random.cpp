@@ -7,8 +7,8 @@
 #include <cstring>
 #include <mutex>
 
-#include "array.h"
 #include "bind.h"
+#include "kernel.h"
 #include "threads.h"
 
 namespace rushlight {

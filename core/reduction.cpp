@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "bind.h"
+#include "instruction.h"
 #include "reduction_operations.h"
 
 namespace rushlight {
@@ -70,19 +71,32 @@ void reduce_unlocked(const Op& op, const Request& request, bool in_order, Write&
   }
 }
 
-nb::object converted(NewArray made, DType dtype) {
-  if (made.array.dtype == dtype) return std::move(made.object);
-  NewArray result = empty_like(made.array, dtype);
-  copy_strided(result.array, made.array);
-  return std::move(result.object);
-}
+// A result that is computed in items of another type than it has: `values` is where they go, finish() rounds them.
+template <class T>
+class Computed {
+ public:
+  NewArray made;
+
+  Computed() = default;
+  Computed(const Request& request, DType dtype) : made(result(dtype, request.result_shape())) {
+    if (dtype != reduction_dtype<T>()) wide_ = WorkArray(reduction_dtype<T>(), request.result_shape());
+  }
+  T* values() const { return (wide_ ? wide_.array : made.array).template as<T>(); }
+  void finish() const {
+    if (wide_) copy_strided(made.array, wide_.array);
+  }
+
+ private:
+  WorkArray wide_;
+};
 
 template <class T, class F>
 nb::object fold_to(const Request& request, DType result_dtype, double scale = 1) {
-  NewArray made = empty(reduction_dtype<T>(), request.result_shape());
-  T* values = made.array.as<T>();
+  Computed<T> computed(request, result_dtype);
+  T* values = computed.values();
   reduce_unlocked(Fold<T, F>{scale}, request, false, [&](int64_t place, T value) { values[place] = value; });
-  return converted(std::move(made), result_dtype);
+  computed.finish();
+  return computed.made.object;
 }
 
 bool is_floating(DType dtype) { return dtype >= DType::float16 && dtype <= DType::float64; }
@@ -112,16 +126,19 @@ nb::object truth(const Request& request) {
 }
 
 template <class T, class F>
-std::pair<nb::object, nb::object> extreme_with_place(const Request& request, DType dtype) {
-  NewArray made = empty(reduction_dtype<T>(), request.result_shape());
-  NewArray places = empty(DType::int64, request.result_shape());
-  T* values = made.array.as<T>();
+nb::object extreme_with_place(const Request& request, DType dtype, bool only_place) {
+  Computed<T> computed;
+  if (!only_place) computed = Computed<T>(request, dtype);
+  NewArray places = result(DType::int64, request.result_shape());
+  T* values = only_place ? nullptr : computed.values();
   int64_t* indices = places.array.as<int64_t>();
   reduce_unlocked(Extreme<T, F>{}, request, true, [&](int64_t place, const typename Extreme<T, F>::Total& total) {
-    values[place] = total.value;
+    if (values != nullptr) values[place] = total.value;
     indices[place] = total.place;
   });
-  return {converted(std::move(made), dtype), std::move(places.object)};
+  if (only_place) return places.object;
+  computed.finish();
+  return results(computed.made, places);
 }
 
 // Values and places of the first largest or smallest items.
@@ -129,49 +146,43 @@ template <class F>
 nb::object extreme(const Request& request, bool only_place) {
   if (request.reduced_count == 0) return not_implemented();
   DType dtype = request.array.dtype;
-  std::pair<nb::object, nb::object> found = dtype == DType::float64   ? extreme_with_place<double, F>(request, dtype)
-                                            : is_floating(dtype)      ? extreme_with_place<float, F>(request, dtype)
-                                            : dtype == DType::boolean ? extreme_with_place<uint8_t, F>(request, dtype)
-                                                                      : extreme_with_place<int64_t, F>(request, dtype);
-  if (only_place) return std::move(found.second);
-  return nb::make_tuple(std::move(found.first), std::move(found.second));
+  if (dtype == DType::float64) return extreme_with_place<double, F>(request, dtype, only_place);
+  if (is_floating(dtype)) return extreme_with_place<float, F>(request, dtype, only_place);
+  if (dtype == DType::boolean) return extreme_with_place<uint8_t, F>(request, dtype, only_place);
+  return extreme_with_place<int64_t, F>(request, dtype, only_place);
 }
 
 template <class T>
 nb::object moments(const Request& request, double correction, bool with_mean) {
-  NewArray variances = empty(reduction_dtype<T>(), request.result_shape());
-  NewArray means;
-  T* variance = variances.array.as<T>();
-  T* mean = nullptr;
-  if (with_mean) {
-    means = empty(reduction_dtype<T>(), request.result_shape());
-    mean = means.array.as<T>();
-  }
+  Computed<T> variances(request, request.array.dtype), means;
+  if (with_mean) means = Computed<T>(request, request.array.dtype);
+  T *variance = variances.values(), *mean = with_mean ? means.values() : nullptr;
   double divisor = std::max(static_cast<double>(request.reduced_count) - correction, 0.0);
   bool none = request.reduced_count == 0;
   reduce_unlocked(Moments<T>{}, request, false, [&](int64_t place, const typename Moments<T>::Total& total) {
     variance[place] = static_cast<T>(total.squares / divisor);
     if (mean != nullptr) mean[place] = none ? std::numeric_limits<T>::quiet_NaN() : static_cast<T>(total.mean);
   });
-  nb::object first = converted(std::move(variances), request.array.dtype);
-  if (!with_mean) return first;
-  return nb::make_tuple(std::move(first), converted(std::move(means), request.array.dtype));
+  variances.finish();
+  if (!with_mean) return variances.made.object;
+  means.finish();
+  return results(variances.made, means.made);
 }
 
 template <class T>
 nb::object log_sum_exp(const Request& request) {
-  NewArray made = empty(reduction_dtype<T>(), request.result_shape());
-  T* values = made.array.as<T>();
+  Computed<T> computed(request, request.array.dtype);
+  T* values = computed.values();
   reduce_unlocked(LogSumExp<T>{}, request, false, [&](int64_t place, T value) { values[place] = value; });
-  return converted(std::move(made), request.array.dtype);
+  computed.finish();
+  return computed.made.object;
 }
 
 // Running sums or products along one dimension, from its end where `reverse`. Floats are accumulated in double.
 template <class T, class F>
 nb::object scan(const Array& array, int dimension, bool reverse) {
   using Wide = std::conditional_t<std::is_same_v<T, float>, double, T>;
-  std::span<const int64_t> shape(array.shape, static_cast<size_t>(array.dimensions));
-  NewArray made = empty(reduction_dtype<T>(), shape);
+  NewArray made = result(reduction_dtype<T>(), shape_of(array));
   int64_t length = array.dimensions == 0 ? 1 : array.shape[dimension], inner = 1, total = array.size();
   for (int i = dimension + 1; i < array.dimensions; ++i) inner *= array.shape[i];
   if (total == 0) return std::move(made.object);
@@ -234,8 +245,8 @@ nb::object scan_any(nb::handle source, int64_t dim, bool reverse) {
 // Binds `function(request)` as name(x, *, dim=None, keepdim=False).
 template <class Function>
 void define(nb::module_& module, const char* name, const char* text, Function function) {
-  module.def(
-      name,
+  define_kernel(
+      module, name,
       [function](nb::handle x, nb::handle dim, bool keepdim) -> nb::object {
         std::optional<Request> request = read_request(x, dim, keepdim);
         return request ? function(*request) : not_implemented();
@@ -281,14 +292,14 @@ void bind_reduction(nb::module_& module) {
                                               : moments<float>(*r, correction, with_mean);
     };
   };
-  module.def("var", variance(false), nb::arg("x"), nb::kw_only(), nb::arg("dim") = nb::none(),
-             nb::arg("correction") = 1.0, nb::arg("keepdim") = false, "Variance of floating items.");
-  module.def("var_mean", variance(true), nb::arg("x"), nb::kw_only(), nb::arg("dim") = nb::none(),
-             nb::arg("correction") = 1.0, nb::arg("keepdim") = false, "Variance and mean of floating items.");
-  module.def("cumsum", &scan_any<Add>, nb::arg("x"), nb::kw_only(), nb::arg("dim"), nb::arg("reverse") = false,
-             "Running sums along `dim`.");
-  module.def("cumprod", &scan_any<Multiply>, nb::arg("x"), nb::kw_only(), nb::arg("dim"), nb::arg("reverse") = false,
-             "Running products along `dim`.");
+  define_kernel(module, "var", variance(false), nb::arg("x"), nb::kw_only(), nb::arg("dim") = nb::none(),
+                nb::arg("correction") = 1.0, nb::arg("keepdim") = false, "Variance of floating items.");
+  define_kernel(module, "var_mean", variance(true), nb::arg("x"), nb::kw_only(), nb::arg("dim") = nb::none(),
+                nb::arg("correction") = 1.0, nb::arg("keepdim") = false, "Variance and mean of floating items.");
+  define_kernel(module, "cumsum", &scan_any<Add>, nb::arg("x"), nb::kw_only(), nb::arg("dim"),
+                nb::arg("reverse") = false, "Running sums along `dim`.");
+  define_kernel(module, "cumprod", &scan_any<Multiply>, nb::arg("x"), nb::kw_only(), nb::arg("dim"),
+                nb::arg("reverse") = false, "Running products along `dim`.");
 }
 
 }  // namespace rushlight

@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <vector>
 
-#include "array.h"
 #include "bind.h"
 #include "dispatch.h"
+#include "instruction.h"
 #include "threads.h"
 
 namespace rushlight {
@@ -63,7 +63,7 @@ void resample_row(const T* x, T* y, int64_t inner, int64_t output, const Taps<C>
 }
 
 nb::object resample(nb::handle input, nb::handle index, nb::handle weight, nb::handle, nb::handle, int64_t dim) {
-  NewArray x = contiguous(input), places = contiguous(index), weights = contiguous(weight);
+  WorkArray x = contiguous(input), places = contiguous(index), weights = contiguous(weight);
   const Array &where = places.array, &share = weights.array;
   if (dim < 0) dim += x.array.dimensions;
   if (dim < 0 || dim >= x.array.dimensions || where.dtype != DType::int64 || share.dtype != DType::float64 ||
@@ -87,7 +87,7 @@ nb::object resample(nb::handle input, nb::handle index, nb::handle weight, nb::h
   bool known = dispatch_floating(x.array.dtype, [&](auto tag) {
     using T = decltype(tag);
     Taps<Compute<T>> taps = used_taps<Compute<T>>(where, share);
-    y = empty(x.array.dtype, shape);
+    y = result(x.array.dtype, shape);
     const T* from = x.array.as<T>();
     T* to = y.array.as<T>();
     if (outer * outputs * inner == 0) return;
@@ -110,8 +110,8 @@ nb::object resample(nb::handle input, nb::handle index, nb::handle weight, nb::h
 }  // namespace
 
 void bind_resample(nb::module_& module) {
-  module.def("resample", &resample, nb::arg("x"), nb::arg("index"), nb::arg("weight"), nb::arg("back_index"),
-             nb::arg("back_weight"), nb::arg("dim"));
+  define_kernel(module, "resample", &resample, nb::arg("x"), nb::arg("index"), nb::arg("weight"), nb::arg("back_index"),
+                nb::arg("back_weight"), nb::arg("dim"));
 }
 
 }  // namespace rushlight

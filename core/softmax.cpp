@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "array.h"
 #include "bind.h"
+#include "instruction.h"
 #include "lanes.h"
 #include "threads.h"
 #include "vector_math.h"
@@ -184,15 +184,14 @@ bool dispatch_wide(DType dtype, Body&& body) {
   return false;
 }
 
-std::span<const int64_t> shape_of(const Array& array) { return {array.shape, static_cast<size_t>(array.dimensions)}; }
-
 nb::object softmax(nb::handle input, int64_t dim, bool logarithm) {
-  NewArray x = contiguous(input), y;
+  WorkArray x = contiguous(input);
+  NewArray y;
   Classes shape;
   if (!classes_of(x.array, dim, shape)) return not_implemented();
   bool known = dispatch_wide(x.array.dtype, [&](auto tag) {
     using T = decltype(tag);
-    y = empty(x.array.dtype, shape_of(x.array));
+    y = result(x.array.dtype, shape_of(x.array));
     const T* from = x.array.as<T>();
     Unlocked unlocked;
     shape.inner == 1 ? softmax_rows(from, y.array.as<T>(), shape, logarithm)
@@ -201,8 +200,9 @@ nb::object softmax(nb::handle input, int64_t dim, bool logarithm) {
   return known ? y.object : not_implemented();
 }
 
-nb::object softmax_gradient(nb::handle gradient, nb::handle result, int64_t dim, bool logarithm) {
-  NewArray g = contiguous(gradient), y = contiguous(result), gx;
+nb::object softmax_gradient(nb::handle gradient, nb::handle output, int64_t dim, bool logarithm) {
+  WorkArray g = contiguous(gradient), y = contiguous(output);
+  NewArray gx;
   Classes shape;
   if (!classes_of(y.array, dim, shape) || g.array.dtype != y.array.dtype ||
       !std::ranges::equal(shape_of(g.array), shape_of(y.array))) {
@@ -210,7 +210,7 @@ nb::object softmax_gradient(nb::handle gradient, nb::handle result, int64_t dim,
   }
   bool known = dispatch_wide(y.array.dtype, [&](auto tag) {
     using T = decltype(tag);
-    gx = empty(y.array.dtype, shape_of(y.array));
+    gx = result(y.array.dtype, shape_of(y.array));
     const T *gs = g.array.as<T>(), *ys = y.array.as<T>();
     Unlocked unlocked;
     shape.inner == 1 ? softmax_gradient_rows(gs, ys, gx.array.as<T>(), shape, logarithm)
@@ -234,7 +234,7 @@ bool reduction_of(const std::string& name, Reduction& reduction) {
 // What the losses share: targets checked against the number of classes, the weight of each class, the reduction.
 struct Targets {
   Classes shape;
-  NewArray target, weight;
+  WorkArray target, weight;
   Reduction reduction = Reduction::mean;
   int64_t ignore_index = 0;
 
@@ -267,7 +267,7 @@ struct Targets {
   template <class T>
   T weight_at(int64_t position) const {
     if (!counts(position)) return T(0);
-    return weight.object.is_valid() ? weight.array.as<T>()[indices()[position]] : T(1);
+    return weight ? weight.array.as<T>()[indices()[position]] : T(1);
   }
   template <class T>
   double total_weight() const {
@@ -281,21 +281,37 @@ struct Targets {
   }
 };
 
-// Sums the losses of all positions, in their order, where that is asked for.
+// The loss: of each position, written to it directly, or summed up over all positions in their order.
 template <class T>
-NewArray reduced(const Targets& targets, NewArray&& losses) {
-  if (targets.reduction == Reduction::none) return std::move(losses);
-  double sum = 0;
-  for (int64_t i = 0; i < targets.shape.positions(); ++i) sum += static_cast<double>(losses.array.as<T>()[i]);
-  if (targets.reduction == Reduction::mean) sum /= targets.total_weight<T>();
-  NewArray result = empty(dtype_of<T>(), std::span<const int64_t>());
-  *result.array.as<T>() = static_cast<T>(sum);
-  return result;
-}
+class Losses {
+ public:
+  NewArray made;
+
+  explicit Losses(const Targets& targets) : targets_(targets) {
+    if (targets.reduction == Reduction::none) {
+      made = result(dtype_of<T>(), shape_of(targets.target.array));
+    } else {
+      made = result(dtype_of<T>(), std::span<const int64_t>());
+      positions_ = WorkArray(dtype_of<T>(), shape_of(targets.target.array));
+    }
+  }
+  T* positions() const { return (positions_ ? positions_.array : made.array).template as<T>(); }
+  void finish() const {
+    if (!positions_) return;
+    double sum = 0;
+    for (int64_t i = 0; i < targets_.shape.positions(); ++i) sum += static_cast<double>(positions()[i]);
+    if (targets_.reduction == Reduction::mean) sum /= targets_.total_weight<T>();
+    *made.array.as<T>() = static_cast<T>(sum);
+  }
+
+ private:
+  const Targets& targets_;
+  WorkArray positions_;
+};
 
 // The factor that each position's gradient has: g, shared out by the reduction.
 template <class T>
-std::vector<T> shares(const Targets& targets, const NewArray& g) {
+std::vector<T> shares(const Targets& targets, const WorkArray& g) {
   std::vector<T> result(static_cast<size_t>(targets.shape.positions()));
   const T* gs = g.array.as<T>();
   if (targets.reduction == Reduction::none) {
@@ -309,17 +325,19 @@ std::vector<T> shares(const Targets& targets, const NewArray& g) {
 
 nb::object nll_loss(nb::handle input, nb::handle target, nb::handle weight, int64_t ignore_index,
                     const std::string& reduction) {
-  NewArray x = contiguous(input), y;
+  WorkArray x = contiguous(input);
+  NewArray y;
   Targets targets;
   if (!targets.collect(x.array, target, weight, ignore_index, reduction)) return not_implemented();
   bool known = dispatch_wide(x.array.dtype, [&](auto tag) {
     using T = decltype(tag);
-    NewArray losses = empty(x.array.dtype, shape_of(targets.target.array));
+    Losses<T> losses(targets);
+    T* loss = losses.positions();
     for (int64_t i = 0; i < targets.shape.positions(); ++i) {
-      losses.array.as<T>()[i] =
-          targets.counts(i) ? -x.array.as<T>()[targets.offset(i)] * targets.weight_at<T>(i) : T(0);
+      loss[i] = targets.counts(i) ? -x.array.as<T>()[targets.offset(i)] * targets.weight_at<T>(i) : T(0);
     }
-    y = reduced<T>(targets, std::move(losses));
+    losses.finish();
+    y = std::move(losses.made);
   });
   return known ? y.object : not_implemented();
 }
@@ -328,7 +346,8 @@ nb::object nll_loss(nb::handle input, nb::handle target, nb::handle weight, int6
 nb::object nll_loss_gradient(nb::handle gradient, nb::handle input, nb::handle target, nb::handle weight,
                              int64_t ignore_index, const std::string& reduction) {
   Array x = borrow(input);
-  NewArray g = contiguous(gradient), gx;
+  WorkArray g = contiguous(gradient);
+  NewArray gx;
   Targets targets;
   if (!targets.collect(x, target, weight, ignore_index, reduction) || g.array.dtype != x.dtype ||
       g.array.size() != (targets.reduction == Reduction::none ? targets.shape.positions() : 1)) {
@@ -336,7 +355,7 @@ nb::object nll_loss_gradient(nb::handle gradient, nb::handle input, nb::handle t
   }
   bool known = dispatch_wide(x.dtype, [&](auto tag) {
     using T = decltype(tag);
-    gx = empty(x.dtype, shape_of(x));
+    gx = result(x.dtype, shape_of(x));
     T* to = gx.array.as<T>();
     Unlocked unlocked;
     std::vector<T> share = shares<T>(targets, g);
@@ -357,7 +376,7 @@ struct Smoothing {
   Smoothing(const Targets& targets, double label_smoothing) {
     double sum = 0;
     for (int64_t k = 0; k < targets.shape.count; ++k) {
-      sum += targets.weight.object.is_valid() ? static_cast<double>(targets.weight.array.as<T>()[k]) : 1;
+      sum += targets.weight ? static_cast<double>(targets.weight.array.as<T>()[k]) : 1;
     }
     hit = static_cast<T>(1 - label_smoothing);
     each = static_cast<T>(label_smoothing / static_cast<double>(targets.shape.count));
@@ -384,7 +403,7 @@ void cross_entropy_positions(const T* x, const Targets& targets, double label_sm
     });
   }
   Smoothing<T> smoothing(targets, label_smoothing);
-  const T* weights = targets.weight.object.is_valid() ? targets.weight.array.as<T>() : nullptr;
+  const T* weights = targets.weight ? targets.weight.array.as<T>() : nullptr;
   for (int64_t i = 0; i < shape.positions(); ++i) {
     if (!targets.counts(i)) {
       loss[i] = 0;
@@ -405,27 +424,30 @@ void cross_entropy_positions(const T* x, const Targets& targets, double label_sm
 // (loss, logarithms of the sums of exponentials), from scores that aren't normalised.
 nb::object cross_entropy(nb::handle input, nb::handle target, nb::handle weight, int64_t ignore_index,
                          const std::string& reduction, double label_smoothing) {
-  NewArray x = contiguous(input), loss, log_sums;
+  WorkArray x = contiguous(input);
+  NewArray loss, log_sums;
   Targets targets;
   if (!targets.collect(x.array, target, weight, ignore_index, reduction)) return not_implemented();
   bool known = dispatch_wide(x.array.dtype, [&](auto tag) {
     using T = decltype(tag);
-    NewArray losses = empty(x.array.dtype, shape_of(targets.target.array));
-    log_sums = empty(x.array.dtype, shape_of(targets.target.array));
+    Losses<T> losses(targets);
+    log_sums = result(x.array.dtype, shape_of(targets.target.array));
     {
       Unlocked unlocked;
-      cross_entropy_positions(x.array.as<T>(), targets, label_smoothing, losses.array.as<T>(), log_sums.array.as<T>());
+      cross_entropy_positions(x.array.as<T>(), targets, label_smoothing, losses.positions(), log_sums.array.as<T>());
+      losses.finish();
     }
-    loss = reduced<T>(targets, std::move(losses));
+    loss = std::move(losses.made);
   });
-  return known ? nb::make_tuple(loss.object, log_sums.object) : not_implemented();
+  return known ? results(loss, log_sums) : not_implemented();
 }
 
 // softmax(x) * (hit * weight of the target + all) - hit * weight where the class is the target - each * its weight
 nb::object cross_entropy_gradient(nb::handle gradient, nb::handle input, nb::handle target, nb::handle weight,
                                   nb::handle log_sum, int64_t ignore_index, const std::string& reduction,
                                   double label_smoothing) {
-  NewArray g = contiguous(gradient), x = contiguous(input), log_sums = contiguous(log_sum), gx;
+  WorkArray g = contiguous(gradient), x = contiguous(input), log_sums = contiguous(log_sum);
+  NewArray gx;
   Targets targets;
   DType dtype = x.array.dtype;
   if (!targets.collect(x.array, target, weight, ignore_index, reduction) || g.array.dtype != dtype ||
@@ -435,9 +457,9 @@ nb::object cross_entropy_gradient(nb::handle gradient, nb::handle input, nb::han
   }
   bool known = dispatch_wide(dtype, [&](auto tag) {
     using T = decltype(tag);
-    gx = empty(dtype, shape_of(x.array));
+    gx = result(dtype, shape_of(x.array));
     const T *from = x.array.as<T>(), *sums = log_sums.array.as<T>();
-    const T* weights = targets.weight.object.is_valid() ? targets.weight.array.as<T>() : nullptr;
+    const T* weights = targets.weight ? targets.weight.array.as<T>() : nullptr;
     T* to = gx.array.as<T>();
     Unlocked unlocked;
     const Classes& shape = targets.shape;
@@ -482,24 +504,29 @@ nb::object cross_entropy_gradient(nb::handle gradient, nb::handle input, nb::han
 }  // namespace
 
 void bind_softmax(nb::module_& module) {
-  module.def("softmax", [](nb::handle x, int64_t dim) { return softmax(x, dim, false); }, nb::arg("x"), nb::arg("dim"));
-  module.def(
-      "log_softmax", [](nb::handle x, int64_t dim) { return softmax(x, dim, true); }, nb::arg("x"), nb::arg("dim"));
-  module.def(
-      "softmax_gradient", [](nb::handle g, nb::handle y, int64_t dim) { return softmax_gradient(g, y, dim, false); },
-      nb::arg("g"), nb::arg("y"), nb::arg("dim"));
-  module.def(
-      "log_softmax_gradient", [](nb::handle g, nb::handle y, int64_t dim) { return softmax_gradient(g, y, dim, true); },
-      nb::arg("g"), nb::arg("y"), nb::arg("dim"));
-  module.def("nll_loss", &nll_loss, nb::arg("x"), nb::arg("target"), nb::arg("weight").none(), nb::arg("ignore_index"),
-             nb::arg("reduction"));
-  module.def("nll_loss_gradient", &nll_loss_gradient, nb::arg("g"), nb::arg("x"), nb::arg("target"),
-             nb::arg("weight").none(), nb::arg("ignore_index"), nb::arg("reduction"));
-  module.def("cross_entropy", &cross_entropy, nb::arg("x"), nb::arg("target"), nb::arg("weight").none(),
-             nb::arg("ignore_index"), nb::arg("reduction"), nb::arg("label_smoothing"));
-  module.def("cross_entropy_gradient", &cross_entropy_gradient, nb::arg("g"), nb::arg("x"), nb::arg("target"),
-             nb::arg("weight").none(), nb::arg("log_sum"), nb::arg("ignore_index"), nb::arg("reduction"),
-             nb::arg("label_smoothing"));
+  define_kernel(
+      module, "softmax", [](nb::handle x, int64_t dim) { return softmax(x, dim, false); }, nb::arg("x"),
+      nb::arg("dim"));
+  define_kernel(
+      module, "log_softmax", [](nb::handle x, int64_t dim) { return softmax(x, dim, true); }, nb::arg("x"),
+      nb::arg("dim"));
+  define_kernel(
+      module, "softmax_gradient",
+      [](nb::handle g, nb::handle y, int64_t dim) { return softmax_gradient(g, y, dim, false); }, nb::arg("g"),
+      nb::arg("y"), nb::arg("dim"));
+  define_kernel(
+      module, "log_softmax_gradient",
+      [](nb::handle g, nb::handle y, int64_t dim) { return softmax_gradient(g, y, dim, true); }, nb::arg("g"),
+      nb::arg("y"), nb::arg("dim"));
+  define_kernel(module, "nll_loss", &nll_loss, nb::arg("x"), nb::arg("target"), nb::arg("weight").none(),
+                nb::arg("ignore_index"), nb::arg("reduction"));
+  define_kernel(module, "nll_loss_gradient", &nll_loss_gradient, nb::arg("g"), nb::arg("x"), nb::arg("target"),
+                nb::arg("weight").none(), nb::arg("ignore_index"), nb::arg("reduction"));
+  define_kernel(module, "cross_entropy", &cross_entropy, nb::arg("x"), nb::arg("target"), nb::arg("weight").none(),
+                nb::arg("ignore_index"), nb::arg("reduction"), nb::arg("label_smoothing"));
+  define_kernel(module, "cross_entropy_gradient", &cross_entropy_gradient, nb::arg("g"), nb::arg("x"),
+                nb::arg("target"), nb::arg("weight").none(), nb::arg("log_sum"), nb::arg("ignore_index"),
+                nb::arg("reduction"), nb::arg("label_smoothing"));
 }
 
 }  // namespace rushlight

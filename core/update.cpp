@@ -1,12 +1,16 @@
 // Optimizer steps over all parameters of a group at once, in place. The formulas, and the order of their operations,
 // are PyTorch's. The items of all parameters count as one sequence, which is cut into fixed blocks.
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/vector.h>
+
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <vector>
 
-#include "array.h"
 #include "bind.h"
 #include "dispatch.h"
+#include "instruction.h"
 #include "threads.h"
 
 namespace rushlight {
@@ -15,19 +19,21 @@ namespace {
 
 constexpr int64_t block_items = 1 << 15;
 
+using List = std::vector<nb::handle>;
+
 // Lists of parameters, gradients and states: column k holds each list's array of parameter k.
 struct Group {
-  std::vector<NewArray> gradients;           // contiguous, copied where they were not
+  std::vector<WorkArray> gradients;          // contiguous, copied where they were not
   std::vector<std::vector<Array>> in_place;  // the parameters, then each state
   std::vector<int64_t> starts;               // of each parameter's items in the sequence, and the end of the last
   DType dtype = DType::other;
 };
 
 // False where some array can't be updated in place here; nothing has been written then.
-bool collect(nb::handle gradients, std::initializer_list<nb::handle> in_place, Group& group) {
-  for (nb::handle list : in_place) {
+bool collect(const List& gradients, std::initializer_list<const List*> in_place, Group& group) {
+  for (const List* list : in_place) {
     std::vector<Array>& arrays = group.in_place.emplace_back();
-    for (nb::handle item : list) arrays.push_back(borrow(item));
+    for (nb::handle item : *list) arrays.push_back(borrow(item));
     if (arrays.size() != group.in_place.front().size()) return false;
   }
   const std::vector<Array>& parameters = group.in_place.front();
@@ -110,12 +116,12 @@ void sgd_piece(int64_t count, const T* __restrict g, T* __restrict p, T* __restr
 }
 
 // In the first step the momentum buffer, whatever it holds, becomes the gradient.
-nb::object sgd(nb::handle parameters, nb::handle gradients, nb::handle buffers, double lr, double momentum,
-               double dampening, double weight_decay, bool nesterov, bool maximize, bool first) {
+nb::object sgd(const List& parameters, const List& gradients, const std::optional<List>& buffers, double lr,
+               double momentum, double dampening, double weight_decay, bool nesterov, bool maximize, bool first) {
   Group group;
   bool usable =
-      buffers.is_none() ? collect(gradients, {parameters}, group) : collect(gradients, {parameters, buffers}, group);
-  if (!usable || (momentum != 0 && buffers.is_none())) return not_implemented();
+      buffers ? collect(gradients, {&parameters, &*buffers}, group) : collect(gradients, {&parameters}, group);
+  if (!usable || (momentum != 0 && !buffers)) return not_implemented();
   double sign = maximize ? -1 : 1, kept = first ? 0 : momentum, added = first ? 1 : 1 - dampening;
   bool known = group.gradients.empty() || dispatch_floating(group.dtype, [&](auto tag) {
                  using T = decltype(tag);
@@ -135,7 +141,7 @@ nb::object sgd(nb::handle parameters, nb::handle gradients, nb::handle buffers, 
                    });
                  });
                });
-  return known ? nb::none() : not_implemented();
+  return known ? done() : not_implemented();
 }
 
 struct AdamNumbers {
@@ -169,12 +175,12 @@ void adam_piece(int64_t count, const T* __restrict g, T* __restrict p, T* __rest
 }
 
 // Adam, and with `decoupled` AdamW. `step` counts from 1. `largest` is None but for amsgrad.
-nb::object adam(nb::handle parameters, nb::handle gradients, nb::handle averages, nb::handle squares,
-                nb::handle largest, double lr, double beta1, double beta2, double eps, double weight_decay, double step,
-                bool decoupled, bool maximize) {
+nb::object adam(const List& parameters, const List& gradients, const List& averages, const List& squares,
+                const std::optional<List>& largest, double lr, double beta1, double beta2, double eps,
+                double weight_decay, double step, bool decoupled, bool maximize) {
   Group group;
-  bool usable = largest.is_none() ? collect(gradients, {parameters, averages, squares}, group)
-                                  : collect(gradients, {parameters, averages, squares, largest}, group);
+  bool usable = largest ? collect(gradients, {&parameters, &averages, &squares, &*largest}, group)
+                        : collect(gradients, {&parameters, &averages, &squares}, group);
   if (!usable) return not_implemented();
   AdamNumbers numbers{lr / (1 - std::pow(beta1, step)),
                       beta1,
@@ -189,7 +195,7 @@ nb::object adam(nb::handle parameters, nb::handle gradients, nb::handle averages
                  Unlocked unlocked;
                  with_flag(weight_decay != 0 && !decoupled, [&](auto decay) {
                    constexpr bool d = decltype(decay)::value;
-                   if (largest.is_none()) {
+                   if (!largest) {
                      for_pieces<T, 3>(group, [&](int64_t count, const T* g, T** p) {
                        adam_piece<d, false, T>(count, g, p[0], p[1], p[2], nullptr, numbers);
                      });
@@ -200,7 +206,7 @@ nb::object adam(nb::handle parameters, nb::handle gradients, nb::handle averages
                    }
                  });
                });
-  return known ? nb::none() : not_implemented();
+  return known ? done() : not_implemented();
 }
 
 struct RMSpropNumbers {
@@ -237,14 +243,14 @@ void rmsprop_piece(int64_t count, const T* __restrict g, T* __restrict p, T* __r
 }
 
 // `averages` is None but for the centered variant, `buffers` but for momentum.
-nb::object rmsprop(nb::handle parameters, nb::handle gradients, nb::handle squares, nb::handle averages,
-                   nb::handle buffers, double lr, double alpha, double eps, double weight_decay, double momentum,
-                   bool maximize) {
+nb::object rmsprop(const List& parameters, const List& gradients, const List& squares,
+                   const std::optional<List>& averages, const std::optional<List>& buffers, double lr, double alpha,
+                   double eps, double weight_decay, double momentum, bool maximize) {
   Group group;
-  bool centered = !averages.is_none(), heavy = !buffers.is_none();
+  bool centered = averages.has_value(), heavy = buffers.has_value();
   // A state that isn't there is stood in for by one that is, and never touched.
-  nb::handle second = centered ? averages : squares, third = heavy ? buffers : squares;
-  if (!collect(gradients, {parameters, squares, second, third}, group)) return not_implemented();
+  const List &second = centered ? *averages : squares, &third = heavy ? *buffers : squares;
+  if (!collect(gradients, {&parameters, &squares, &second, &third}, group)) return not_implemented();
   RMSpropNumbers numbers{lr, alpha, eps, weight_decay, momentum, maximize ? -1.0 : 1.0};
   bool known =
       group.gradients.empty() || dispatch_floating(group.dtype, [&](auto tag) {
@@ -261,7 +267,7 @@ nb::object rmsprop(nb::handle parameters, nb::handle gradients, nb::handle squar
           });
         });
       });
-  return known ? nb::none() : not_implemented();
+  return known ? done() : not_implemented();
 }
 
 template <bool decay, class T>
@@ -277,10 +283,10 @@ void adagrad_piece(int64_t count, const T* __restrict g, T* __restrict p, T* __r
   }
 }
 
-nb::object adagrad(nb::handle parameters, nb::handle gradients, nb::handle sums, double lr, double lr_decay, double eps,
-                   double weight_decay, double step, bool maximize) {
+nb::object adagrad(const List& parameters, const List& gradients, const List& sums, double lr, double lr_decay,
+                   double eps, double weight_decay, double step, bool maximize) {
   Group group;
-  if (!collect(gradients, {parameters, sums}, group)) return not_implemented();
+  if (!collect(gradients, {&parameters, &sums}, group)) return not_implemented();
   double rate = lr / (1 + (step - 1) * lr_decay), sign = maximize ? -1 : 1;
   bool known = group.gradients.empty() || dispatch_floating(group.dtype, [&](auto tag) {
                  using T = decltype(tag);
@@ -292,23 +298,24 @@ nb::object adagrad(nb::handle parameters, nb::handle gradients, nb::handle sums,
                    });
                  });
                });
-  return known ? nb::none() : not_implemented();
+  return known ? done() : not_implemented();
 }
 
 }  // namespace
 
 void bind_update(nb::module_& module) {
-  module.def("sgd_update", &sgd, nb::arg("parameters"), nb::arg("gradients"), nb::arg("buffers").none(), nb::arg("lr"),
-             nb::arg("momentum"), nb::arg("dampening"), nb::arg("weight_decay"), nb::arg("nesterov"),
-             nb::arg("maximize"), nb::arg("first"));
-  module.def("adam_update", &adam, nb::arg("parameters"), nb::arg("gradients"), nb::arg("averages"), nb::arg("squares"),
-             nb::arg("largest").none(), nb::arg("lr"), nb::arg("beta1"), nb::arg("beta2"), nb::arg("eps"),
-             nb::arg("weight_decay"), nb::arg("step"), nb::arg("decoupled"), nb::arg("maximize"));
-  module.def("rmsprop_update", &rmsprop, nb::arg("parameters"), nb::arg("gradients"), nb::arg("squares"),
-             nb::arg("averages").none(), nb::arg("buffers").none(), nb::arg("lr"), nb::arg("alpha"), nb::arg("eps"),
-             nb::arg("weight_decay"), nb::arg("momentum"), nb::arg("maximize"));
-  module.def("adagrad_update", &adagrad, nb::arg("parameters"), nb::arg("gradients"), nb::arg("sums"), nb::arg("lr"),
-             nb::arg("lr_decay"), nb::arg("eps"), nb::arg("weight_decay"), nb::arg("step"), nb::arg("maximize"));
+  define_kernel(module, "sgd_update", &sgd, nb::arg("parameters"), nb::arg("gradients"), nb::arg("buffers").none(),
+                nb::arg("lr"), nb::arg("momentum"), nb::arg("dampening"), nb::arg("weight_decay"), nb::arg("nesterov"),
+                nb::arg("maximize"), nb::arg("first"));
+  define_kernel(module, "adam_update", &adam, nb::arg("parameters"), nb::arg("gradients"), nb::arg("averages"),
+                nb::arg("squares"), nb::arg("largest").none(), nb::arg("lr"), nb::arg("beta1"), nb::arg("beta2"),
+                nb::arg("eps"), nb::arg("weight_decay"), nb::arg("step"), nb::arg("decoupled"), nb::arg("maximize"));
+  define_kernel(module, "rmsprop_update", &rmsprop, nb::arg("parameters"), nb::arg("gradients"), nb::arg("squares"),
+                nb::arg("averages").none(), nb::arg("buffers").none(), nb::arg("lr"), nb::arg("alpha"), nb::arg("eps"),
+                nb::arg("weight_decay"), nb::arg("momentum"), nb::arg("maximize"));
+  define_kernel(module, "adagrad_update", &adagrad, nb::arg("parameters"), nb::arg("gradients"), nb::arg("sums"),
+                nb::arg("lr"), nb::arg("lr_decay"), nb::arg("eps"), nb::arg("weight_decay"), nb::arg("step"),
+                nb::arg("maximize"));
 }
 
 }  // namespace rushlight

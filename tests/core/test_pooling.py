@@ -216,3 +216,15 @@ def test_huge_options_are_left_to_the_meaning(value):
     options = {"kernel_size": (value, 1), "stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)}
     assert native.max_pool(x, **options, ceil_mode=False) is NotImplemented
     assert native.adaptive_avg_pool(x, output_size=(value, 1)) is NotImplemented
+
+
+@pytest.mark.parametrize("options", [{"output_size": (3,)}, {"kernel_size": (3,), "stride": (2,)}])
+def test_integers_have_their_maxima_where_floats_have_them(options):
+    x = np.random.default_rng(0).integers(-9, 9, (2, 3, 7))
+    name = "adaptive_max_pool_with_indices" if "output_size" in options else "max_pool_with_indices"
+    if "stride" in options:
+        options = {**options, "padding": (1,), "dilation": (1,), "ceil_mode": False}
+    kernel = getattr(native, name)
+    for got, expected in zip(kernel(x, **options), kernel(x.astype(np.float64), **options), strict=True):
+        assert got.dtype == np.int64
+        np.testing.assert_array_equal(got, expected)
