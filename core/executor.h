@@ -18,8 +18,8 @@ struct Slot {
   size_t index;
 };
 
-// Kernels count references to the arrays that they are handed, without the GIL: so instructions hold views of their own
-// of all arrays, which no other thread ever sees, and one run goes on at a time.
+// Instructions refer to views of the executor's own of all arrays, which nothing else sees: so they can be moved, and
+// what Python does with the arrays that it gave, reshaping them in place, say, can't meet a kernel at work.
 class Executor {
  public:
   size_t add(const std::string& kernel, nb::tuple arguments, nb::dict options, nb::tuple results);
