@@ -238,7 +238,9 @@ void Executor::relocate(nb::handle object, size_t slot, int64_t offset) {
   auto [low, high] = covered(array);
   nb::object view = own(object);
   for (const Relocation& move : relocations_) {
-    if (move.original.is(object)) throw nb::value_error("Executor: the array is relocated already");
+    if (!move.original.is(object)) continue;
+    if (move.slot == slot && move.offset == offset) return;
+    throw nb::value_error("Executor: the array is relocated already, to another place");
   }
   relocations_.push_back({nb::borrow(object), view, slot, offset, low, high, item_size(array.dtype), array.writeable});
 }

@@ -272,6 +272,7 @@ def test_bases_are_checked() -> None:
     executor = native.Executor()
     executor.add_copy(x, y)
     executor.relocate(x, 0, 4)
+    executor.relocate(x, 0, 4)
     with pytest.raises(ValueError, match="already"):
         executor.relocate(x, 1, 0)
     read_only = np.zeros(8, np.float32)
