@@ -81,46 +81,36 @@ class Executor::Released {
   PyThreadState* state_ = nullptr;
 };
 
-// The arrays that move, at their places for one run, and at home again afterwards.
-struct Executor::Places {
-  Executor& executor;
-  std::vector<nb::object> bases;  // kept alive
-  std::vector<char*> home;
+// The arrays that move stay at the places of the last run, in bases that are kept alive, until the next one.
+Executor::~Executor() {
+  for (const Relocation& move : relocations_) set_data(move.original, move.home);
+}
 
-  Places(Executor& owner, nb::handle given) : executor(owner) {
-    for (nb::handle base : given) bases.push_back(nb::borrow(base));
-    std::vector<char*> data;
-    for (const Relocation& move : executor.relocations_) {
-      if (move.slot >= bases.size()) throw nb::value_error("Executor: there is no base for a relocated array");
-      Array base = borrow(bases[move.slot]);
-      auto [low, high] = covered(base);
-      char* to = base.data + move.offset;
-      if (move.low < move.high && (move.offset + move.low < low || move.offset + move.high > high)) {
-        throw nb::value_error("Executor: a base is too small for the array that is to lie in it");
-      }
-      if (std::bit_cast<uintptr_t>(to) % static_cast<uintptr_t>(move.alignment) != 0) {
-        throw nb::value_error("Executor: a base isn't aligned to the items of the array that is to lie in it");
-      }
-      if (move.written && !base.writeable) throw nb::value_error("Executor: the base of a result is read-only");
-      data.push_back(to);
+// Everything is checked before anything moves.
+void Executor::move_arrays(nb::handle given) {
+  std::vector<nb::object> bases;
+  for (nb::handle base : given) bases.push_back(nb::borrow(base));
+  std::vector<char*> places;
+  for (const Relocation& move : relocations_) {
+    if (move.slot >= bases.size()) throw nb::value_error("Executor: there is no base for a relocated array");
+    Array base = borrow(bases[move.slot]);
+    auto [low, high] = covered(base);
+    char* to = base.data + move.offset;
+    if (move.low < move.high && (move.offset + move.low < low || move.offset + move.high > high)) {
+      throw nb::value_error("Executor: a base is too small for the array that is to lie in it");
     }
-    for (size_t i = 0; i < data.size(); ++i) {
-      const Relocation& move = executor.relocations_[i];
-      home.push_back(data_of(move.view));
-      set_data(move.view, data[i]);
-      set_data(move.original, data[i]);
+    if (std::bit_cast<uintptr_t>(to) % static_cast<uintptr_t>(move.alignment) != 0) {
+      throw nb::value_error("Executor: a base isn't aligned to the items of the array that is to lie in it");
     }
+    if (move.written && !base.writeable) throw nb::value_error("Executor: the base of a result is read-only");
+    places.push_back(to);
   }
-  Places(const Places&) = delete;
-  Places& operator=(const Places&) = delete;
-  ~Places() {
-    for (size_t i = 0; i < home.size(); ++i) {
-      const Relocation& move = executor.relocations_[i];
-      set_data(move.view, home[i]);
-      set_data(move.original, home[i]);
-    }
+  for (size_t i = 0; i < places.size(); ++i) {
+    set_data(relocations_[i].view, places[i]);
+    set_data(relocations_[i].original, places[i]);
   }
-};
+  bases_ = std::move(bases);
+}
 
 // Adding
 
@@ -242,7 +232,8 @@ void Executor::relocate(nb::handle object, size_t slot, int64_t offset) {
     if (move.slot == slot && move.offset == offset) return;
     throw nb::value_error("Executor: the array is relocated already, to another place");
   }
-  relocations_.push_back({nb::borrow(object), view, slot, offset, low, high, item_size(array.dtype), array.writeable});
+  relocations_.push_back(
+      {nb::borrow(object), view, slot, offset, low, high, item_size(array.dtype), array.data, array.writeable});
 }
 
 // Running
@@ -297,7 +288,7 @@ void Executor::run(nb::handle bases, nb::handle numbers, std::vector<double>* se
   Turn turn(*this);
   failed_ = -1;
   set_numbers(numbers);
-  Places places(*this, bases);
+  move_arrays(bases);
   using Clock = std::chrono::steady_clock;
   size_t at = 0;
   try {
@@ -339,7 +330,7 @@ void bind_executor(nb::module_& module) {
       .def(
           "relocate", &Executor::relocate, nb::arg("array"), nb::arg("slot"), nb::arg("offset"),
           "At each run, `array` lies `offset` bytes from the start of the base at index `slot`: every instruction that "
-          "has this object among its arguments or results finds it there, and callables, too, until the run ends.")
+          "has this object among its arguments or results finds it there, and so does Python until the next run.")
       .def(
           "run", [](Executor& self, nb::handle bases, nb::handle numbers) { self.run(bases, numbers, nullptr); },
           nb::arg("bases"), nb::arg("numbers"),

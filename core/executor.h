@@ -22,6 +22,11 @@ struct Slot {
 // what Python does with the arrays that it gave, reshaping them in place, say, can't meet a kernel at work.
 class Executor {
  public:
+  Executor() = default;
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
+  ~Executor();
+
   size_t add(const std::string& kernel, nb::tuple arguments, nb::dict options, nb::tuple results);
   size_t add_elementwise(nb::object program, nb::tuple operands, nb::tuple results);
   size_t add_copy(nb::handle source, nb::handle result);
@@ -37,7 +42,6 @@ class Executor {
  private:
   class Turn;
   class Released;
-  struct Places;
 
   struct Step {
     std::string kernel;
@@ -62,6 +66,7 @@ class Executor {
     int64_t offset;
     int64_t low, high;  // the bytes from `offset` on that the array covers
     int64_t alignment;
+    char* home;  // where it lay before
     bool written;
   };
 
@@ -70,13 +75,14 @@ class Executor {
   nb::object substitute(nb::handle pattern, nb::handle numbers) const;
   std::vector<nb::object> without_slots(std::vector<nb::object> values, Step& step);
   void set_numbers(nb::handle numbers);
+  void move_arrays(nb::handle bases);
   void run_step(Step& step, Released& released);
 
   std::vector<Step> steps_;
   std::vector<Variable> variables_;
   std::vector<Relocation> relocations_;
   std::unordered_map<PyObject*, View> views_;
-  std::vector<nb::object> numbers_;  // of the last run
+  std::vector<nb::object> numbers_, bases_;  // of the last run
   std::mutex mutex_;
   std::atomic<std::thread::id> owner_;  // the thread whose turn it is
   int64_t failed_ = -1;

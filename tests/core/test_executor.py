@@ -254,7 +254,9 @@ def test_relocated_arrays() -> None:
         assert target.tobytes() == multiply_add()(given, given, 1.0).tobytes()
         np.testing.assert_array_equal(copies, given.T)
         assert seen.pop() == given[0, 0]
-        assert not x.any() and not y.any()  # at home again
+        assert x.tobytes() == given.tobytes() and y.tobytes() == target.tobytes()  # there until the next run
+    del executor
+    assert not x.any() and not y.any()  # at home again
     # Where the result of a program comes to lie on its operand, it works in place.
     both = random.standard_normal((5, 6)).astype(np.float32)
     expected = both.copy()

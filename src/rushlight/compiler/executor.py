@@ -106,30 +106,48 @@ class PythonExecutor:
         return times
 
 
-def native_executor(calls: Sequence[Call], moving: Sequence[tuple[Array, int, int]]) -> Any:
+class NativeExecutor:
     """The core's executor of calls that have run once.
 
     moving: (array, base, offset): memory that lies in another place in each run, `offset` bytes into that base.
     """
-    executor = core.native.Executor()  # type: ignore[union-attr]
-    last_numbers: list[Any] = []
-    for array, base, offset in moving:
-        executor.relocate(array, base, offset)
-    for call in calls:
-        if not call.native:
-            executor.add_call(_bound(call, last_numbers))
-        elif call.kind == "copy":
-            executor.add_copy(call.operands[0], call.results[0])
-        elif call.kind == "elementwise":
-            executor.add_elementwise(call.function, call.operands, call.results)
-        else:
-            options = {
-                k: core.native.Slot(v.index) if isinstance(v, Number) else v  # type: ignore[union-attr]
-                for k, v in call.options.items()
-            }
-            results = () if call.in_place else call.results
-            executor.add(call.function.__name__, call.operands, options, results)
-    return executor
+
+    def __init__(self, calls: Sequence[Call], moving: Sequence[tuple[Array, int, int]]) -> None:
+        self._numbers: list[Any] = []  # of the run that goes on, for calls that fall back on NumPy
+        self._executor = executor = core.native.Executor()  # type: ignore[union-attr]
+        for array, base, offset in moving:
+            executor.relocate(array, base, offset)
+        for call in calls:
+            if not call.native:
+                executor.add_call(_bound(call, self._numbers))
+            elif call.kind == "copy":
+                executor.add_copy(call.operands[0], call.results[0])
+            elif call.kind == "elementwise":
+                executor.add_elementwise(call.function, call.operands, call.results)
+            else:
+                options = {
+                    k: core.native.Slot(v.index) if isinstance(v, Number) else v  # type: ignore[union-attr]
+                    for k, v in call.options.items()
+                }
+                results = () if call.in_place else call.results
+                executor.add(call.function.__name__, call.operands, options, results)
+
+    def run(self, bases: Sequence[Array], numbers: Sequence[Any]) -> None:
+        """As PythonExecutor.run, with the GIL released."""
+        self._numbers[:] = numbers
+        self._executor.run(bases, numbers)
+
+    def profile(self, bases: Sequence[Array], numbers: Sequence[Any]) -> list[float]:
+        """Runs; the seconds that each call took."""
+        self._numbers[:] = numbers
+        times: list[float] = self._executor.profile(bases, numbers)
+        return times
+
+    @property
+    def failed(self) -> int:
+        """The position of the call that raised in the last run, or -1."""
+        failed = self._executor.failed
+        return -1 if failed is None else int(failed)
 
 
 def _bound(call: Call, numbers: list[Any]) -> Callable[[], None]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from rushlight import core
 from rushlight.compiler import layout, memory
-from rushlight.compiler.executor import Call, Number, PythonExecutor, native_executor
+from rushlight.compiler.executor import Call, NativeExecutor, Number, PythonExecutor
 from rushlight.compiler.graph import Elementwise, Graph, Input, Node, Value
 from rushlight.errors import InputError
 from rushlight.ops import program as programs
@@ -217,18 +217,17 @@ class Program:
 
     def _go_native(self) -> None:
         """Hands the calls, whose kernels are known by now, to the core."""
-        bases: dict[Value, int] = {}
-        for given in self.graph.inputs:
-            if given.kind == "argument":
-                bases[given] = len(bases)
-        for value in self._returned:
-            bases[value] = len(bases)
+        bases = [*self.arguments, *(self._array(value) for value in self._returned)]
+        stretches = [(_address(base), base.nbytes) for base in bases]
         moving = []
-        for value, array in self._arrays.items():
-            root, _, offset = self._places[value]
-            if root in bases:
-                moving.append((array, bases[root], offset))
-        self.executor = native_executor(self.calls, moving)
+        # Lowerings make views of their own, so what moves is known by where it lies.
+        every = [*self._arrays.values(), *_arrays_in([(call.operands, call.results) for call in self.calls])]
+        for array in {id(array): array for array in every}.values():
+            address = _address(array)
+            for base, (start, size) in enumerate(stretches):
+                if start <= address < start + size:
+                    moving.append((array, base, address - start))
+        self.executor = NativeExecutor(self.calls, moving)
 
     def profile(self) -> list[float]:
         """The seconds of each call in a run on the last arguments; what the run changes is put back."""
@@ -250,6 +249,19 @@ def _aligned(size: int) -> Array:
     memory_with_room = np.empty(size + memory.ALIGNMENT, np.uint8)
     start = -memory_with_room.__array_interface__["data"][0] % memory.ALIGNMENT
     return memory_with_room[start : start + size]
+
+
+def _address(array: Array) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+def _arrays_in(item: Any) -> Iterator[Array]:
+    if isinstance(item, np.ndarray):
+        yield item
+    elif isinstance(item, (list, tuple)):
+        for entry in item:
+            yield from _arrays_in(entry)
 
 
 def _seen(memory_of_value: Array, value: Value) -> Array:
