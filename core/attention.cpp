@@ -8,9 +8,9 @@
 #include <limits>
 #include <vector>
 
-#include "array.h"
 #include "bind.h"
 #include "gemm_pack.h"
+#include "instruction.h"
 #include "lanes.h"
 #include "micro_kernel.h"
 #include "scratch.h"
@@ -311,16 +311,16 @@ void attend_backward(const Problem& p, const Gradients<T>& t) {
 // ---- bindings ------------------------------------------------------------------------------------------------------
 
 // (samples, tokens, heads, features) where it lies, or a copy where the features don't lie side by side.
-NewArray tokens_of(nb::handle given) {
+WorkArray tokens_of(nb::handle given) {
   Array array = borrow(given);
   if (array.dimensions == 4 && (array.shape[3] <= 1 || array.strides[3] == item_size(array.dtype))) {
-    return {nb::borrow(given), array};
+    return WorkArray(array);
   }
   return contiguous(given);
 }
 
 struct Operands {
-  NewArray q, k, v, mask;
+  WorkArray q, k, v, mask;
   Problem problem;
 
   // False where there is no code for them. The shape rule has seen them already.
@@ -331,7 +331,7 @@ struct Operands {
     if (k.array.dtype != dtype || v.array.dtype != dtype) return false;
     problem = {q.array.shape[0], q.array.shape[2], q.array.shape[1], k.array.shape[1], {}, causal, scale};
     if (given_mask.is_none()) return true;
-    mask = {nb::borrow(given_mask), borrow(given_mask)};
+    mask = WorkArray(borrow(given_mask));
     problem.mask.boolean = mask.array.dtype == DType::boolean;
     if (mask.array.dimensions != 4 || (!problem.mask.boolean && mask.array.dtype != dtype)) return false;
     problem.mask.data = mask.array.data;
@@ -356,44 +356,45 @@ nb::object attention(nb::handle query, nb::handle key, nb::handle value, nb::han
   NewArray y, log_sums;
   bool known = dispatch_wide(given.q.array.dtype, [&](auto tag) {
     using T = decltype(tag);
-    y = empty(dtype_of<T>(), {p.samples, p.queries, p.heads, given.v.array.shape[3]});
-    log_sums = empty(dtype_of<T>(), {p.samples, p.heads, p.queries});
+    y = result(dtype_of<T>(), {p.samples, p.queries, p.heads, given.v.array.shape[3]});
+    log_sums = result(dtype_of<T>(), {p.samples, p.heads, p.queries});
     Unlocked unlocked;
     attend<T>(p, Tokens<const T>(given.q.array), Tokens<const T>(given.k.array), Tokens<const T>(given.v.array),
               Tokens<T>(y.array), log_sums.array.as<T>());
   });
-  return known ? nb::make_tuple(y.object, log_sums.object) : not_implemented();
+  return known ? results(y, log_sums) : not_implemented();
 }
 
-nb::object attention_gradient(nb::handle gradient, nb::handle result, nb::handle logarithms, nb::handle query,
+nb::object attention_gradient(nb::handle gradient, nb::handle output, nb::handle logarithms, nb::handle query,
                               nb::handle key, nb::handle value, nb::handle mask, bool causal, double scale) {
   Operands given;
   if (!given.take(query, key, value, mask, causal, scale)) return not_implemented();
   const Problem& p = given.problem;
-  NewArray g = tokens_of(gradient), y = tokens_of(result), log_sums = contiguous(logarithms), gq, gk, gv;
+  WorkArray g = tokens_of(gradient), y = tokens_of(output), log_sums = contiguous(logarithms);
+  NewArray gq, gk, gv;
   const DType dtype = given.q.array.dtype;
   if (g.array.dtype != dtype || y.array.dtype != dtype || log_sums.array.dtype != dtype) return not_implemented();
   bool known = dispatch_wide(dtype, [&](auto tag) {
     using T = decltype(tag);
-    gq = empty(dtype, {p.samples, p.queries, p.heads, given.q.array.shape[3]});
-    gk = empty(dtype, {p.samples, p.keys, p.heads, given.k.array.shape[3]});
-    gv = empty(dtype, {p.samples, p.keys, p.heads, given.v.array.shape[3]});
+    gq = result(dtype, {p.samples, p.queries, p.heads, given.q.array.shape[3]});
+    gk = result(dtype, {p.samples, p.keys, p.heads, given.k.array.shape[3]});
+    gv = result(dtype, {p.samples, p.keys, p.heads, given.v.array.shape[3]});
     Unlocked unlocked;
     attend_backward<T>(
         p, {Tokens<const T>(g.array), Tokens<const T>(y.array), log_sums.array.as<T>(), Tokens<const T>(given.q.array),
             Tokens<const T>(given.k.array), Tokens<const T>(given.v.array), Tokens<T>(gq.array), Tokens<T>(gk.array),
             Tokens<T>(gv.array)});
   });
-  return known ? nb::make_tuple(gq.object, gk.object, gv.object) : not_implemented();
+  return known ? results(gq, gk, gv) : not_implemented();
 }
 
 }  // namespace
 
 void bind_attention(nb::module_& module) {
-  module.def("attention", &attention, nb::arg("q"), nb::arg("k"), nb::arg("v"), nb::arg("mask").none(),
-             nb::arg("causal"), nb::arg("scale"));
-  module.def("attention_gradient", &attention_gradient, nb::arg("g"), nb::arg("y"), nb::arg("log_sums"), nb::arg("q"),
-             nb::arg("k"), nb::arg("v"), nb::arg("mask").none(), nb::arg("causal"), nb::arg("scale"));
+  define_kernel(module, "attention", &attention, nb::arg("q"), nb::arg("k"), nb::arg("v"), nb::arg("mask").none(),
+                nb::arg("causal"), nb::arg("scale"));
+  define_kernel(module, "attention_gradient", &attention_gradient, nb::arg("g"), nb::arg("y"), nb::arg("log_sums"),
+                nb::arg("q"), nb::arg("k"), nb::arg("v"), nb::arg("mask").none(), nb::arg("causal"), nb::arg("scale"));
 }
 
 }  // namespace rushlight
