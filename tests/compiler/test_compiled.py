@@ -72,6 +72,30 @@ def test_gradient_accumulation(set_to_none: bool) -> None:
     same_as_eager(build, batch, calls=10, between=between, traced=2)
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_gradients_that_somebody_keeps(inside: bool) -> None:
+    net = small()
+
+    def gradients(x: Any, y: Any) -> Any:
+        if inside:
+            net.zero_grad()
+        loss = F.mse_loss(net(x), y)
+        loss.backward()
+        return loss
+
+    compiled = rl.compile(gradients)
+    found: list[Any] = []
+    for function in (gradients, compiled):
+        kept = []
+        for number in range(4):
+            net.zero_grad()
+            function(*batch(number))
+            kept.append([p.grad for p in net.parameters()])
+        found.append(values(kept))
+    check_same(found[1], found[0])
+    assert compiled.cache_info().misses == 1
+
+
 def test_zero_grad_inside_to_zeros() -> None:
     def build() -> Any:
         net = small()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import sys
 import threading
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -213,7 +215,7 @@ class _Entry:
     def _keep_gradients(self, trace: Trace, tensors: list[Tensor]) -> None:
         """Gives the gradients that the trace leaves at leaves memory that stays."""
         positions = {id(t): position for position, t in enumerate(tensors)}
-        self._gradients: list[tuple[Tensor, Tensor | None]] = []
+        self._gradients: list[_Gradient] = []
         self._argument_gradients: list[tuple[int, Tensor | None]] = []
         for leaf, before in trace.leaves():
             now = leaf._grad
@@ -224,7 +226,7 @@ class _Entry:
                 kept = wrap(memory)
             leaf._grad = before
             if id(leaf) not in positions:
-                self._gradients.append((leaf, kept))
+                self._gradients.append(_Gradient(leaf, None if kept is None else kept.array, kept is not now))
                 continue
             del trace.gradients[id(leaf)]  # guarded by the signature
             if kept is not before:
@@ -262,6 +264,9 @@ class _Entry:
         """One run of the program."""
         if self.program is None:
             return function(*args, **options)
+        for gradient in self._gradients:
+            if gradient.given is not None:
+                gradient.leave_to_others()
         copies = [array.copy() for array in self._at_risk]
         try:
             results = self.program.run([t.array for t in tensors], self._values)
@@ -270,10 +275,10 @@ class _Entry:
                 np.copyto(array, copy)
             self._step_back(len(self._updates))
             raise
-        for leaf, gradient in self._gradients:
-            leaf._grad = gradient
-        for position, gradient in self._argument_gradients:
-            tensors[position]._grad = None if gradient is None else wrap(gradient.array.copy())
+        for gradient in self._gradients:
+            gradient.put()
+        for position, found in self._argument_gradients:
+            tensors[position]._grad = None if found is None else wrap(found.array.copy())
         for tensor, requires_grad in self._requiring:
             tensor._requires_grad = requires_grad
         for reference in self._written:
@@ -281,6 +286,36 @@ class _Entry:
             if written is not None:
                 bump_version(written)
         return _rebuild(self._structure, iter(results))
+
+
+class _Gradient:
+    """The gradient of a leaf after a run, in memory that stays: None, or the memory; `made`: by the program itself."""
+
+    __slots__ = ("given", "leaf", "made", "memory")
+
+    def __init__(self, leaf: Tensor, memory: Array | None, made: bool) -> None:
+        self.leaf = leaf
+        self.memory = memory
+        self.made = made
+        self.given: weakref.ref[Tensor] | None = None  # the tensor that was last put there
+
+    def leave_to_others(self) -> None:
+        """Gives what the last run has put there memory of its own, where somebody else holds that tensor too."""
+        tensor = self.given() if self.given is not None else None
+        if tensor is not None and tensor.array is self.memory:
+            if sys.getrefcount(tensor) > (3 if self.leaf._grad is tensor else 2):  # here twice, and in the leaf
+                tensor.array = tensor.array.copy()
+
+    def put(self) -> None:
+        """Puts the gradient of this run there."""
+        if self.memory is None:
+            self.leaf._grad = None
+            return
+        known = self.leaf._grad
+        if known is None or known.array is not self.memory:
+            self.leaf._grad = wrap(self.memory)
+            if self.made:
+                self.given = weakref.ref(self.leaf._grad)
 
 
 def _at_risk(program: Program) -> list[Array]:

@@ -280,7 +280,12 @@ class Guards:
 
     def __init__(self, surroundings: Surroundings, trace: Trace) -> None:
         self._surroundings = surroundings
-        self._tensors = [(tensor, array, requires_grad, _hooks(tensor)) for tensor, array, requires_grad in trace.met()]
+        gradients = {id(grad) for _, grad in trace.gradients.values()}  # known by their memory
+        self._tensors = [
+            (tensor, array, requires_grad, _hooks(tensor))
+            for tensor, array, requires_grad in trace.met()
+            if id(tensor) not in gradients
+        ]
         self._gradients = [
             (leaf, None if grad is None else grad.array)
             for leaf, grad in trace.gradients.values()
