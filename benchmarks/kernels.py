@@ -88,6 +88,19 @@ def convolution(
     )
 
 
+def attention(name: str, batch: int, heads: int, length: int, features: int, causal: bool) -> Case:
+    """Scaled dot products of heads that lie side by side; operations counted as if nothing were masked."""
+    q, k, v = random(batch, length, 3, heads, features).transpose(2, 0, 1, 3, 4)
+    tensors = [torch.from_numpy(a).transpose(1, 2) for a in (q, k, v)]
+    scale = features**-0.5
+    return Case(
+        name,
+        lambda: native.attention(q, k, v, None, causal=causal, scale=scale),
+        lambda: torch.nn.functional.scaled_dot_product_attention(*tensors, is_causal=causal),
+        4.0 * batch * heads * length * length * features,
+    )
+
+
 def cases() -> Iterator[Case]:
     """The shapes of the networks in benchmarks/workloads.py, and those that people measure by."""
     for n in (128, 256, 512, 1024):
@@ -103,6 +116,9 @@ def cases() -> Iterator[Case]:
     yield product("input gradient 64 x 512 x 784", random(64, 512), random(512, 784))
     yield product("64 heads, scores", random(64, 128, 64), random(64, 128, 64).transpose(0, 2, 1))
     yield product("64 heads, values", random(64, 128, 128), random(64, 128, 64))
+    yield attention("attention 16x4 heads, 128x64", 16, 4, 128, 64, causal=False)
+    yield attention("attention 16x4 heads, 128x64, causal", 16, 4, 128, 64, causal=True)
+    yield attention("attention 8 heads, 1024x64", 1, 8, 1024, 64, causal=False)
     for images, channels, size in ((32, 64, 32), (32, 128, 16), (32, 256, 8), (32, 512, 4), (1, 64, 56)):
         shape = (images, channels, size, size)
         yield from convolution(f"3x3 {images}x{channels}x{size}x{size}", shape, (channels, channels, 3, 3), padding=1)

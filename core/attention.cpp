@@ -145,7 +145,7 @@ T weigh(T* scores, int64_t width, T& top, T& sum) {
   const T base = top == minus_infinity<T> ? T(0) : top;
   Vec<T> total = {};
   for (int64_t j = 0; j < width; j += lanes<T>) {
-    const Vec<T> weight = exp(Vec<T>(load(scores + j) - base));
+    const Vec<T> weight = exp_of_weight(Vec<T>(load(scores + j) - base));
     total += weight;
     store(scores + j, weight);
   }
@@ -218,7 +218,7 @@ template <class T>
 void gradient_row(T* scores, T* products, int64_t width, T log_sum, T delta, T scale) {
   if (log_sum == minus_infinity<T>) log_sum = 0;  // nothing was seen: all weights are 0
   for (int64_t j = 0; j < width; j += lanes<T>) {
-    const Vec<T> weight = exp(Vec<T>(load(scores + j) - log_sum));
+    const Vec<T> weight = exp_of_weight(Vec<T>(load(scores + j) - log_sum));
     store(scores + j, weight);
     store(products + j, Vec<T>(weight * (load(products + j) - delta) * scale));
   }

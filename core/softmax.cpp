@@ -94,7 +94,7 @@ template <class T>
 T exponentials(const T* x, T* to, int64_t count, T top) {
   Vec<T> sum = {};
   for_vectors<T>(count, [&](int64_t i, auto width) {
-    Vec<T> value = exp(load_some(x + i, width, minus_infinity<T>) - top);
+    Vec<T> value = exp_of_weight(Vec<T>(load_some(x + i, width, minus_infinity<T>) - top));
     sum += value;
     if (to != nullptr) store_some(to + i, value, width);
   });
@@ -127,7 +127,7 @@ void softmax_strips(const T* x, T* y, const Classes& shape, bool logarithm) {
     Vec<T> top = broadcast(minus_infinity<T>), sum = {};
     for (int64_t k = 0; k < n; ++k) top = maximum(top, load_some(from + k * stride, width, T(0)));
     for (int64_t k = 0; k < n; ++k) {
-      Vec<T> value = exp(load_some(from + k * stride, width, T(0)) - top);
+      Vec<T> value = exp_of_weight(Vec<T>(load_some(from + k * stride, width, T(0)) - top));
       sum += value;
       if (!logarithm) store_some(to + k * stride, value, width);
     }
@@ -150,7 +150,8 @@ void softmax_gradient_rows(const T* g, const T* y, T* gx, const Classes& shape, 
     if (logarithm) {
       T sum = total(gs, n);
       for_vectors<T>(n, [&](int64_t i, auto width) {
-        store_some(to + i, Vec<T>(load_some(gs + i, width, T(0)) - exp(load_some(ys + i, width, T(0))) * sum), width);
+        store_some(to + i, Vec<T>(load_some(gs + i, width, T(0)) - exp_of_weight(load_some(ys + i, width, T(0))) * sum),
+                   width);
       });
     } else {
       T sum = sum_of<T>(n, [](auto a, auto b) { return a * b; }, gs, ys);
@@ -171,7 +172,7 @@ void softmax_gradient_strips(const T* g, const T* y, T* gx, const Classes& shape
     for (int64_t k = 0; k < n; ++k) {
       int64_t at = start + k * stride;
       Vec<T> gradient = load_some(g + at, width, T(0)), result = load_some(y + at, width, T(0));
-      store_some(gx + at, logarithm ? gradient - exp(result) * sum : result * (gradient - sum), width);
+      store_some(gx + at, logarithm ? gradient - exp_of_weight(result) * sum : result * (gradient - sum), width);
     }
   });
 }
@@ -398,7 +399,9 @@ void cross_entropy_positions(const T* x, const Targets& targets, double label_sm
     for_strips<T>(shape, [&](int64_t start, int64_t position, int64_t width) {
       Vec<T> top = broadcast(minus_infinity<T>), sum = {};
       for (int64_t k = 0; k < n; ++k) top = maximum(top, load_some(x + start + k * stride, width, T(0)));
-      for (int64_t k = 0; k < n; ++k) sum += exp(load_some(x + start + k * stride, width, T(0)) - top);
+      for (int64_t k = 0; k < n; ++k) {
+        sum += exp_of_weight(Vec<T>(load_some(x + start + k * stride, width, T(0)) - top));
+      }
       store_some(log_sums + position, top + log(sum), width);
     });
   }
@@ -476,7 +479,7 @@ nb::object cross_entropy_gradient(nb::handle gradient, nb::handle input, nb::han
         T* gxs = to + row * n;
         if (!targets.counts(row)) return std::fill_n(gxs, n, T(0)), void();
         for_vectors<T>(n, [&](int64_t i, auto width) {
-          Vec<T> value = exp(load_some(xs + i, width, T(0)) - sums[row]) * scale[row];
+          Vec<T> value = exp_of_weight(Vec<T>(load_some(xs + i, width, T(0)) - sums[row])) * scale[row];
           if (smoothing.each != 0) {
             value -= smoothing.each * share[row] * (weights ? load_some(weights + i, width, T(0)) : broadcast(T(1)));
           }
@@ -488,7 +491,7 @@ nb::object cross_entropy_gradient(nb::handle gradient, nb::handle input, nb::han
         Vec<T> sum = load_some(sums + position, width, T(0)), factor = load_some(scale.data() + position, width, T(0));
         Vec<T> own = load_some(share.data() + position, width, T(0));
         for (int64_t k = 0; k < n; ++k) {
-          Vec<T> value = exp(load_some(from + start + k * stride, width, T(0)) - sum) * factor;
+          Vec<T> value = exp_of_weight(Vec<T>(load_some(from + start + k * stride, width, T(0)) - sum)) * factor;
           if (smoothing.each != 0) value -= own * (smoothing.each * (weights ? weights[k] : T(1)));
           store_some(to + start + k * stride, select(factor == 0, Vec<T>{}, value), width);
         }

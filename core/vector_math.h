@@ -61,6 +61,25 @@ inline V exp(V x) {
   return value * power_of_two(half) * power_of_two(V(n - half));
 }
 
+// exp of numbers that are at most about zero, as softmax needs it: faster, and 0 where that would be denormal.
+template <class V>
+inline V exp_of_weight(V x) {
+  using T = Lane<V>;
+  constexpr bool single = sizeof(T) == 4;
+  constexpr int mantissa = std::numeric_limits<T>::digits - 1;
+  constexpr BitsOf<T> bias = std::numeric_limits<T>::max_exponent - 1;
+  constexpr T least = single ? T(-87.25) : T(-708.25);
+  constexpr T magic = T(3) * T(int64_t{1} << (mantissa - 1));  // puts a whole number into the low bits
+  constexpr T high = single ? T(0.693359375) : T(0x1.62e42feep-1);
+  constexpr T low = single ? T(-2.1219444005469058e-4) : T(1.9082149292705878e-10);
+  V shifted = fma(x, broadcast<T>(T(1.44269504088896340736)), broadcast<T>(magic));
+  V n = shifted - magic;
+  V r = fma(n, broadcast<T>(-low), V(fma(n, broadcast<T>(-high), x)));
+  V value = fma(V(r * r), exp_tail(r), V(r + 1));
+  V power = reinterpret<V>((reinterpret<Bits<T>>(shifted) + bias) << mantissa);
+  return select(x < least, T(0), V(value * power));
+}
+
 template <class V>
 inline V exp2(V x) {
   using T = Lane<V>;

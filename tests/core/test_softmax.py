@@ -125,3 +125,17 @@ def test_one_unbatched_sample():
     x = np.array([1, 2, 3], np.float64)
     loss, _ = native.cross_entropy(x, np.asarray(1), None, ignore_index=-100, reduction="mean", label_smoothing=0.0)
     np.testing.assert_allclose(loss, -np.log(softmax(x, 0)[1]))
+
+
+@pytest.mark.parametrize(("dtype", "least", "error"), [(np.float32, -83, 5e-7), (np.float64, -704, 1e-15)])
+def test_weights_down_to_the_smallest_numbers(dtype, least, error):
+    """Each beside a maximum of 0, so that it is the weight; what would be denormal may be 0."""
+    x = np.zeros((2000, 64), dtype)
+    x[:, 1] = np.linspace(least, 0, len(x))
+    y = native.softmax(x, dim=1)
+    exact = np.exp(x.astype(np.longdouble))
+    np.testing.assert_allclose(y, (exact / exact.sum(1, keepdims=True)).astype(dtype), rtol=error)
+    far = np.array([[0, -np.inf, 2 * least], [0, np.nan, 0], [-np.inf, -np.inf, -np.inf]], dtype)
+    y = native.softmax(far, dim=1)
+    np.testing.assert_array_equal(y[0], [1, 0, 0])
+    assert np.isnan(y[1:]).all()
