@@ -198,11 +198,18 @@ class Program:
                 np.copyto(fixed, given)
         fresh = [np.empty(value.nbytes, np.uint8) for value in self._returned]
         self._last = ([*bases, *fresh], numbers)
-        self.executor.run(*self._last)
+        try:
+            self.executor.run(*self._last)
+        except Exception as error:
+            failed = self.executor.failed
+            node = self.calls[failed].node if failed >= 0 else None
+            if node is not None:
+                error.add_note(f"in {node.operation}, called at {node.line}")
+            raise
         if type(self.executor) is PythonExecutor:
             found = [np.array(array, order="C") for array in self._outputs]
             written = [self.arguments[position] for position in self._written_arguments]
-            if core.native is not None and hasattr(core.native, "Executor"):
+            if core.native is not None:
                 self._go_native()
         else:
             found = [
