@@ -172,8 +172,8 @@ nb::object matmul(nb::handle a_object, nb::handle b_object) {
 }
 
 // activation(x (..., k) times the transpose of w (n, k), plus bias (n), plus residual (..., n)).
-nb::object linear(nb::handle x_object, nb::handle w_object, nb::handle bias_object, const std::string& activation_name,
-                  nb::handle residual_object) {
+nb::object linear(nb::handle x_object, nb::handle w_object, nb::handle bias_object, nb::handle residual_object,
+                  const std::string& activation_name) {
   Array x = borrow(x_object), w = borrow(w_object);
   const DType dtype = x.dtype;
   Activation activation;
@@ -212,8 +212,8 @@ void bind_matmul(nb::module_& module) {
       "a (..., m, k) times b (..., k, n), leading dimensions broadcast; a vector is a row on the left, a column "
       "on the right.");
   define_kernel(
-      module, "linear", &linear, nb::arg("x"), nb::arg("w"), nb::arg("bias").none(), nb::arg("activation") = "none",
-      nb::arg("residual").none() = nb::none(),
+      module, "linear", &linear, nb::arg("x"), nb::arg("w"), nb::arg("bias").none(),
+      nb::arg("residual").none() = nb::none(), nb::arg("activation") = "none",
       "activation(x (..., k) times the transpose of w (n, k), plus bias (n), plus residual (..., n)); bias and "
       "residual may be None. Activations: none, relu, gelu, gelu_tanh, sigmoid, tanh, silu.");
 }

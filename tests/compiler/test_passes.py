@@ -7,6 +7,7 @@ from rushlight.compiler.graph import Value
 from rushlight.compiler.passes import simplify
 from rushlight.compiler.passes.common import merge_common
 from rushlight.compiler.passes.dead import remove_dead
+from rushlight.compiler.passes.epilogue import attach_epilogues
 from rushlight.compiler.passes.fold import fold
 from rushlight.compiler.passes.fuse import fuse
 from rushlight.compiler.passes.join import join_slices
@@ -427,6 +428,28 @@ def test_fold_transposes_products():
     )
 
 
+def test_fold_sees_through_dimensions_of_size_one():
+    check(
+        lambda graph: remove_dead(fold(graph)),
+        """
+        argument %0: f32[2,3,4]
+        %1: f32[3,2,4] = permute(%0, dims=(1, 0, 2))
+        %2: f32[1,3,2,4] = reshape(%1, shape=(1, 3, 2, 4))
+        %3: f32[2,1,3,4] = permute(%2, dims=(2, 0, 1, 3))
+        %4: f32[4,1,3,2] = permute(%2, dims=(3, 0, 1, 2))
+        return %3, %4
+        """,
+        """
+        argument %0: f32[2,3,4]
+        %1: f32[3,2,4] = permute(%0, dims=(1, 0, 2))
+        %2: f32[1,3,2,4] = reshape(%1, shape=(1, 3, 2, 4))
+        %3: f32[2,1,3,4] = reshape(%0, shape=(2, 1, 3, 4))
+        %4: f32[4,1,3,2] = permute(%2, dims=(3, 0, 1, 2))
+        return %3, %4
+        """,
+    )
+
+
 # Joining
 
 
@@ -475,6 +498,101 @@ def test_join_slices_leaves_gaps_and_overlaps(index):
         return %4
         """
     check(join_slices, text, text)
+
+
+# Epilogues
+
+
+def test_epilogue_of_linear():
+    check(
+        attach_epilogues,
+        """
+        argument %0: f32[2,5,4]
+        argument %1: f32[3,4]
+        argument %2: f32[3]
+        argument %3: f32[2,5,3]
+        %4: f32[2,5,3] = linear(%0, %1, %2)
+        %5: f32[2,5,3] = add(%3, %4)
+        %6: f32[2,5,3] = relu(%5)
+        %7: f32[2,5,3] = linear(%0, %1, None)
+        %8: f32[2,5,3] = gelu(%7)
+        return %6, %8
+        """,
+        """
+        argument %0: f32[2,5,4]
+        argument %1: f32[3,4]
+        argument %2: f32[3]
+        argument %3: f32[2,5,3]
+        %6: f32[2,5,3] = linear_activation(%0, %1, %2, %3, activation='relu')
+        %8: f32[2,5,3] = linear_activation(%0, %1, None, None, activation='gelu')
+        return %6, %8
+        """,
+        exact=False,
+    )
+
+
+def test_epilogue_of_matmul():
+    check(
+        attach_epilogues,
+        """
+        argument %0: f32[5,4]
+        argument %1: f32[4,3]
+        argument %2: f32[3]
+        argument %3: f32[3,4]
+        %4: f32[5,3] = matmul(%0, %1)
+        %5: f32[5,3] = add(%4, %2)
+        %6: f32[5,3] = tanh(%5)
+        %7: f32[4,3] = permute(%3, dims=(1, 0))
+        %8: f32[5,3] = matmul(%0, %7)
+        %9: f32[5,3] = add(%8, %6)
+        return %9
+        """,
+        """
+        argument %0: f32[5,4]
+        argument %1: f32[4,3]
+        argument %2: f32[3]
+        argument %3: f32[3,4]
+        %4: f32[3,4] = permute(%1, dims=(1, 0))
+        %6: f32[5,3] = linear_activation(%0, %4, %2, None, activation='tanh')
+        %7: f32[4,3] = permute(%3, dims=(1, 0))
+        %9: f32[5,3] = linear_activation(%0, %3, None, %6, activation='none')
+        return %9
+        """,
+        exact=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "%5: f32[5,3] = relu(%4)\n%6: f32[5,3] = add(%5, %4)",  # read twice
+        "%5: f32[2,5,3] = add(%4, %3)\n%6: f32[2,5,3] = exp(%5)",  # broadcast
+        "%5: f32[5,3] = add(%4, 1.5)\n%6: f32[5,3] = exp(%5)",
+        "%5: f32[5,3] = add(%4, %4)\n%6: f32[5,3] = exp(%5)",
+    ],
+)
+def test_epilogues_that_are_left(lines):
+    text = f"""
+        argument %0: f32[5,4]
+        argument %1: f32[3,4]
+        argument %2: f32[3]
+        argument %3: f32[2,5,3]
+        %4: f32[5,3] = linear(%0, %1, %2)
+        {lines}
+        return %6
+        """
+    check(attach_epilogues, text, text)
+
+
+def test_epilogue_leaves_what_is_returned():
+    text = """
+        argument %0: f32[5,4]
+        argument %1: f32[3,4]
+        %2: f32[5,3] = linear(%0, %1, None)
+        %3: f32[5,3] = relu(%2)
+        return %2, %3
+        """
+    check(attach_epilogues, text, text)
 
 
 # Fusion

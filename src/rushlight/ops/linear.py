@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from rushlight import dtypes
-from rushlight.errors import DimensionError, DtypeError, ShapeError
-from rushlight.ops.declare import Sample, Spec, operation
+from rushlight.errors import DimensionError, DtypeError, InputError, ShapeError
+from rushlight.ops.declare import Sample, Spec, differentiated, operation
+from rushlight.ops.elementwise import gelu, gelu_tanh, relu, sigmoid, silu, tanh
 from rushlight.ops.movement import expand, permute, reshape, slice_
 from rushlight.ops.reduction import sum_
 
@@ -172,6 +173,61 @@ def _(make: Any) -> Iterator[Sample]:
     yield Sample((make(0, 4), make(3, 4), make(3)))
     yield Sample((make(3, 0), make(2, 0), make(2)))
     yield Sample((make(33, 17), make(9, 17), make(9)))
+
+
+@operation(kernel="linear")
+def linear_activation(xp: Any, x: Any, weight: Any, bias: Any, residual: Any, *, activation: str) -> Any:
+    """activation(linear(x, weight, bias) + residual), in one sweep: what `compile` makes of these steps.
+
+    bias, residual: may be None. activation: "none", "relu", "gelu", "gelu_tanh", "sigmoid", "tanh" or "silu".
+    """
+    result = linear.meaning(xp, x, weight, bias)
+    if residual is not None:
+        result = result + residual
+    if activation == "none":
+        return result
+    return xp.asarray(_activation(activation).meaning(xp, result)).astype(x.dtype)
+
+
+def _activation(name: str) -> Any:
+    activations = (relu, gelu, gelu_tanh, sigmoid, tanh, silu)
+    found = next((operation for operation in activations if operation.name == name), None)
+    if found is None:
+        raise InputError(f"linear_activation: there is no activation {name!r}")
+    return found
+
+
+@linear_activation.shape
+def _(x: Any, weight: Any, bias: Any, residual: Any, *, activation: str) -> Spec:
+    spec: Spec = linear.spec(x, weight, bias)
+    if residual is not None and (tuple(residual.shape), residual.dtype) != spec:
+        raise ShapeError(
+            f"linear_activation: got a residual of shape {tuple(residual.shape)} and dtype {residual.dtype}, needed "
+            f"{spec.shape} and {spec.dtype}"
+        )
+    if activation != "none":
+        _activation(activation)
+    return spec
+
+
+@differentiated
+def _composed(x: Any, weight: Any, bias: Any, residual: Any, *, activation: str) -> Any:
+    result = linear(x, weight, bias)
+    if residual is not None:
+        result = result + residual
+    return result if activation == "none" else _activation(activation)(result)
+
+
+linear_activation.gradient(_composed)
+
+
+@linear_activation.samples
+def _(make: Any) -> Iterator[Sample]:
+    yield Sample((make(5, 4), make(3, 4), make(3), make(5, 3)), {"activation": "none"})
+    yield Sample((make(2, 3, 4), make(5, 4), None, make(2, 3, 5)), {"activation": "gelu"})
+    yield Sample((make(5, 4), make(3, 4), make(3), None), {"activation": "sigmoid"})
+    yield Sample((make(5, 4), make(3, 4), make(3), make(5, 3)), {"activation": "tanh"})
+    yield Sample((make(0, 4), make(3, 4), make(3), None), {"activation": "silu"})
 
 
 # Compositions.

@@ -5,12 +5,22 @@ from __future__ import annotations
 from rushlight.compiler.graph import Graph
 from rushlight.compiler.passes.common import merge_common
 from rushlight.compiler.passes.dead import remove_dead
+from rushlight.compiler.passes.epilogue import attach_epilogues
 from rushlight.compiler.passes.fold import fold
 from rushlight.compiler.passes.fuse import fuse
 from rushlight.compiler.passes.join import join_slices
 from rushlight.compiler.passes.normalization import fold_normalization, rectify_normalization
 
-PASSES = (join_slices, remove_dead, fold, merge_common, rectify_normalization, fold_normalization, fuse)
+PASSES = (
+    join_slices,
+    remove_dead,
+    fold,
+    merge_common,
+    rectify_normalization,
+    fold_normalization,
+    attach_epilogues,
+    fuse,
+)
 
 
 def simplify(graph: Graph) -> Graph:

@@ -104,10 +104,12 @@ class _Folding:
             if a.ndim >= 2 and b.ndim >= 2:
                 shape = (*value.shape[:-2], value.shape[-1], value.shape[-2])
                 return self.emit("matmul", [self.transpose(b), self.transpose(a)], {}, (shape, value.dtype))
-        moved = [d for d in dims if value.shape[d] != 1]
         shape = tuple([value.shape[d] for d in dims])
+        source, order = _order(value)
+        extents = [d for d in range(value.ndim) if value.shape[d] != 1]
+        moved = [order[extents.index(d)] for d in dims if value.shape[d] != 1]
         if moved == sorted(moved):
-            return self.reshape(value, shape)
+            return self.reshape(source, shape)
         return self.emit("permute", [value], {"dims": dims}, (shape, value.dtype))
 
     def transpose(self, value: Value) -> Value:
@@ -315,6 +317,23 @@ def _holds_all(wide: np.dtype[Any], narrow: np.dtype[Any]) -> bool:
     if floating == [True, True]:
         return wide.itemsize > narrow.itemsize
     return floating == [False, False] and wide.kind == narrow.kind and wide.itemsize >= narrow.itemsize
+
+
+def _order(value: Value) -> tuple[Value, list[int]]:
+    """The value that `value` is a permutation of, and in which order its dimensions come, sizes of 1 aside."""
+    order = [d for d in range(value.ndim) if value.shape[d] != 1]
+    maker = value.node
+    if maker is None or maker.operation not in ("permute", "reshape"):
+        return value, order
+    before: Value = maker.inputs[0]
+    if maker.operation == "reshape":
+        if [n for n in before.shape if n != 1] != [n for n in value.shape if n != 1]:
+            return value, order
+        return _order(before)
+    source, first = _order(before)
+    extents = [d for d in range(before.ndim) if before.shape[d] != 1]
+    dims = [d % value.ndim for d in maker.options["dims"]]
+    return source, [first[extents.index(d)] for d in dims if before.shape[d] != 1]
 
 
 def _is_row_major(value: Value) -> bool:

@@ -1,0 +1,101 @@
+"""Epilogues: what is done to each element of a product of matrices is done while it is still in cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rushlight.compiler.graph import Graph, Node, Value
+
+_ACTIVATIONS = frozenset(["relu", "gelu", "gelu_tanh", "sigmoid", "tanh", "silu"])
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def attach_epilogues(graph: Graph) -> Graph:
+    """A bias, a residual and an activation become part of the linear layer or matmul that they alone read."""
+    uses = graph.uses()
+    results = set(graph.results())
+    gone: set[Node] = set()
+    replaced: dict[Value, Value] = {}
+    nodes: list[Node] = []
+
+    def product(value: Any) -> Node | None:
+        """The product that `value` is, if nobody else reads it and nothing was done to its sum yet."""
+        if not isinstance(value, Value) or value.node is None or value.dtype not in _FLOATS:
+            return None
+        before = original.get(value, value)
+        if before in results or uses.get(before) != [reader]:
+            return None
+        if value.node.operation == "linear_activation":
+            free = value.node.options["activation"] == "none"
+        elif value.node.operation == "matmul":
+            a, b = value.node.inputs
+            free = a.ndim >= 2 and b.ndim == 2
+        else:
+            free = value.node.operation == "linear"
+        return value.node if free else None
+
+    original: dict[Value, Value] = {}  # of new values: those that they stand for
+    for reader in graph.nodes:
+        if replaced:
+            reader.substitute(lambda value: replaced.get(value, value))
+        made = None
+        if reader.operation in _ACTIVATIONS:
+            made = _activated(product(reader.inputs[0]), reader)
+        elif reader.operation == "add":
+            for position in (1, 0):
+                made = made or _added(product(reader.inputs[position]), reader.inputs[1 - position], reader)
+        if made is None:
+            nodes.append(reader)
+            continue
+        before, node = made
+        gone.add(before)
+        if before.operation == "matmul":
+            x, weight, *rest = node.inputs
+            if weight.node is not None and weight.node.operation == "permute":
+                weight = weight.node.inputs[0]
+            else:
+                nodes.append(Node("permute", (weight,), {"dims": (1, 0)}, [(weight.shape[::-1], weight.dtype)]))
+                weight = nodes[-1].outputs[0]
+            node.inputs = (x, weight, *rest)
+        nodes.append(node)
+        replaced[reader.outputs[0]] = node.outputs[0]
+        original[node.outputs[0]] = reader.outputs[0]
+    graph.nodes = [node for node in nodes if node not in gone]
+    graph.outputs = tuple([replaced.get(value, value) for value in graph.outputs])
+    graph.writes = [(target, replaced.get(value, value)) for target, value in graph.writes]
+    return graph
+
+
+def _parts(product: Node) -> tuple[Any, Any, Any, Any]:
+    """x, weight, bias and residual of a product."""
+    x, weight, bias, residual, *_ = (*product.inputs, None, None)
+    return x, weight, bias, residual
+
+
+def _activated(product: Node | None, reader: Node) -> tuple[Node, Node] | None:
+    if product is None:
+        return None
+    return product, _node(_parts(product), reader.operation, reader)
+
+
+def _added(product: Node | None, other: Any, reader: Node) -> tuple[Node, Node] | None:
+    result = reader.outputs[0]
+    if product is None or not isinstance(other, Value) or other.dtype != result.dtype:
+        return None
+    x, weight, bias, residual = _parts(product)
+    if residual is not None or product.outputs[0].shape != result.shape:
+        return None
+    if other.shape == result.shape and other is not product.outputs[0]:
+        return product, _node((x, weight, bias, other), "none", reader)
+    if bias is None and other.shape == result.shape[-1:] and product.operation != "linear_activation":
+        specs = [(result.shape, result.dtype)]
+        return product, Node("linear", (x, weight, other), {}, specs, reader.line)
+    return None
+
+
+def _node(inputs: tuple[Any, ...], activation: str, reader: Node) -> Node:
+    result = reader.outputs[0]
+    options = {"activation": activation}
+    return Node("linear_activation", inputs, options, [(result.shape, result.dtype)], reader.line)
