@@ -284,9 +284,9 @@ nb::object computed(DType dtype, const Sizes& shape, Body&& body) {
 
 Sizes sizes_of(const Array& array) { return Sizes(array.shape, array.shape + array.dimensions); }
 
-nb::object convolve(nb::handle x_object, nb::handle w_object, nb::handle bias_object, const Sizes& stride,
-                    const Sizes& padding, const Sizes& dilation, int64_t groups, const std::string& activation_name,
-                    nb::handle residual_object) {
+nb::object convolve(nb::handle x_object, nb::handle w_object, nb::handle bias_object, nb::handle residual_object,
+                    const Sizes& stride, const Sizes& padding, const Sizes& dilation, int64_t groups,
+                    const std::string& activation_name) {
   const DType dtype = borrow(x_object).dtype;
   Activation activation;
   if (!find_activation(activation_name, activation)) throw nb::value_error("convolution: no activation of this name");
@@ -344,9 +344,9 @@ nb::object convolve_weight_gradient(nb::handle g_object, nb::handle x_object, co
 
 void bind_convolution(nb::module_& module) {
   define_kernel(
-      module, "convolution", &convolve, nb::arg("x"), nb::arg("weight"), nb::arg("bias").none(), nb::arg("stride"),
-      nb::arg("padding"), nb::arg("dilation"), nb::arg("groups"), nb::arg("activation") = "none",
-      nb::arg("residual").none() = nb::none(),
+      module, "convolution", &convolve, nb::arg("x"), nb::arg("weight"), nb::arg("bias").none(),
+      nb::arg("residual").none() = nb::none(), nb::arg("stride"), nb::arg("padding"), nb::arg("dilation"),
+      nb::arg("groups"), nb::arg("activation") = "none",
       "activation(cross-correlation of x (N, C, *S) with weight (O, C / groups, *K), plus bias (O), plus residual, "
       "of the result's shape); bias and residual may be None. Activations as in linear.");
   define_kernel(module, "convolution_input_gradient", &convolve_input_gradient, nb::arg("g"), nb::arg("weight"),

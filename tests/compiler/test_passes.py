@@ -562,6 +562,30 @@ def test_epilogue_of_matmul():
     )
 
 
+def test_epilogue_of_convolution():
+    options = "stride=(1, 1), padding=(1, 1), dilation=(1, 1), groups=1"
+    check(
+        attach_epilogues,
+        f"""
+        argument %0: f32[2,3,6,6]
+        argument %1: f32[4,3,3,3]
+        argument %2: f32[2,4,6,6]
+        %3: f32[2,4,6,6] = convolution(%0, %1, None, {options})
+        %4: f32[2,4,6,6] = add(%3, %2)
+        %5: f32[2,4,6,6] = relu(%4)
+        return %5
+        """,
+        f"""
+        argument %0: f32[2,3,6,6]
+        argument %1: f32[4,3,3,3]
+        argument %2: f32[2,4,6,6]
+        %5: f32[2,4,6,6] = convolution_activation(%0, %1, None, %2, {options}, activation='relu')
+        return %5
+        """,
+        exact=False,
+    )
+
+
 @pytest.mark.parametrize(
     "lines",
     [

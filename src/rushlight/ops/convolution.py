@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from rushlight.errors import ShapeError
-from rushlight.ops.declare import Sample, Spec, operation
-from rushlight.ops.linear import check_dtypes, in_wide_arithmetic
+from rushlight.ops.declare import Sample, Spec, differentiated, operation
+from rushlight.ops.linear import activated, check_dtypes, check_residual, finished, in_wide_arithmetic
 from rushlight.ops.reduction import sum_
 
 Sizes = Sequence[int]
@@ -165,6 +165,42 @@ def _(
         x, weight, stride, [(p, p) for p in padding], rhs_dilation=dilation, feature_group_count=groups
     )
     return result if bias is None else result + bias.reshape((-1, *(1 for _ in stride)))
+
+
+@operation(kernel="convolution")
+def convolution_activation(
+    xp: Any, x: Any, weight: Any, bias: Any, residual: Any, *,
+    stride: Sizes, padding: Sizes, dilation: Sizes, groups: int, activation: str,
+) -> Any:  # fmt: skip
+    """activation(convolution(x, weight, bias) + residual), in one sweep: what `compile` makes of these steps."""
+    result = convolution.meaning(xp, x, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return finished(xp, result, residual, activation)
+
+
+@convolution_activation.shape
+def _(x: Any, weight: Any, bias: Any, residual: Any, *, activation: str, **options: Any) -> Spec:
+    spec: Spec = convolution.spec(x, weight, bias, **options)
+    check_residual("convolution_activation", spec, residual)
+    activated(activation, spec)
+    return spec
+
+
+@differentiated
+def _composed(x: Any, weight: Any, bias: Any, residual: Any, *, activation: str, **options: Any) -> Any:
+    result = convolution(x, weight, bias, **options)
+    return activated(activation, result if residual is None else result + residual)
+
+
+convolution_activation.gradient(_composed)
+
+
+@convolution_activation.samples
+def _(make: Any) -> Iterator[Sample]:
+    options = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
+    x, weight = (2, 3, 5, 6), (4, 3, 3, 3)
+    yield Sample((make(*x), make(*weight), make(4), make(2, 4, 5, 6)), {**options, "activation": "none"})
+    yield Sample((make(*x), make(*weight), None, make(2, 4, 5, 6)), {**options, "activation": "gelu"})
+    yield Sample((make(*x), make(*weight), make(4), None), {**options, "activation": "tanh"})
 
 
 @operation(kernel="convolution_input_gradient")

@@ -10,7 +10,7 @@ import numpy as np
 
 from rushlight import dtypes
 from rushlight.errors import DimensionError, DtypeError, InputError, ShapeError
-from rushlight.ops.declare import Sample, Spec, differentiated, operation
+from rushlight.ops.declare import OPERATIONS, Sample, Spec, differentiated, operation
 from rushlight.ops.elementwise import gelu, gelu_tanh, relu, sigmoid, silu, tanh
 from rushlight.ops.movement import expand, permute, reshape, slice_
 from rushlight.ops.reduction import sum_
@@ -175,47 +175,55 @@ def _(make: Any) -> Iterator[Sample]:
     yield Sample((make(33, 17), make(9, 17), make(9)))
 
 
+def activated(activation: str, x: Any) -> Any:
+    """`activation` ("none", or the name of an operation that kernels apply to their results) of a tensor or spec."""
+    operations = {operation.name: operation for operation in (relu, gelu, gelu_tanh, sigmoid, tanh, silu)}
+    if activation == "none":
+        return x
+    if activation not in operations:
+        raise InputError(f"activation: {activation!r} is none of none, {', '.join(operations)}")
+    return operations[activation].spec(x) if isinstance(x, Spec) else operations[activation](x)
+
+
+def finished(xp: Any, result: Any, residual: Any, activation: str) -> Any:
+    """The meaning of a kernel's last steps: activation(result + residual)."""
+    if residual is not None:
+        result = result + residual
+    if activation == "none":
+        return result
+    return xp.asarray(OPERATIONS[activation].meaning(xp, result)).astype(result.dtype)
+
+
+def check_residual(name: str, spec: Spec, residual: Any) -> None:
+    """Raises ShapeError unless the residual is None or like the result."""
+    if residual is not None and (tuple(residual.shape), residual.dtype) != spec:
+        raise ShapeError(
+            f"{name}: got a residual of shape {tuple(residual.shape)} and dtype {residual.dtype}, needed {spec.shape} "
+            f"and {spec.dtype}"
+        )
+
+
 @operation(kernel="linear")
 def linear_activation(xp: Any, x: Any, weight: Any, bias: Any, residual: Any, *, activation: str) -> Any:
     """activation(linear(x, weight, bias) + residual), in one sweep: what `compile` makes of these steps.
 
     bias, residual: may be None. activation: "none", "relu", "gelu", "gelu_tanh", "sigmoid", "tanh" or "silu".
     """
-    result = linear.meaning(xp, x, weight, bias)
-    if residual is not None:
-        result = result + residual
-    if activation == "none":
-        return result
-    return xp.asarray(_activation(activation).meaning(xp, result)).astype(x.dtype)
-
-
-def _activation(name: str) -> Any:
-    activations = (relu, gelu, gelu_tanh, sigmoid, tanh, silu)
-    found = next((operation for operation in activations if operation.name == name), None)
-    if found is None:
-        raise InputError(f"linear_activation: there is no activation {name!r}")
-    return found
+    return finished(xp, linear.meaning(xp, x, weight, bias), residual, activation)
 
 
 @linear_activation.shape
 def _(x: Any, weight: Any, bias: Any, residual: Any, *, activation: str) -> Spec:
     spec: Spec = linear.spec(x, weight, bias)
-    if residual is not None and (tuple(residual.shape), residual.dtype) != spec:
-        raise ShapeError(
-            f"linear_activation: got a residual of shape {tuple(residual.shape)} and dtype {residual.dtype}, needed "
-            f"{spec.shape} and {spec.dtype}"
-        )
-    if activation != "none":
-        _activation(activation)
+    check_residual("linear_activation", spec, residual)
+    activated(activation, spec)
     return spec
 
 
 @differentiated
 def _composed(x: Any, weight: Any, bias: Any, residual: Any, *, activation: str) -> Any:
     result = linear(x, weight, bias)
-    if residual is not None:
-        result = result + residual
-    return result if activation == "none" else _activation(activation)(result)
+    return activated(activation, result if residual is None else result + residual)
 
 
 linear_activation.gradient(_composed)

@@ -1,4 +1,4 @@
-"""Epilogues: what is done to each element of a product of matrices is done while it is still in cache."""
+"""Epilogues: what is done to each element of a product or convolution is done while it is still in cache."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ import numpy as np
 from rushlight.compiler.graph import Graph, Node, Value
 
 _ACTIVATIONS = frozenset(["relu", "gelu", "gelu_tanh", "sigmoid", "tanh", "silu"])
+_ACTIVATED = {
+    "matmul": "linear_activation",
+    "linear": "linear_activation",
+    "linear_activation": "linear_activation",
+    "convolution": "convolution_activation",
+    "convolution_activation": "convolution_activation",
+}
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def attach_epilogues(graph: Graph) -> Graph:
-    """A bias, a residual and an activation become part of the linear layer or matmul that they alone read."""
+    """A bias, a residual and an activation become part of the linear layer, matmul or convolution they alone read."""
     uses = graph.uses()
     results = set(graph.results())
     gone: set[Node] = set()
@@ -27,13 +34,11 @@ def attach_epilogues(graph: Graph) -> Graph:
         before = original.get(value, value)
         if before in results or uses.get(before) != [reader]:
             return None
-        if value.node.operation == "linear_activation":
-            free = value.node.options["activation"] == "none"
-        elif value.node.operation == "matmul":
+        if value.node.operation == "matmul":
             a, b = value.node.inputs
             free = a.ndim >= 2 and b.ndim == 2
         else:
-            free = value.node.operation == "linear"
+            free = value.node.operation in _ACTIVATED and value.node.options.get("activation", "none") == "none"
         return value.node if free else None
 
     original: dict[Value, Value] = {}  # of new values: those that they stand for
@@ -77,7 +82,7 @@ def _parts(product: Node) -> tuple[Any, Any, Any, Any]:
 def _activated(product: Node | None, reader: Node) -> tuple[Node, Node] | None:
     if product is None:
         return None
-    return product, _node(_parts(product), reader.operation, reader)
+    return product, _node(product, _parts(product), reader.operation, reader)
 
 
 def _added(product: Node | None, other: Any, reader: Node) -> tuple[Node, Node] | None:
@@ -88,14 +93,13 @@ def _added(product: Node | None, other: Any, reader: Node) -> tuple[Node, Node] 
     if residual is not None or product.outputs[0].shape != result.shape:
         return None
     if other.shape == result.shape and other is not product.outputs[0]:
-        return product, _node((x, weight, bias, other), "none", reader)
-    if bias is None and other.shape == result.shape[-1:] and product.operation != "linear_activation":
-        specs = [(result.shape, result.dtype)]
-        return product, Node("linear", (x, weight, other), {}, specs, reader.line)
+        return product, _node(product, (x, weight, bias, other), "none", reader)
+    if bias is None and other.shape == result.shape[-1:] and product.operation in ("matmul", "linear"):
+        return product, Node("linear", (x, weight, other), {}, [(result.shape, result.dtype)], reader.line)
     return None
 
 
-def _node(inputs: tuple[Any, ...], activation: str, reader: Node) -> Node:
+def _node(product: Node, inputs: tuple[Any, ...], activation: str, reader: Node) -> Node:
     result = reader.outputs[0]
-    options = {"activation": activation}
-    return Node("linear_activation", inputs, options, [(result.shape, result.dtype)], reader.line)
+    options = {**product.options, "activation": activation}
+    return Node(_ACTIVATED[product.operation], inputs, options, [(result.shape, result.dtype)], reader.line)
