@@ -251,7 +251,7 @@ class Trace:
         """The results as values: a list of one, or a tuple of several."""
         if operation.elementwise:
             self._check_operands(operation, arrays)
-            spec = operation.spec(*arrays)
+            spec = operation.spec(*[Spec(a.shape, a.dtype) if isinstance(a, np.ndarray) else a for a in arrays])
             values = self._promoted(operation, arrays)
             return list(self.emit(operation.name, values, options, [spec]))
         values = [self.read(a) if isinstance(a, np.ndarray) else a for a in arrays]
