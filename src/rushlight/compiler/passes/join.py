@@ -18,6 +18,8 @@ class _Part(NamedTuple):
 
 def join_slices(graph: Graph) -> Graph:
     """Sums of slice_gradients that leave nothing open become `cat`, whose parts are permuted where its result is."""
+    if not any(node.operation == "slice_gradient" for node in graph.nodes):
+        return graph
     uses = graph.uses()
     results = set(graph.results())
     parts: dict[Value, list[_Part]] = {}
