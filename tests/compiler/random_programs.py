@@ -22,9 +22,13 @@ DTYPES = (rl.float64, rl.float64, rl.float64, rl.float32)
 Step = Callable[[list[Tensor]], list[Tensor]]
 
 # Whose results jump, or depend on which of equal elements comes first: rounding decides there. What `parts` gives isn't
-# for writing in place.
+# for writing in place, and decompositions are ill-conditioned or free in their signs.
 JUMPING = {
     "parts",
+    "svd",
+    "eigh",
+    "qr",
+    "cholesky",
     "fmod",
     "remainder",
     "floor_divide",

@@ -151,6 +151,40 @@ def test_errors_of_the_function_are_its_own() -> None:
         rl.compile(net)(rl.ones(3, 3))
 
 
+INDEXED: dict[str, Any] = {
+    "gather": lambda x, i: x.gather(0, i),
+    "scatter": lambda x, i: x.scatter(0, i, 1.0),
+    "scatter_add": lambda x, i: x.scatter_add(0, i, x),
+    "index_select": lambda x, i: x.index_select(0, i[0]),
+    "index_add": lambda x, i: x.index_add(0, i[0], x[:2]),
+    "index_copy": lambda x, i: x.index_copy(0, i[0], x[:2]),
+    "embedding": lambda x, i: F.embedding(i, x),
+    "take_along_dim": lambda x, i: x.take_along_dim(i, 0),
+    "subscript": lambda x, i: x[i],
+    "one_hot": lambda x, i: F.one_hot(i, 3),
+    "cross_entropy": lambda x, i: F.cross_entropy(x[:2], i[0]),
+}
+
+
+@pytest.mark.parametrize("name", INDEXED)
+@pytest.mark.parametrize("wrong", [-1, -4, 3, 1000000])
+def test_indices_are_checked_in_each_run(name: str, wrong: int) -> None:
+    function = INDEXED[name]
+    compiled = rl.compile(function)
+    x, good, bad = numbers(3, 2), rl.tensor([[0, 1]]), rl.tensor([[0, wrong]])
+    for _ in range(3):
+        check_same(values(compiled(x, good)), values(function(x, good)))
+    try:
+        expected = values(function(x, bad))
+    except (IndexError, RuntimeError):
+        for _ in range(2):
+            with pytest.raises((IndexError, RuntimeError)):
+                compiled(x, bad)
+    else:
+        check_same(values(compiled(x, bad)), expected)
+    check_same(values(compiled(x, good)), values(function(x, good)))
+
+
 @pytest.mark.parametrize("where", ["first call", "later call"])
 @pytest.mark.parametrize("fault", ["target", "word"])
 def test_a_run_that_fails_changes_nothing(where: str, fault: str) -> None:

@@ -277,7 +277,13 @@ def _seen(memory_of_value: Array, value: Value) -> Array:
 
 def _reference(operation: Any) -> Callable[..., Any]:
     """The meaning of an operation, for arrays that its kernel has no code for."""
-    return lambda *operands, **options: operation.reference(operands, options)
+
+    def compute(*operands: Any, **options: Any) -> Any:
+        if operation.checks_first:
+            operation.check(operands, options)  # indices: NumPy would take negative ones
+        return operation.reference(operands, options)
+
+    return compute
 
 
 def _interpreted(steps: Any, outputs: Any, *operands: Any) -> Any:

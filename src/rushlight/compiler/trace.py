@@ -249,9 +249,12 @@ class Trace:
 
     def _values(self, operation: Operation, arrays: Sequence[Any], options: dict[str, Any]) -> Any:
         """The results as values: a list of one, or a tuple of several."""
+        described = [
+            Spec(a.shape, a.dtype) if isinstance(a, np.ndarray) and not self.is_constant(a) else a for a in arrays
+        ]
         if operation.elementwise:
             self._check_operands(operation, arrays)
-            spec = operation.spec(*[Spec(a.shape, a.dtype) if isinstance(a, np.ndarray) else a for a in arrays])
+            spec = operation.spec(*described)
             values = self._promoted(operation, arrays)
             return list(self.emit(operation.name, values, options, [spec]))
         values = [self.read(a) if isinstance(a, np.ndarray) else a for a in arrays]
@@ -259,9 +262,6 @@ class Trace:
             return values  # values never change: a copy is the value itself
         if not operation.traceable:
             refuse(f"{operation.name} has a result whose shape depends on values: it can't be used")
-        described = [
-            Spec(a.shape, a.dtype) if isinstance(a, np.ndarray) and not self.is_constant(a) else a for a in arrays
-        ]
         spec = operation.spec(*described, **options)
         if isinstance(spec, Spec):
             return list(self.emit(operation.name, values, options, [spec]))
