@@ -262,6 +262,9 @@ void weights_gradient(const Shapes& shapes, const T* g, const T* x, T* gw) {
   const Windows windows = shapes.forward();
   if (convolution::narrow_gradient_pays(windows)) return weight_gradient_narrow(windows, g, x, gw);
   if (windows.in_channels == 1 && windows.groups > 1) return weight_gradient_depthwise(windows, g, x, gw);
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (convolution::winograd_pays_for_weights(windows)) return weight_gradient_winograd(windows, g, x, gw);
+  }
   weight_gradient(windows, g, x, gw);
 }
 

@@ -42,6 +42,8 @@ void weight_gradient(const Windows& windows, const T* g, const T* x, T* gw);
 bool winograd_pays(const Windows& windows);
 void sum_windows_winograd(const Windows& windows, const float* x, const Weights<float>& weights,
                           const Output<float>& output);
+bool winograd_pays_for_weights(const Windows& windows);
+void weight_gradient_winograd(const Windows& windows, const float* g, const float* x, float* gw);
 
 // The same with vectors along the image, for windows of few terms or few output channels and steps of 1.
 bool narrow_pays(const Windows& windows);

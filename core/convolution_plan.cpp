@@ -29,6 +29,18 @@ bool Windows::in_order() const {
   return true;
 }
 
+bool Windows::dense_3x3() const {
+  if (taps.size() != 9 || positions[0] != 1 || size[0] != 1) return false;
+  if (step != Extents{1, 1, 1} || !dense_output()) return false;
+  const Extents& first = taps[0].offset;
+  const int64_t sign = taps[8].offset[1] > first[1] ? 1 : -1;
+  for (int64_t t = 0; t < 9; ++t) {
+    const Extents& offset = taps[static_cast<size_t>(t)].offset;
+    if (offset[1] != first[1] + sign * (t / 3) || offset[2] != first[2] + sign * (t % 3)) return false;
+  }
+  return true;
+}
+
 Units::Units(const Windows& windows, int64_t wanted, int64_t limit) : images(1), dimension(2) {
   for (dimension = 0; dimension < 2 && windows.positions[dimension] == 1;) ++dimension;
   band = windows.positions[dimension];

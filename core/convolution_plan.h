@@ -32,7 +32,8 @@ struct Windows {
   int64_t out_plane, out_base;
 
   int64_t depth() const { return in_channels * static_cast<int64_t>(taps.size()); }
-  bool in_order() const;  // whether the taps are all weights of the window, one after the other
+  bool in_order() const;   // whether the taps are all weights of the window, one after the other
+  bool dense_3x3() const;  // windows of 3x3 neighbours, in order or in reverse, with steps of 1; results side by side
   bool dense_output() const {
     return out_base == 0 && out_step[2] == 1 && out_step[1] == positions[2] &&
            out_step[0] == positions[1] * positions[2];

@@ -121,17 +121,8 @@ void transform_results(const T* m, int64_t point_size, const T* bias, T (&y)[4][
 }  // namespace
 
 bool winograd_pays(const Windows& windows) {
-  if (windows.taps.size() != 9 || windows.positions[0] != 1 || windows.size[0] != 1) return false;
-  if (windows.step != Extents{1, 1, 1} || !windows.dense_output()) return false;
-  if (std::min(windows.in_channels, windows.out_channels) < least_channels) return false;
-  if (windows.images * tile_rows_of(windows) * tile_columns_of(windows) < least_tiles) return false;
-  const Extents& first = windows.taps[0].offset;
-  const int64_t sign = windows.taps[8].offset[1] > first[1] ? 1 : -1;
-  for (int64_t t = 0; t < 9; ++t) {
-    const Extents& offset = windows.taps[static_cast<size_t>(t)].offset;
-    if (offset[1] != first[1] + sign * (t / 3) || offset[2] != first[2] + sign * (t % 3)) return false;
-  }
-  return true;
+  return windows.dense_3x3() && std::min(windows.in_channels, windows.out_channels) >= least_channels &&
+         windows.images * tile_rows_of(windows) * tile_columns_of(windows) >= least_tiles;
 }
 
 void sum_windows_winograd(const Windows& windows, const float* x, const Weights<float>& weights,

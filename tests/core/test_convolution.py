@@ -88,6 +88,8 @@ LAYERS = [
     ((2, 64, 32, 32), (64, 64, 3, 3), options_of(1, 1)),
     ((9, 130, 8, 8), (70, 130, 3, 3), options_of(1, 1)),
     ((7, 96, 4, 4), (200, 96, 3, 3), options_of(1, 1)),
+    ((19, 96, 4, 4), (200, 96, 3, 3), options_of(1, 1)),
+    ((3, 20, 70, 45), (150, 20, 3, 3), options_of(1, 0)),
     ((1, 3, 60, 61), (20, 3, 7, 7), options_of(2, 3)),
     ((5, 1, 28, 28), (32, 1, 5, 5), options_of(1, 0)),
     ((3, 40, 30, 30), (50, 40, 1, 1), options_of(1, 0)),
@@ -183,6 +185,21 @@ def test_error_of_3x3_is_that_of_direct_summation(channels: int, spread: float) 
     got = native.convolution(x, w, None, **options_of(1, 1))
     want = ops.convolution.meaning(np, x.astype(np.float64), w.astype(np.float64), None, **options_of(1, 1))
     bound = 6 * np.finfo(np.float32).eps * np.sqrt(channels / 256)
+    assert np.sqrt(((got - want) ** 2).mean()) <= bound * np.sqrt((want**2).mean())
+    assert np.abs(got - want).max() <= 3 * bound * np.abs(want).max()
+
+
+@pytest.mark.parametrize("shape", [(32, 64, 32, 32), (32, 40, 4, 4), (1, 64, 56, 56), (5, 32, 7, 9)])
+@pytest.mark.parametrize("spread", [0.0, 1.0])
+def test_error_of_the_weight_gradient_of_3x3(shape: Sizes, spread: float) -> None:
+    """Root mean square error within 12 eps of that of the results; sums in order are within 4."""
+    random = np.random.default_rng(0)
+    x = (random.standard_normal(shape) * np.exp(spread * random.standard_normal(shape))).astype(np.float32)
+    g = random.standard_normal((shape[0], 48, *shape[2:])).astype(np.float32)
+    w, options = (48, *shape[1:2], 3, 3), options_of(1, 1)
+    got = native.convolution_weight_gradient(g, x, size=w, **options)
+    want = native.convolution_weight_gradient(g.astype(np.float64), x.astype(np.float64), size=w, **options)
+    bound = 12 * np.finfo(np.float32).eps
     assert np.sqrt(((got - want) ** 2).mean()) <= bound * np.sqrt((want**2).mean())
     assert np.abs(got - want).max() <= 3 * bound * np.abs(want).max()
 
