@@ -68,7 +68,7 @@ def attention(xp: Any, q: Any, k: Any, v: Any, mask: Any, *, causal: bool, scale
     total = xp.sum(weights, axis=-1, keepdims=True)
     y = xp.matmul(weights / xp.where(total == 0, 1, total).astype(total.dtype), v.transpose(0, 2, 1, 3))
     log_sums = (top + xp.log(total))[..., 0]
-    return y.transpose(0, 2, 1, 3).astype(dtype), log_sums.astype(dtype)
+    return xp.ascontiguousarray(y.transpose(0, 2, 1, 3)).astype(dtype), log_sums.astype(dtype)
 
 
 @attention.shape
