@@ -225,6 +225,7 @@ def test_cast(source: type, target: type) -> None:
         np.testing.assert_array_equal(result, array.astype(target))
 
 
+@np.errstate(all="ignore")  # NumPy's own casts complain of signalling NaNs
 def test_every_float16_and_what_lies_between() -> None:
     halves = np.arange(65536).astype(np.uint16).view(np.float16)
     wide = native.cast(halves, "float32")
@@ -234,9 +235,7 @@ def test_every_float16_and_what_lies_between() -> None:
     between = np.concatenate([rng.integers(-(2**31), 2**31, 100_000).astype(np.int32).view(np.float32),
                               ((wide[:-1].astype(np.float64) + wide[1:]) / 2).astype(np.float32),
                               np.float32([65519.996, 65520.0, 2.0**-25, -(2.0**-24), 3 * 2.0**-25])])  # fmt: skip
-    with np.errstate(over="ignore", invalid="ignore"):
-        expected = between.astype(np.float16)
-    np.testing.assert_array_equal(native.cast(between, "float16"), expected)
+    np.testing.assert_array_equal(native.cast(between, "float16"), between.astype(np.float16))
 
 
 def test_cast_truncates_and_wraps() -> None:
