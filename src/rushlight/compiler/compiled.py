@@ -383,9 +383,7 @@ def _flatten(item: Any, tensors: list[Tensor], keep: bool = False) -> Any:
         tensors.append(item)
         return _TENSOR
     kind = type(item)
-    if kind is tuple or kind is list:
-        return (kind, *[_flatten(entry, tensors, keep) for entry in item])
-    if isinstance(item, tuple) and hasattr(item, "_fields"):
+    if kind is tuple or kind is list or (isinstance(item, tuple) and hasattr(item, "_fields")):
         return (kind, *[_flatten(entry, tensors, keep) for entry in item])
     if isinstance(item, dict):
         return (kind, tuple([(key, _flatten(entry, tensors, keep)) for key, entry in item.items()]))

@@ -6,6 +6,7 @@ list without Python; without one, Python goes on.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -119,7 +120,7 @@ class NativeExecutor:
             executor.relocate(array, base, offset)
         for call in calls:
             if not call.native:
-                executor.add_call(_bound(call, self._numbers))
+                executor.add_call(functools.partial(call.run, self._numbers))
             elif call.kind == "copy":
                 executor.add_copy(call.operands[0], call.results[0])
             elif call.kind == "elementwise":
@@ -148,7 +149,3 @@ class NativeExecutor:
         """The position of the call that raised in the last run, or -1."""
         failed = self._executor.failed
         return -1 if failed is None else int(failed)
-
-
-def _bound(call: Call, numbers: list[Any]) -> Callable[[], None]:
-    return lambda: call.run(numbers)

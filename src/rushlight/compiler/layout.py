@@ -78,16 +78,14 @@ def _view(node: Node, found: dict[Value, Place]) -> Place | None:
     if node.operation == "reshape":
         seen = reshaped(source.shape, strides, node.outputs[0].shape)
         return None if seen is None else Place(root, seen, offset)
-    memory = np.empty(1, source.dtype)
-    model = np.lib.stride_tricks.as_strided(memory, source.shape, strides)
-    if OPERATIONS[node.operation].of_memory:
-        if strides != row_major(source.shape, source.dtype.itemsize):
+    operation, options, item = OPERATIONS[node.operation], node.options, source.dtype.itemsize
+    if operation.of_memory:
+        if node.operation != "as_strided" or strides != row_major(source.shape, item):
             return None
-        result = _of_memory(node, model)
-        if result is None:
-            return None
-    else:
-        result = OPERATIONS[node.operation].meaning(np, model, **node.options)
+        start = (options.get("storage_offset") or 0) * item if 0 not in options["size"] else 0
+        return Place(root, tuple([stride * item for stride in options["stride"]]), offset + start)
+    model = np.lib.stride_tricks.as_strided(np.empty(1, source.dtype), source.shape, strides)
+    result = operation.meaning(np, model, **options)
     moved = result.__array_interface__["data"][0] - model.__array_interface__["data"][0]
     return Place(root, result.strides, offset + (moved if result.size else 0))
 
@@ -129,26 +127,6 @@ def reshaped(shape: tuple[int, ...], strides: tuple[int, ...], new: tuple[int, .
         taken += 1
         position += 1
     return tuple(result)
-
-
-def _of_memory(node: Node, model: Array) -> Array | None:
-    if node.operation != "as_strided":
-        return None
-    item = model.itemsize
-    options = node.options
-    base = np.lib.stride_tricks.as_strided(model, options["size"], tuple([s * item for s in options["stride"]]))
-    start = (options.get("storage_offset") or 0) * item
-    address = model.__array_interface__["data"][0] + start
-    return _At(base, address)  # type: ignore[return-value]
-
-
-class _At:
-    """A view that begins elsewhere than its model."""
-
-    def __init__(self, view: Array, address: int) -> None:
-        self.strides = view.strides
-        self.size = view.size
-        self.__array_interface__ = {"data": (address, False)}
 
 
 def readers(graph: Graph, found: dict[Value, Place]) -> dict[Value, int]:

@@ -291,19 +291,17 @@ def _interpreted(steps: Any, outputs: Any, *operands: Any) -> Any:
 
 
 def _strided(base: Array, value: Value, strides: tuple[int, ...], offset: int) -> Array:
-    memory_of_base = np.lib.stride_tricks.as_strided(base, (1,) * base.ndim)
-    start = np.ndarray((), base.dtype, memory_of_base.data if base.size else base, 0) if base.ndim == 0 else base
+    """`value` where it lies in the memory of `base`."""
     if value.size == 0:
         return np.empty(value.shape, value.dtype)
     interface = {
-        "data": (start.__array_interface__["data"][0] + offset, False),
+        "data": (_address(base) + offset, False),
         "shape": value.shape,
         "strides": strides,
         "typestr": f"|V{value.dtype.itemsize}",
         "version": 3,
     }
-    holder = _Holder(interface, base)
-    return np.asarray(holder).view(value.dtype)
+    return np.asarray(_Holder(interface, base)).view(value.dtype)
 
 
 class _Holder:
