@@ -141,21 +141,21 @@ def multiply_add_rate(clock: Callable[[], float]) -> float:
 def measure(case: Case, clock: Callable[[], float], turns: int) -> tuple[float, float]:
     """Median seconds of one call of ours and of theirs, in alternating turns.
 
-    Each turn begins with a rest: the threads of the library that ran before spin for a while before they sleep.
+    Each turn begins with a rest, for the threads of the library that ran before spin for a while before they sleep; and
+    with calls that aren't counted, for processors and threads take a while to wake.
     """
-    start = clock()
-    case.ours()
-    case.theirs()
-    calls = max(2, int(0.01 / max(clock() - start, 1e-6)))
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(turns):
         for run, found in zip((case.ours, case.theirs), times, strict=True):
-            time.sleep(0.02)
-            run()
-            start = clock()
-            for _ in range(calls):
+            time.sleep(0.05)
+            begin, calls = clock(), 0
+            while calls < 2 or clock() - begin < 0.005:
                 run()
-            found.append((clock() - start) / calls)
+                calls += 1
+            start = clock()
+            for _ in range(2 * calls):
+                run()
+            found.append((clock() - start) / (2 * calls))
     return statistics.median(times[0]), statistics.median(times[1])
 
 

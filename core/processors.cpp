@@ -70,6 +70,25 @@ int limit_of(const std::string& folder, bool version2) {
 
 }  // namespace
 
+#if defined(__linux__)
+WakePlacement::WakePlacement() {
+  CPU_ZERO(&taken_);
+  if (int here = sched_getcpu(); here >= 0) CPU_SET(here, &taken_);
+}
+
+bool WakePlacement::settle(int thread, int processor, cpu_set_t& before) {
+  if (!CPU_ISSET(processor, &taken_)) {
+    CPU_SET(processor, &taken_);
+    return false;
+  }
+  if (sched_getaffinity(thread, sizeof before, &before) != 0) return false;
+  cpu_set_t shared, free;
+  CPU_AND(&shared, &before, &taken_);
+  CPU_XOR(&free, &before, &shared);
+  return CPU_COUNT(&free) > 0 && sched_setaffinity(thread, sizeof free, &free) == 0;
+}
+#endif
+
 int cgroup_cpu_limit(const std::string& proc, const std::string& mount) {
   int limit = 0;
   std::ifstream file(proc);

@@ -3,6 +3,9 @@
 #include <nanobind/stl/string.h>
 #include <pthread.h>
 #include <signal.h>
+#if defined(__linux__)
+#include <unistd.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -78,6 +81,7 @@ class Pool {
       shares_[i].end = blocks * (i + 1) / count;
     }
     participants_.store(open, std::memory_order_release);
+    if (sleepers_.load(std::memory_order_acquire) > 0) place_sleepers();
     generation_.fetch_add(1, std::memory_order_release);
     if (blocks - 1 < count - 1) {
       for (int64_t i = 1; i < blocks; ++i) generation_.notify_one();
@@ -99,13 +103,23 @@ class Pool {
   }
 
  private:
-  explicit Pool(int threads) : shares_(static_cast<size_t>(threads)) {}
+  explicit Pool(int threads) : shares_(static_cast<size_t>(threads)), workers_(static_cast<size_t>(threads)) {}
 
   static constexpr uint32_t open = uint32_t{1} << 31;
 
   struct alignas(64) Share {
     std::atomic<int64_t> next = 0;
     int64_t end = 0;
+  };
+
+  // What is known of a worker while it sleeps.
+  struct alignas(64) Worker {
+    std::atomic<int> asleep_on = -1;  // a processor; -1: awake
+#if defined(__linux__)
+    int thread = 0;
+    std::atomic<bool> narrowed = false;
+    cpu_set_t affinity;  // its own, while narrowed
+#endif
   };
 
   void take_blocks(int self) {
@@ -129,7 +143,37 @@ class Pool {
 
   void work(int self);
 
+#if defined(__linux__)
+  void place_sleepers() {
+    WakePlacement placement;
+    for (Worker& worker : workers_) {
+      const int processor = worker.asleep_on.load(std::memory_order_acquire);
+      if (processor < 0 || worker.narrowed.load(std::memory_order_acquire)) continue;
+      if (placement.settle(worker.thread, processor, worker.affinity))
+        worker.narrowed.store(true, std::memory_order_release);
+    }
+  }
+
+  void sleep(Worker& worker, uint32_t seen) {
+    worker.thread = gettid();
+    worker.asleep_on.store(sched_getcpu(), std::memory_order_release);
+    sleepers_.fetch_add(1, std::memory_order_acq_rel);
+    generation_.wait(seen);
+    sleepers_.fetch_sub(1, std::memory_order_acq_rel);
+    worker.asleep_on.store(-1, std::memory_order_release);
+    if (worker.narrowed.load(std::memory_order_acquire)) {
+      sched_setaffinity(0, sizeof worker.affinity, &worker.affinity);
+      worker.narrowed.store(false, std::memory_order_release);
+    }
+  }
+#else
+  void place_sleepers() {}
+  void sleep(Worker&, uint32_t seen) { generation_.wait(seen); }
+#endif
+
   std::vector<Share> shares_;
+  std::vector<Worker> workers_;
+  std::atomic<int> sleepers_ = 0;
   std::atomic<uint32_t> generation_ = 0;    // changes with every loop
   std::atomic<uint32_t> participants_ = 0;  // workers inside the loop, and whether it is open to more
   std::atomic<bool> retired_ = false;
@@ -143,7 +187,9 @@ void Pool::work(int self) {
   inside_loop = true;
   uint32_t seen = 0;
   while (!retired_.load(std::memory_order_acquire)) {
-    if (!spin_until([&] { return generation_.load(std::memory_order_acquire) != seen; })) generation_.wait(seen);
+    if (!spin_until([&] { return generation_.load(std::memory_order_acquire) != seen; })) {
+      sleep(workers_[static_cast<size_t>(self)], seen);
+    }
     seen = generation_.load(std::memory_order_acquire);
     if (!enter()) continue;
     take_blocks(self);
