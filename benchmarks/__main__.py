@@ -14,6 +14,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from benchmarks.further import FURTHER
 from benchmarks.worker import serve
 from benchmarks.workloads import BUILDERS
 
@@ -84,6 +85,7 @@ def measure(
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", default="", help="workloads whose name contains this")
+    parser.add_argument("--further", action="store_true", help="the workloads of benchmarks/further.py")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each library in each turn")
     parser.add_argument("--threads", type=int, default=2)
@@ -109,7 +111,7 @@ def main() -> None:
     print("\n".join(lines), flush=True)
     ratios = []
     failed = []
-    for name in BUILDERS:
+    for name in FURTHER if options.further else BUILDERS:
         if options.only not in name:
             continue
         result = measure(name, options.turns, options.seconds, options.threads, compiled, peers)
@@ -138,6 +140,8 @@ def main() -> None:
 def write(path: Path, lines: list[str], options: argparse.Namespace) -> None:
     """Puts the table into `path`, between the marker lines of its kind."""
     kind = "best" if options.best else "compiled" if options.compiled else "eager"
+    if options.further:
+        kind = f"further {kind}"
     begin, end = f"<!-- {kind}: begin -->", f"<!-- {kind}: end -->"
     text = path.read_text()
     head, rest = text.split(begin)

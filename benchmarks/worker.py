@@ -44,6 +44,7 @@ def serve(connection: Connection, library: str, name: str, channels_last: bool, 
         import torch
     else:
         import rushlight as torch  # type: ignore[no-redef]
+    from benchmarks.further import FURTHER
     from benchmarks.workloads import BUILDERS
 
     torch.set_num_threads(threads)
@@ -55,7 +56,7 @@ def serve(connection: Connection, library: str, name: str, channels_last: bool, 
     np.random.default_rng(0)
     reset_peak()
     before = resident_bytes(peak=False)
-    workload = BUILDERS[name](torch, channels_last)
+    workload = (BUILDERS | FURTHER)[name](torch, channels_last)
     step: Any = torch.compile(workload.step) if compiled else workload.step
     while True:
         order, argument = connection.recv()

@@ -22,26 +22,28 @@ class Workload:
     step: Callable[[], Any]
 
 
-BUILDERS: dict[str, Callable[..., Workload]] = {}
+Builders = dict[str, Callable[..., Workload]]
+BUILDERS: Builders = {}  # the ten that design.md names
+FURTHER: Builders = {}  # benchmarks/further.py
 
 
-def workload(name: str) -> Callable[[Callable[..., Workload]], Callable[..., Workload]]:
+def workload(name: str, table: Builders = BUILDERS) -> Callable[[Callable[..., Workload]], Callable[..., Workload]]:
     def register(builder: Callable[..., Workload]) -> Callable[..., Workload]:
-        BUILDERS[name] = builder
+        table[name] = builder
         return builder
 
     return register
 
 
-def _normal(torch: Any, *shape: int, seed: int = 0) -> Any:
+def normal(torch: Any, *shape: int, seed: int = 0) -> Any:
     return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape, dtype=np.float32))
 
 
-def _labels(torch: Any, count: int, classes: int, seed: int = 1) -> Any:
+def labels(torch: Any, count: int, classes: int, seed: int = 1) -> Any:
     return torch.from_numpy(np.random.default_rng(seed).integers(0, classes, count))
 
 
-def _training(torch: Any, net: Any, optimizer: Any, x: Any, y: Any, loss_of: Any) -> Workload:
+def training(torch: Any, net: Any, optimizer: Any, x: Any, y: Any, loss_of: Any) -> Workload:
     def step() -> Any:
         optimizer.zero_grad()
         loss = loss_of(net(x), y)
@@ -62,8 +64,8 @@ def _mlp(nn: Any) -> Any:
 def mlp_sgd(torch: Any, channels_last: bool = False) -> Workload:
     net = _mlp(torch.nn)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
-    return _training(
-        torch, net, optimizer, _normal(torch, 64, 1, 28, 28), _labels(torch, 64, 10), torch.nn.functional.cross_entropy
+    return training(
+        torch, net, optimizer, normal(torch, 64, 1, 28, 28), labels(torch, 64, 10), torch.nn.functional.cross_entropy
     )
 
 
@@ -71,8 +73,8 @@ def mlp_sgd(torch: Any, channels_last: bool = False) -> Workload:
 def mlp_adam(torch: Any, channels_last: bool = False) -> Workload:
     net = _mlp(torch.nn)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-4)
-    return _training(
-        torch, net, optimizer, _normal(torch, 64, 1, 28, 28), _labels(torch, 64, 10), torch.nn.functional.cross_entropy
+    return training(
+        torch, net, optimizer, normal(torch, 64, 1, 28, 28), labels(torch, 64, 10), torch.nn.functional.cross_entropy
     )
 
 
@@ -81,12 +83,12 @@ def tiny(torch: Any, channels_last: bool = False) -> Workload:
     nn = torch.nn
     net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
-    return _training(
-        torch, net, optimizer, _normal(torch, 32, 4), _normal(torch, 32, 1, seed=1), torch.nn.functional.mse_loss
+    return training(
+        torch, net, optimizer, normal(torch, 32, 4), normal(torch, 32, 1, seed=1), torch.nn.functional.mse_loss
     )
 
 
-def _formatted(torch: Any, channels_last: bool, *things: Any) -> list[Any]:
+def formatted(torch: Any, channels_last: bool, *things: Any) -> list[Any]:
     if not channels_last:
         return list(things)
     return [thing.to(memory_format=torch.channels_last) for thing in things]
@@ -107,9 +109,9 @@ def cnn(torch: Any, channels_last: bool = False) -> Workload:
         nn.Flatten(),
         nn.Linear(64 * 7 * 7, 10),
     )
-    net, x = _formatted(torch, channels_last, net, _normal(torch, 64, 1, 28, 28))
+    net, x = formatted(torch, channels_last, net, normal(torch, 64, 1, 28, 28))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
-    return _training(torch, net, optimizer, x, _labels(torch, 64, 10), torch.nn.functional.cross_entropy)
+    return training(torch, net, optimizer, x, labels(torch, 64, 10), torch.nn.functional.cross_entropy)
 
 
 def _basic_block(nn: Any, inputs: int, outputs: int, stride: int) -> Any:
@@ -159,12 +161,12 @@ def _resnet18(nn: Any, small_images: bool, classes: int) -> Any:
 @workload("ResNet-18 for 32x32, batch 32, SGD")
 def resnet18(torch: Any, channels_last: bool = False) -> Workload:
     net = _resnet18(torch.nn, True, 10)
-    net, x = _formatted(torch, channels_last, net, _normal(torch, 32, 3, 32, 32))
+    net, x = formatted(torch, channels_last, net, normal(torch, 32, 3, 32, 32))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
-    return _training(torch, net, optimizer, x, _labels(torch, 32, 10), torch.nn.functional.cross_entropy)
+    return training(torch, net, optimizer, x, labels(torch, 32, 10), torch.nn.functional.cross_entropy)
 
 
-def _transformer_block(torch: Any, width: int, heads: int) -> Any:
+def transformer_block(torch: Any, width: int, heads: int, causal: bool = True) -> Any:
     nn, F = torch.nn, torch.nn.functional
 
     class Block(nn.Module):  # type: ignore[misc, name-defined]
@@ -179,7 +181,7 @@ def _transformer_block(torch: Any, width: int, heads: int) -> Any:
         def forward(self, x: Any) -> Any:
             batch, length, _ = x.shape
             q, k, v = self.qkv(self.norm1(x)).view(batch, length, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
-            attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            attended = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
             x = x + self.project(attended.transpose(1, 2).reshape(batch, length, width))
             return x + self.mlp(self.norm2(x))
 
@@ -191,13 +193,13 @@ def transformer(torch: Any, channels_last: bool = False) -> Workload:
     nn, F = torch.nn, torch.nn.functional
     net = nn.Sequential(
         nn.Embedding(128, 256),
-        *[_transformer_block(torch, 256, 4) for _ in range(4)],
+        *[transformer_block(torch, 256, 4) for _ in range(4)],
         nn.LayerNorm(256),
         nn.Linear(256, 128),
     )
-    tokens = _labels(torch, 16 * 129, 128).reshape(16, 129)
+    tokens = labels(torch, 16 * 129, 128).reshape(16, 129)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
-    return _training(
+    return training(
         torch,
         net,
         optimizer,
@@ -220,7 +222,7 @@ def chain(torch: Any, channels_last: bool = False) -> Workload:
         nn.SiLU(),
         nn.AvgPool2d(2),
     )
-    net, x = _formatted(torch, channels_last, net, _normal(torch, 64, 64, 56, 56))
+    net, x = formatted(torch, channels_last, net, normal(torch, 64, 64, 56, 56))
     x.requires_grad_(True)
 
     def step() -> Any:
@@ -261,8 +263,8 @@ def dcgan(torch: Any, channels_last: bool = False) -> Workload:
         nn.Conv2d(256, 1, 4, 1, 0, bias=False),
         nn.Flatten(),
     )
-    real, noise = _normal(torch, 64, 3, 32, 32), _normal(torch, 64, 64, 1, 1, seed=1)
-    generator, discriminator, real = _formatted(torch, channels_last, generator, discriminator, real)
+    real, noise = normal(torch, 64, 3, 32, 32), normal(torch, 64, 64, 1, 1, seed=1)
+    generator, discriminator, real = formatted(torch, channels_last, generator, discriminator, real)
     of_generator = torch.optim.Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.999))
     of_discriminator = torch.optim.Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999))
     ones, zeros = torch.ones(64, 1), torch.zeros(64, 1)
@@ -295,11 +297,11 @@ def _inference(torch: Any, net: Any, x: Any) -> Workload:
 
 @workload("inference: MLP, batch 1")
 def mlp_inference(torch: Any, channels_last: bool = False) -> Workload:
-    return _inference(torch, _mlp(torch.nn), _normal(torch, 1, 1, 28, 28))
+    return _inference(torch, _mlp(torch.nn), normal(torch, 1, 1, 28, 28))
 
 
 @workload("inference: ResNet-18 for 224x224, batch 1")
 def resnet18_inference(torch: Any, channels_last: bool = False) -> Workload:
     net = _resnet18(torch.nn, False, 1000)
-    net, x = _formatted(torch, channels_last, net, _normal(torch, 1, 3, 224, 224))
+    net, x = formatted(torch, channels_last, net, normal(torch, 1, 3, 224, 224))
     return _inference(torch, net, x)

@@ -99,8 +99,8 @@ void multiply_packed(int64_t rows, int64_t columns, int64_t depth, Matrix<T> a, 
     for (int r = 0; r < count; ++r) row[r] = a.data + (i + r) * a.row_stride;
     const T* panel = panels;
     for (int64_t j = 0; j < columns; j += tile_columns<T>, panel += panel_stride) {
-      multiply_rows<tile_vectors>(count, depth, row, Strided{a.column_stride}, panel, tile_columns<T>,
-                                  c + i * c_stride + j, c_stride, mode, static_cast<const T*>(nullptr));
+      multiply_panel(count, columns - j, depth, row, Strided{a.column_stride}, panel, c + i * c_stride + j, c_stride,
+                     mode);
     }
   }
 }

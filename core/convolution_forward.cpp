@@ -127,9 +127,9 @@ void sum_windows(const Windows& windows, const T* x, const Weights<T>& weights, 
           for (int64_t i = 0; i < count; i += tile_rows) {
             const int used_rows = static_cast<int>(std::min<int64_t>(tile_rows, count - i));
             for (int r = 0; r < used_rows; ++r) rows[r] = image.get() + offsets[i + r];
-            multiply_rows<tile_vectors>(used_rows, steps, rows, Indexed{tap_offsets.data() + k}, panel + k * columns,
-                                        columns, sums.get() + i * columns, columns,
-                                        k == 0 ? Store::overwrite : Store::accumulate, k == 0 ? padded_bias : nullptr);
+            multiply_panel(used_rows, used, steps, rows, Indexed{tap_offsets.data() + k}, panel + k * columns,
+                           sums.get() + i * columns, columns, k == 0 ? Store::overwrite : Store::accumulate,
+                           k == 0 ? padded_bias : nullptr);
           }
         }
         write_panel(windows, units, share, sums.get(), channel, used, output);

@@ -15,11 +15,9 @@ namespace {
 
 constexpr int64_t few_channels = 4;
 constexpr int64_t few_terms = 80;
-constexpr int most_channels = tile_rows;  // of one tile
-// Vectors of one tile: enough sums to hide the latency of a multiply-add, and no more than the registers hold.
-constexpr int width_of(int channels) {
-  return channels == 1 ? 8 : channels == 2 ? 4 : channels <= 4 ? 3 : tile_vectors;
-}
+constexpr int most_channels = vector_registers == 32 ? 8 : 6;  // of one tile
+// Vectors of one tile: as many sums as the registers hold beside one line of the image and a weight.
+constexpr int width_of(int channels) { return std::min(8, (vector_registers - 1) / (channels + 1)); }
 constexpr int64_t wanted_positions = 1024;
 constexpr int64_t patch_bytes = 192 * 1024;
 constexpr int64_t serial_work = 128 * 1024;  // multiply-adds that aren't worth a second thread
@@ -27,7 +25,7 @@ constexpr int64_t most_weights = 4096;       // of which several partial sums ma
 constexpr int64_t most_partials = 16;
 // Of one tile of the gradient.
 constexpr int gradient_channels = 4;
-constexpr int gradient_terms = tile_rows == 8 ? 5 : 3;
+constexpr int gradient_terms = vector_registers == 32 ? 5 : 3;
 // Of all windows that the gradient pays for: fewer where most loads of x fall on two cache lines.
 constexpr int64_t few_gradient_terms = lanes<float> == 16 ? 16 : 32;
 

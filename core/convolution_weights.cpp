@@ -115,10 +115,9 @@ class Gradient {
           for (int64_t k = from; k < to; k += tile_rows) {
             const int used = static_cast<int>(std::min<int64_t>(tile_rows, to - k));
             for (int r = 0; r < used; ++r) rows[r] = image + tap_offsets_[static_cast<size_t>(k + r)];
-            multiply_rows<tile_vectors>(used, std::min(pass, count - p), rows, Indexed{offsets + p},
-                                        panel + p * columns, columns, target + k * columns, columns,
-                                        first && p == 0 ? Store::overwrite : Store::accumulate,
-                                        static_cast<const T*>(nullptr));
+            multiply_panel(used, windows_.out_channels - task / parts * columns, std::min(pass, count - p), rows,
+                           Indexed{offsets + p}, panel + p * columns, target + k * columns, columns,
+                           first && p == 0 ? Store::overwrite : Store::accumulate);
           }
         }
       }

@@ -195,8 +195,8 @@ void sum_windows_winograd(const Windows& windows, const float* x, const Weights<
           for (int64_t i = 0; i < count; i += tile_rows) {
             const int used = static_cast<int>(std::min<int64_t>(tile_rows, count - i));
             for (int r = 0; r < used; ++r) rows[r] = inputs.get() + point * input_step + i + r;
-            multiply_rows<tile_vectors>(used, in_channels, rows, Strided{pitch}, panel, columns, target + i * columns,
-                                        columns, Store::overwrite, static_cast<const T*>(nullptr));
+            multiply_panel(used, windows.out_channels - p * columns, in_channels, rows, Strided{pitch}, panel,
+                           target + i * columns, columns, Store::overwrite);
           }
         }
       }

@@ -74,10 +74,10 @@ struct Steps {
   int64_t row, column;
 };
 
-// `transform` along both dimensions of a square of From x From numbers for every channel of a panel.
+// `transform` along both dimensions of a square of From x From numbers for the first `channels` of a panel.
 template <int From, int To, class Transform>
-inline void transform_square(const T* source, Steps from, Transform transform, T* target, Steps to) {
-  for (int64_t lane = 0; lane < columns; lane += lanes<T>) {
+inline void transform_square(const T* source, Steps from, int64_t channels, Transform transform, T* target, Steps to) {
+  for (int64_t lane = 0; lane < channels; lane += lanes<T>) {
     Vec<T> half[To][From];
 #pragma GCC unroll 6
     for (int column = 0; column < From; ++column) {
@@ -222,8 +222,8 @@ class Gradient {
     target += panel * panel_size_ + image * part.rows * across_ * columns;
     for (int64_t i = 0; i < part.rows; ++i) {
       for (int64_t j = 0; j < across_; ++j, target += columns) {
-        transform_square<From, side>(patch + results * (i * width + j) * columns, {width * columns, columns}, transform,
-                                     target, {side * point, point});
+        transform_square<From, side>(patch + results * (i * width + j) * columns, {width * columns, columns},
+                                     channels.used(panel), transform, target, {side * point, point});
       }
     }
   }
@@ -242,8 +242,8 @@ class Gradient {
           for (int64_t c = 0; c < block.in.count; c += tile_rows) {
             const int used = static_cast<int>(std::min<int64_t>(tile_rows, block.in.count - c));
             for (int64_t r = c; r < c + used; ++r) rows[r - c] = left + r / columns * panel_size_ + r % columns;
-            multiply_rows<tile_vectors>(used, count, rows, Strided{columns}, right, columns, target + c * columns,
-                                        columns, mode, static_cast<const T*>(nullptr));
+            multiply_panel(used, block.out.used(p), count, rows, Strided{columns}, right, target + c * columns, columns,
+                           mode);
           }
         }
       }
@@ -259,7 +259,8 @@ class Gradient {
         const int64_t panel = task / chunks, c = task % chunks * chunk, count = std::min(chunk, block.in.count - c);
         for (int64_t i = 0; i < count; ++i) {
           transform_square<side, 3>(sums + (panel * block.in.count + c + i) * columns, {side * point, point},
-                                    transform_sums, weights + i * 9 * columns, {3 * columns, columns});
+                                    block.out.used(panel), transform_sums, weights + i * 9 * columns,
+                                    {3 * columns, columns});
         }
         const int64_t row = (block.out.first + panel * columns) * windows_.in_channels;
         transpose(weights, columns, count * 9, block.out.used(panel),

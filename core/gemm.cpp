@@ -21,8 +21,9 @@ constexpr int64_t turned_depth_limit = 800;  // the same where tiles are transpo
 constexpr int64_t block_columns_limit = 256;
 constexpr int64_t block_rows_limit = 512;
 constexpr int64_t most_rows = 2048, most_columns = 2048, most_depth = 1536;  // of what is packed at once
-constexpr int64_t wanted_blocks = 32;                                        // to share out among threads
-constexpr int64_t block_work = 256 * 1024;                                   // multiply-adds of a block, at least
+constexpr int64_t packed_limit = 512 * 1024;  // items of both sides, that the next layer's overwrite in L2
+constexpr int64_t wanted_blocks = 32;         // to share out among threads
+constexpr int64_t block_work = 256 * 1024;    // multiply-adds of a block, at least
 constexpr int64_t shared_work = 1024 * 1024;  // multiply-adds of one product that all threads share
 constexpr int64_t few_rows_limit = 128;  // rows of A that stay in L2: each thread packs the columns that it multiplies
 constexpr int64_t tiny_work = 2048;      // multiply-adds that aren't worth packing
@@ -82,12 +83,11 @@ void multiply_packed(const Product<T>& p, const T* packed_rows, const T* packed_
     for (int64_t j = 0; j < p.n; j += columns) {
       const T* panel = packed_columns + j * p.k;
       if (p.c_column_stride == 1 && j + columns <= p.n) {
-        multiply_rows<tile_vectors>(used_rows, p.k, rows, step, panel, columns, p.c + i * p.c_row_stride + j,
-                                    p.c_row_stride, mode, static_cast<const T*>(nullptr));
+        multiply_panel(used_rows, columns, p.k, rows, step, panel, p.c + i * p.c_row_stride + j, p.c_row_stride, mode);
       } else {
-        multiply_rows<tile_vectors>(used_rows, p.k, rows, step, panel, columns, tile, columns, Store::overwrite,
-                                    static_cast<const T*>(nullptr));
-        put_tile(p, tile, i, used_rows, j, std::min(columns, p.n - j));
+        const int64_t used = std::min(columns, p.n - j);
+        multiply_panel(used_rows, used, p.k, rows, step, panel, tile, columns, Store::overwrite);
+        put_tile(p, tile, i, used_rows, j, used);
       }
     }
     if (p.c_column_stride == 1) finish(p.block(i, used_rows, 0, p.n));
@@ -135,7 +135,10 @@ void multiply_together(const Product<T>& p, int64_t block_rows, int64_t block_co
   const int64_t row_blocks = divide_up(p.m, block_rows), column_blocks = divide_up(p.n, block_columns);
   parallel_for(row_blocks * column_blocks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t index = begin; index < end; ++index) {
-      const int64_t i = index % row_blocks * block_rows, j = index / row_blocks * block_columns;
+      // Neighbouring blocks, which one thread computes, share a part of the larger side.
+      const int64_t row = p.m > p.n ? index / column_blocks : index % row_blocks;
+      const int64_t column = p.m > p.n ? index % column_blocks : index / row_blocks;
+      const int64_t i = row * block_rows, j = column * block_columns;
       const Product<T> block = p.block(i, std::min(block_rows, p.m - i), j, std::min(block_columns, p.n - j));
       for (int64_t k = 0; k < p.k; k += depth) {
         const int64_t count = std::min(depth, p.k - k);
@@ -210,7 +213,7 @@ struct Plan {
     } else {
       if (cost(p.transposed()) < cost(p)) turn(p);
       const bool few_rows =
-          p.m <= few_rows_limit && !packs_rows(p) && divide_up(p.n, tile_columns<T>) >= wanted_blocks / 2;
+          p.m <= few_rows_limit && !packs_rows(p) && divide_up(p.n, tile_columns<T>) >= wanted_blocks / 4;
       const bool shared = count < wanted_blocks && p.m * p.n * p.k >= shared_work && !few_rows;
       method = shared ? Method::together : Method::alone;
     }
@@ -238,8 +241,10 @@ void multiply(Product<T> p, int64_t count, const int64_t* a_offsets, const int64
         for (int64_t j = 0; j < p.n; j += most_columns) {
           const Product<T> part =
               item(index).block(i, std::min(most_rows, p.m - i), j, std::min(most_columns, p.n - j));
-          for (int64_t k = 0; k < p.k; k += most_depth) {
-            multiply_together(part.terms(k, std::min(most_depth, p.k - k)), plan.block_rows, plan.block_columns);
+          const int64_t cached = std::max(depth_limit, packed_limit / (part.m + part.n));
+          const int64_t depth = even_part(p.k, packs_rows(p) ? std::min(cached, most_depth) : most_depth, 1);
+          for (int64_t k = 0; k < p.k; k += depth) {
+            multiply_together(part.terms(k, std::min(depth, p.k - k)), plan.block_rows, plan.block_columns);
           }
         }
       }

@@ -40,13 +40,22 @@ void pack_columns(Matrix<T> b, int64_t depth, int64_t width, T* packed, int64_t 
 // a (height, depth) into panels of tile_rows, each k by k, `panel_step` items apart. Nothing fills up the last panel.
 template <class T>
 void pack_rows(Matrix<T> a, int64_t height, int64_t depth, T* packed, int64_t panel_step) {
-  const int64_t whole = a.row_stride == 1 ? height / tile_rows * tile_rows : 0;
-  for (int64_t k = 0; k < depth; ++k) {
-    const T* from = a.data + k * a.column_stride;
-    T* to = packed + k * tile_rows;
-    for (int64_t i = 0; i < whole; i += tile_rows, to += panel_step) std::memcpy(to, from + i, tile_rows * sizeof(T));
-    for (int64_t i = whole; i < height; i += tile_rows, to += panel_step) {
-      for (int64_t r = i; r < std::min(i + tile_rows, height); ++r) to[r - i] = from[r * a.row_stride];
+  // Of k, and of panels: as much as stays in L1 until the lines of both sides are complete.
+  constexpr int64_t chunk = 8, group = 32 * tile_rows;
+  for (int64_t i0 = 0; i0 < height; i0 += group) {
+    const int64_t i1 = std::min(i0 + group, height);
+    const int64_t whole = a.row_stride == 1 ? i0 + (i1 - i0) / tile_rows * tile_rows : i0;
+    for (int64_t k0 = 0; k0 < depth; k0 += chunk) {
+      for (int64_t k = k0; k < std::min(k0 + chunk, depth); ++k) {
+        const T* from = a.data + k * a.column_stride;
+        T* to = packed + i0 / tile_rows * panel_step + k * tile_rows;
+        for (int64_t i = i0; i < whole; i += tile_rows, to += panel_step) {
+          std::memcpy(to, from + i, tile_rows * sizeof(T));
+        }
+        for (int64_t i = whole; i < i1; i += tile_rows, to += panel_step) {
+          for (int64_t r = i; r < std::min(i + tile_rows, i1); ++r) to[r - i] = from[r * a.row_stride];
+        }
+      }
     }
   }
 }

@@ -10,16 +10,13 @@
 
 namespace rushlight {
 
-#if defined(__AVX512F__)
-constexpr int tile_rows = 8;  // more row pointers wouldn't fit the integer registers
-constexpr int tile_vectors = 2;
-#elif defined(__aarch64__)
-constexpr int tile_rows = 6;
-constexpr int tile_vectors = 4;
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int vector_registers = 32;
 #else
-constexpr int tile_rows = 6;
-constexpr int tile_vectors = 2;
+constexpr int vector_registers = 16;
 #endif
+constexpr int tile_rows = 6;
+constexpr int tile_vectors = vector_registers / 8;
 
 template <class T>
 constexpr int tile_columns = lanes<T> * tile_vectors;
@@ -43,6 +40,11 @@ template <int R, int V, class T, class Step>
                                      int64_t c_stride, Store mode, const T* bias) {
   const T* row[R];
   for (int i = 0; i < R; ++i) row[i] = rows[i];
+#pragma GCC unroll 16
+  for (int i = 0; i < R; ++i) {  // the lines of C are on their way while the sums are made
+#pragma GCC unroll 8
+    for (int j = 0; j < V; ++j) __builtin_prefetch(c + i * c_stride + j * lanes<T>, 1);
+  }
   Vec<T> sum[R][V] = {};
   for (int64_t k = 0; k < count; ++k) {
     const int64_t index = step(k);
@@ -81,6 +83,18 @@ inline void multiply_rows(int count_rows, int64_t count, const T* const* rows, S
     }
   }
   multiply_tile<R, V>(count, rows, step, b, b_stride, c, c_stride, mode, bias);
+}
+
+// The same for a panel of tile_columns, of which the first `columns` are wanted; those behind may be left as they are.
+template <class T, class Step, int V = tile_vectors>
+inline void multiply_panel(int count_rows, int64_t columns, int64_t count, const T* const* rows, Step step, const T* b,
+                           T* c, int64_t c_stride, Store mode, const T* bias = nullptr) {
+  if constexpr (V > (tile_vectors + 1) / 2) {
+    if (columns <= (V - 1) * lanes<T>) {
+      return multiply_panel<T, Step, V - 1>(count_rows, columns, count, rows, step, b, c, c_stride, mode, bias);
+    }
+  }
+  multiply_rows<V>(count_rows, count, rows, step, b, tile_columns<T>, c, c_stride, mode, bias);
 }
 
 }  // namespace rushlight
