@@ -24,6 +24,7 @@ constexpr int64_t most_rows = 2048, most_columns = 2048, most_depth = 1536;  // 
 constexpr int64_t packed_limit = 512 * 1024;  // items of both sides, that the next layer's overwrite in L2
 constexpr int64_t wanted_blocks = 32;         // to share out among threads
 constexpr int64_t block_work = 256 * 1024;    // multiply-adds of a block, at least
+constexpr int64_t read_work = 8;              // multiply-adds in the time that a number takes from memory
 constexpr int64_t shared_work = 1024 * 1024;  // multiply-adds of one product that all threads share
 constexpr int64_t few_rows_limit = 128;  // rows of A that stay in L2: each thread packs the columns that it multiplies
 constexpr int64_t tiny_work = 2048;      // multiply-adds that aren't worth packing
@@ -181,7 +182,7 @@ struct Plan {
     if (method == Method::together) block_rows = even_part(p.m, block_rows_limit, tile_rows);
     // Halve the blocks until there are enough of them to share out.
     while (count * divide_up(p.m, block_rows) * divide_up(p.n, block_columns) < wanted_blocks &&
-           block_rows * block_columns * p.k >= 2 * block_work) {
+           std::max(block_rows, read_work) * block_columns * p.k >= 2 * block_work) {
       if (method == Method::together && block_rows > tile_rows &&
           (block_rows >= block_columns || block_columns <= unit)) {
         block_rows = round_up(block_rows / 2, tile_rows);
@@ -252,7 +253,7 @@ void multiply(Product<T> p, int64_t count, const int64_t* a_offsets, const int64
     return;
   }
   const int64_t blocks = divide_up(p.n, plan.block_columns);
-  const int64_t work = p.m * plan.block_columns * std::max<int64_t>(p.k, 1);
+  const int64_t work = std::max(p.m, read_work) * plan.block_columns * std::max<int64_t>(p.k, 1);
   const int64_t grain = blocks == 1 ? std::max<int64_t>(1, block_work / 2 / std::max<int64_t>(work, 1)) : 1;
   parallel_for(count * blocks, grain, [&](int64_t begin, int64_t end) {
     for (int64_t index = begin; index < end; ++index) {
