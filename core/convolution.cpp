@@ -214,6 +214,7 @@ void sum(const Windows& windows, const T* x, const Weights<T>& weights, const Ou
   if constexpr (sizeof(T) == sizeof(float)) {
     if (convolution::winograd_pays(windows)) return sum_windows_winograd(windows, x, weights, output);
   }
+  if (convolution::columns_pay(windows, weights.in_stride)) return sum_windows_columns(windows, x, weights, output);
   if (windows.in_channels == 1 && windows.groups > 1) return sum_windows_depthwise(windows, x, weights, output);
   if (convolution::narrow_pays(windows)) return sum_windows_narrow(windows, x, weights, output);
   sum_windows(windows, x, weights, output);

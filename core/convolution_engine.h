@@ -53,6 +53,11 @@ bool narrow_gradient_pays(const Windows& windows);
 template <class T>
 void weight_gradient_narrow(const Windows& windows, const T* g, const T* x, T* gw);
 
+// The same as one product of matrices, without packing the weights, for few positions.
+bool columns_pay(const Windows& windows, int64_t in_stride);
+template <class T>
+void sum_windows_columns(const Windows& windows, const T* x, const Weights<T>& weights, const Output<T>& output);
+
 // Writes sums[position][channel of the panel] of one share to the channels from `channel` on of y,
 // and finishes them.
 template <class T>

@@ -1,54 +1,23 @@
-// The gradient with respect to 3x3 weights with steps of 1 in four times fewer multiplications: F(3x3, 4x4) of A. Lavin
-// and S. Gray, "Fast Algorithms for Convolutional Neural Networks", 2016. A tile of 6x6 inputs and the 4x4 gradients of
-// its windows become 36 numbers each, whose products are summed over the tiles of all images; from the 36 sums come 3x3
-// gradients.
-//
-// The 36 are values of polynomials at 0, +-3/4, +-3/2 and infinity. With these points the error is about three times
-// that of direct summation, half of what it is with the usual 0, +-1, +-2.
-#include <algorithm>
-#include <vector>
-
-#include "convolution_engine.h"
-#include "micro_kernel.h"
+// The gradient with respect to 3x3 weights with steps of 1 in four times fewer multiplications: F(3x3, 4x4). A tile of
+// inputs and the 4x4 gradients of its windows become 36 numbers each, whose products are summed over the tiles of all
+// images; from the 36 sums come 3x3 gradients.
+#include "convolution_winograd.h"
 #include "scratch.h"
 #include "threads.h"
-#include "transpose.h"
 
 namespace rushlight::convolution {
 
 namespace {
 
-using T = float;
+using namespace winograd;
 
-constexpr int64_t results = 4, side = results + 2, points = side * side;  // of a tile: gradients, inputs, numbers
-constexpr int64_t columns = tile_columns<T>;
-constexpr int64_t line = 64 / sizeof(T);
 constexpr int64_t wanted_tiles = 128;    // of one pass: a panel of either operand stays in L1
 constexpr int64_t block_channels = 128;  // of either operand, between which the sums are kept at a time
 constexpr int64_t least_channels = 16;   // below, the transforms cost more than they save,
 constexpr int64_t least_tiles = 8;       // and so they do below this number in all,
 constexpr int64_t least_used = 8;        // and where tiles have fewer gradients on average
 
-constexpr T inner = 0.75, outer = 1.5;  // the points, with both signs
-constexpr T inner2 = inner * inner, outer2 = outer * outer;
-
-int64_t divide_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit; }
-// From one point to the next: an odd number of cache lines, or the points would share a few lines of the cache.
-int64_t odd_lines(int64_t items) { return (divide_up(items, line) | 1) * line; }
-int64_t tiles_of(int64_t positions) { return divide_up(positions, results); }
-
-// The transforms of one line: of inputs, of gradients, and from the sums to the gradients of the weights.
-inline void transform_inputs(const Vec<T> (&x)[side], Vec<T> (&v)[side]) {
-  const Vec<T> even_inner = x[4] - outer2 * x[2], odd_inner = inner * (x[3] - outer2 * x[1]);
-  const Vec<T> even_outer = x[4] - inner2 * x[2], odd_outer = outer * (x[3] - inner2 * x[1]);
-  v[0] = x[4] - (inner2 + outer2) * x[2] + inner2 * outer2 * x[0];
-  v[1] = even_inner + odd_inner;
-  v[2] = even_inner - odd_inner;
-  v[3] = even_outer + odd_outer;
-  v[4] = even_outer - odd_outer;
-  v[5] = x[5] - (inner2 + outer2) * x[3] + inner2 * outer2 * x[1];
-}
-
+// The transforms of one line: of gradients, and from the sums to the gradients of the weights.
 inline void transform_gradients(const Vec<T> (&g)[results], Vec<T> (&u)[side]) {
   const Vec<T> even_inner = g[0] + inner2 * g[2], odd_inner = inner * (g[1] + inner2 * g[3]);
   const Vec<T> even_outer = g[0] + outer2 * g[2], odd_outer = outer * (g[1] + outer2 * g[3]);
@@ -61,79 +30,11 @@ inline void transform_gradients(const Vec<T> (&g)[results], Vec<T> (&u)[side]) {
 }
 
 inline void transform_sums(const Vec<T> (&m)[side], Vec<T> (&w)[3]) {
-  constexpr T scale = 1 / (inner2 * outer2);
-  constexpr T inner_scale = 1 / (2 * inner2 * (inner2 - outer2)), outer_scale = 1 / (2 * outer2 * (outer2 - inner2));
   const Vec<T> even_inner = inner_scale * (m[1] + m[2]), odd_inner = inner_scale * inner * (m[1] - m[2]);
   const Vec<T> even_outer = outer_scale * (m[3] + m[4]), odd_outer = outer_scale * outer * (m[3] - m[4]);
-  w[0] = scale * m[0] + (even_inner + even_outer);
+  w[0] = zero_scale * m[0] + (even_inner + even_outer);
   w[1] = odd_inner + odd_outer;
   w[2] = m[5] + (inner2 * even_inner + outer2 * even_outer);
-}
-
-struct Steps {
-  int64_t row, column;
-};
-
-// `transform` along both dimensions of a square of From x From numbers for the first `channels` of a panel.
-template <int From, int To, class Transform>
-inline void transform_square(const T* source, Steps from, int64_t channels, Transform transform, T* target, Steps to) {
-  for (int64_t lane = 0; lane < channels; lane += lanes<T>) {
-    Vec<T> half[To][From];
-#pragma GCC unroll 6
-    for (int column = 0; column < From; ++column) {
-      Vec<T> in[From], out[To];
-#pragma GCC unroll 6
-      for (int row = 0; row < From; ++row) in[row] = load(source + row * from.row + column * from.column + lane);
-      transform(in, out);
-#pragma GCC unroll 6
-      for (int row = 0; row < To; ++row) half[row][column] = out[row];
-    }
-#pragma GCC unroll 6
-    for (int row = 0; row < To; ++row) {
-      Vec<T> out[To];
-      transform(half[row], out);
-#pragma GCC unroll 6
-      for (int column = 0; column < To; ++column)
-        store<T>(target + row * to.row + column * to.column + lane, out[column]);
-    }
-  }
-}
-
-// x or g, and where the numbers of a tile begin, from its first position.
-struct Operand {
-  const T* data;
-  int64_t channels;
-  Extents size;
-  int64_t top, left;
-};
-
-struct Channels {
-  int64_t first, count;
-  int64_t panels() const { return divide_up(count, columns); }
-  int64_t used(int64_t panel) const { return std::min(columns, count - panel * columns); }
-};
-
-// Tiles of some images, or of some rows of tiles of one image.
-struct Part {
-  int64_t first_image, images, first_row, rows;
-};
-
-// Rows [top, top + rows) and columns [left, left + width) of some channels' planes, channels innermost, with zeros
-// beyond the last channel and outside the planes.
-void gather(const T* planes, const Extents& size, int64_t channels, int64_t top, int64_t rows, int64_t left,
-            int64_t width, T* target) {
-  const int64_t begin = std::clamp<int64_t>(-left, 0, width), end = std::clamp<int64_t>(size[2] - left, begin, width);
-  if (channels < columns) std::fill(target, target + rows * width * columns, T(0));
-  for (int64_t row = top; row < top + rows; ++row, target += width * columns) {
-    if (row < 0 || row >= size[1] || begin == end) {
-      std::fill(target, target + width * columns, T(0));
-      continue;
-    }
-    std::fill(target, target + begin * columns, T(0));
-    transpose(planes + row * size[2] + left + begin, volume(size), channels, end - begin, target + begin * columns,
-              columns);
-    std::fill(target + end * columns, target + width * columns, T(0));
-  }
 }
 
 class Gradient {
@@ -143,17 +44,9 @@ class Gradient {
         g_{g, windows.groups * windows.out_channels, windows.positions, 0, 0},
         x_{x, windows.groups * windows.in_channels, windows.size, windows.taps[0].offset[1], windows.taps[0].offset[2]},
         gw_(gw),
-        across_(tiles_of(windows.positions[2])) {
-    const int64_t down = tiles_of(windows.positions[1]);
-    const int64_t images = even_part(windows.images, wanted_tiles / (down * across_));
-    const int64_t rows = even_part(down, wanted_tiles / across_);
-    for (int64_t n = 0; n < windows.images; n += images) {
-      for (int64_t row = 0; row < down; row += rows) {
-        parts_.push_back({n, std::min(images, windows.images - n), row, std::min(rows, down - row)});
-      }
-    }
-    panel_size_ = images * rows * across_ * columns;
-  }
+        across_(tiles_of(windows.positions[2])),
+        parts_(parts_of(windows, wanted_tiles)),
+        panel_size_(parts_[0].images * parts_[0].rows * across_ * columns) {}
 
   void run() const {
     const int64_t in_each = block_size(windows_.in_channels), out_each = block_size(windows_.out_channels);
@@ -181,11 +74,6 @@ class Gradient {
     // Of one point: panel of output channels, input channel, output channel.
     int64_t sums_size() const { return odd_lines(in.count * out.panels() * columns); }
   };
-
-  // `extent` cut into equal parts of about `wanted`.
-  static int64_t even_part(int64_t extent, int64_t wanted) {
-    return divide_up(extent, divide_up(extent, std::clamp<int64_t>(wanted, 1, extent)));
-  }
 
   static int64_t block_size(int64_t channels) {
     const int64_t panels = even_part(divide_up(channels, columns), block_channels / columns);
@@ -273,8 +161,8 @@ class Gradient {
   const Operand g_, x_;
   T* gw_;
   const int64_t across_;  // tiles
-  std::vector<Part> parts_;
-  int64_t panel_size_;  // of one point
+  const std::vector<Part> parts_;
+  const int64_t panel_size_;  // of one point
 };
 
 }  // namespace
