@@ -21,11 +21,12 @@ constexpr int64_t turned_depth_limit = 800;  // the same where tiles are transpo
 constexpr int64_t block_columns_limit = 256;
 constexpr int64_t block_rows_limit = 512;
 constexpr int64_t most_rows = 2048, most_columns = 2048, most_depth = 1536;  // of what is packed at once
-constexpr int64_t packed_limit = 512 * 1024;  // items of both sides, that the next layer's overwrite in L2
-constexpr int64_t wanted_blocks = 32;         // to share out among threads
-constexpr int64_t block_work = 256 * 1024;    // multiply-adds of a block, at least
-constexpr int64_t read_work = 8;              // multiply-adds in the time that a number takes from memory
-constexpr int64_t shared_work = 1024 * 1024;  // multiply-adds of one product that all threads share
+constexpr int64_t packed_limit = 512 * 1024;            // items of both sides, that the next layer's overwrite in L2
+constexpr int64_t wanted_blocks = 32;                   // to share out among threads
+constexpr int64_t block_work = 256 * 1024;              // multiply-adds of a block, at least
+constexpr int64_t read_work = 8;                        // multiply-adds in the time that a number takes from memory
+constexpr int64_t shared_work = 1024 * 1024;            // multiply-adds of one product that all threads share
+constexpr int64_t wanted_packs = 8, packed_terms = 16;  // pieces to be packed; they are multiples of so many terms
 constexpr int64_t few_rows_limit = 128;  // rows of A that stay in L2: each thread packs the columns that it multiplies
 constexpr int64_t tiny_work = 2048;      // multiply-adds that aren't worth packing
 
@@ -48,52 +49,84 @@ int64_t depth_of(const Product<T>& p) {
   return even_part(p.k, p.c_column_stride == 1 ? depth_limit : turned_depth_limit, 1);
 }
 
-// A tile that doesn't fit into C or lies transposed there: computed aside, then copied to where it belongs.
+// Where the rows of a tile begin, packed ones if they had to be.
 template <class T>
-void put_tile(const Product<T>& p, const T* tile, int64_t row, int64_t rows, int64_t column, int64_t columns) {
-  T* corner = p.c + row * p.c_row_stride + column * p.c_column_stride;
-  if (p.c_column_stride == 1) {
-    for (int64_t i = 0; i < rows; ++i, tile += tile_columns<T>, corner += p.c_row_stride) {
-      for (int64_t j = 0; j < columns; ++j) corner[j] = p.accumulate ? corner[j] + tile[j] : tile[j];
+struct Rows {
+  const T* first[tile_rows];
+  int count;
+  Strided step;
+
+  Rows(const Product<T>& p, const T* packed_rows, int64_t i)
+      : count(static_cast<int>(std::min<int64_t>(tile_rows, p.m - i))), step{packs_rows(p) ? tile_rows : 1} {
+    for (int r = 0; r < count; ++r) {
+      first[r] = packs_rows(p) ? packed_rows + i * p.k + r : p.a.data + (i + r) * p.a.row_stride;
     }
-  } else if (!p.accumulate) {
-    transpose(tile, tile_columns<T>, rows, columns, corner, p.c_column_stride);
-  } else {
-    alignas(64) T turned[tile_rows * tile_columns<T>];
-    transpose(tile, tile_columns<T>, rows, columns, turned, tile_rows);
-    for (int64_t j = 0; j < columns; ++j, corner += p.c_column_stride) {
-      for (int64_t i = 0; i < rows; ++i) corner[i] += turned[j * tile_rows + i];
+  }
+};
+
+// C, of rows that lie side by side, tile by tile.
+template <class T>
+void multiply_straight(const Product<T>& p, const T* packed_rows, const T* packed_columns) {
+  constexpr int64_t columns = tile_columns<T>;
+  alignas(64) T tile[tile_rows * columns];
+  const Store mode = p.accumulate ? Store::accumulate : Store::overwrite;
+  for (int64_t i = 0; i < p.m; i += tile_rows) {
+    const Rows<T> rows(p, packed_rows, i);
+    for (int64_t j = 0; j < p.n; j += columns) {
+      const T* panel = packed_columns + j * p.k;
+      T* corner = p.c + i * p.c_row_stride + j;
+      if (j + columns <= p.n) {
+        multiply_panel(rows.count, columns, p.k, rows.first, rows.step, panel, corner, p.c_row_stride, mode);
+        continue;
+      }
+      const int64_t used = p.n - j;
+      multiply_panel(rows.count, used, p.k, rows.first, rows.step, panel, tile, columns, Store::overwrite);
+      for (int r = 0; r < rows.count; ++r, corner += p.c_row_stride) {
+        for (int64_t c = 0; c < used; ++c) {
+          corner[c] = p.accumulate ? corner[c] + tile[r * columns + c] : tile[r * columns + c];
+        }
+      }
     }
+    finish(p.block(i, rows.count, 0, p.n));
   }
 }
 
-// C of a product whose columns, and rows if they have to be, are packed.
+// C, of columns that lie side by side: some tiles are computed aside, a few terms of all of them at a time so that the
+// panel's stay in L1, then transposed to where they belong.
 template <class T>
-void multiply_packed(const Product<T>& p, const T* packed_rows, const T* packed_columns) {
-  constexpr int64_t columns = tile_columns<T>;
-  alignas(64) T tile[tile_rows * columns];
-  const T* rows[tile_rows];
-  const bool packed = packs_rows(p);
-  const Strided step{packed ? tile_rows : 1};
-  const Store mode = p.accumulate ? Store::accumulate : Store::overwrite;
-  for (int64_t i = 0; i < p.m; i += tile_rows) {
-    const int used_rows = static_cast<int>(std::min<int64_t>(tile_rows, p.m - i));
-    for (int r = 0; r < used_rows; ++r) {
-      rows[r] = packed ? packed_rows + i * p.k + r : p.a.data + (i + r) * p.a.row_stride;
-    }
+void multiply_turned(const Product<T>& p, const T* packed_rows, const T* packed_columns) {
+  constexpr int64_t columns = tile_columns<T>, group = 8 * tile_rows, terms = 32 * 1024 / sizeof(T) / columns;
+  alignas(64) T tiles[group * columns], turned[group * columns];
+  for (int64_t i = 0; i < p.m; i += group) {
+    const int64_t height = std::min(group, p.m - i);
     for (int64_t j = 0; j < p.n; j += columns) {
-      const T* panel = packed_columns + j * p.k;
-      if (p.c_column_stride == 1 && j + columns <= p.n) {
-        multiply_panel(used_rows, columns, p.k, rows, step, panel, p.c + i * p.c_row_stride + j, p.c_row_stride, mode);
-      } else {
-        const int64_t used = std::min(columns, p.n - j);
-        multiply_panel(used_rows, used, p.k, rows, step, panel, tile, columns, Store::overwrite);
-        put_tile(p, tile, i, used_rows, j, used);
+      const int64_t used = std::min(columns, p.n - j);
+      for (int64_t k = 0; k < p.k; k += terms) {
+        const int64_t count = std::min(terms, p.k - k);
+        for (int64_t r = 0; r < height; r += tile_rows) {
+          Rows<T> rows(p, packed_rows, i + r);
+          for (int q = 0; q < rows.count; ++q) rows.first[q] += rows.step(k);
+          multiply_panel(rows.count, used, count, rows.first, rows.step, packed_columns + j * p.k + k * columns,
+                         tiles + r * columns, columns, k == 0 ? Store::overwrite : Store::accumulate);
+        }
+      }
+      T* corner = p.c + i + j * p.c_column_stride;
+      transpose(tiles, columns, height, used, p.accumulate ? turned : corner, p.accumulate ? group : p.c_column_stride);
+      for (int64_t c = 0; p.accumulate && c < used; ++c) {
+        for (int64_t r = 0; r < height; ++r) corner[c * p.c_column_stride + r] += turned[c * group + r];
       }
     }
-    if (p.c_column_stride == 1) finish(p.block(i, used_rows, 0, p.n));
   }
-  if (p.c_column_stride != 1) finish(p);
+  finish(p);
+}
+
+template <class T>
+void multiply_packed(const Product<T>& p, const T* packed_rows, const T* packed_columns) {
+  if (p.c_column_stride == 1) {
+    multiply_straight(p, packed_rows, packed_columns);
+  } else {
+    multiply_turned(p, packed_rows, packed_columns);
+  }
 }
 
 // On one thread, which packs for itself.
@@ -119,17 +152,24 @@ void multiply_together(const Product<T>& p, int64_t block_rows, int64_t block_co
   const int64_t strip = even_part(width, divide_up(width * layers, wanted_blocks), tile_columns<T>);
   const int64_t row_strip = even_part(height, divide_up(height * layers, wanted_blocks) + 1, 2 * tile_rows);
   const int64_t strips = divide_up(width, strip), row_strips = divide_up(height, row_strip);
-  parallel_for((strips + row_strips) * layers, 1, [&](int64_t begin, int64_t end) {
+  const int64_t piece = even_part(depth, divide_up(depth * (strips + row_strips) * layers, wanted_packs), packed_terms);
+  const int64_t pieces = divide_up(depth, piece);
+  parallel_for((strips + row_strips) * layers * pieces, 1, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
-      const int64_t k = task % layers * depth, count = std::min(depth, p.k - k), index = task / layers;
+      const int64_t layer = task / pieces % layers, index = task / pieces / layers;
+      const int64_t k = layer * depth, count = std::min(depth, p.k - k), first = task % pieces * piece;
+      if (first >= count) continue;
+      const Product<T> terms = p.terms(k + first, std::min(piece, count - first));
       if (index < strips) {
         const int64_t j = index * strip;
-        const Product<T> part = p.terms(k, count).block(0, p.m, j, std::min(strip, p.n - j));
-        pack_columns(part.b, count, part.n, packed_columns.get() + k * width + j * count, count * tile_columns<T>);
+        T* target = packed_columns.get() + k * width + j * count + first * tile_columns<T>;
+        const Product<T> part = terms.block(0, p.m, j, std::min(strip, p.n - j));
+        pack_columns(part.b, part.k, part.n, target, count * tile_columns<T>);
       } else {
         const int64_t i = (index - strips) * row_strip;
-        const Product<T> part = p.terms(k, count).block(i, std::min(row_strip, p.m - i), 0, p.n);
-        pack_rows(part.a, part.m, count, packed_rows.get() + k * height + i * count, count * tile_rows);
+        T* target = packed_rows.get() + k * height + i * count + first * tile_rows;
+        const Product<T> part = terms.block(i, std::min(row_strip, p.m - i), 0, p.n);
+        pack_rows(part.a, part.m, part.k, target, count * tile_rows);
       }
     }
   });
