@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.further import FURTHER
 from benchmarks.worker import serve
-from benchmarks.workloads import BUILDERS
+from benchmarks.workloads import BUILDERS, TINY
 
 
 class Runner:
@@ -56,10 +56,10 @@ def agree(a: list[float], b: list[float], steps: int = 5) -> bool:
 
 
 def measure(
-    name: str, turns: int, seconds: float, threads: int, compiled: bool, peers: list[dict[str, bool]]
+    name: str, turns: int, seconds: float, threads: int, compiled: bool, peers: list[dict[str, Any]]
 ) -> dict[str, Any]:
     ours = Runner("rushlight", name, threads, compiled=compiled)
-    theirs = [Runner("torch", name, threads, **options) for options in peers]
+    theirs = [Runner(name=name, threads=threads, **options) for options in peers]
     weights = theirs[0].ask("weights")
     for runner in (ours, *theirs):
         runner.ask("weights", weights)
@@ -95,23 +95,27 @@ def main() -> None:
         action="store_true",
         help="rushlight.compile against PyTorch's best: compiled or not, channels_last or not",
     )
+    parser.add_argument("--jax", action="store_true", help="rushlight.compile against jax.jit, on the tiny network")
     parser.add_argument("--smoke", action="store_true", help="one short turn: does everything run and agree?")
     parser.add_argument("--write", type=Path, help="put the table into this file, between its markers")
     options = parser.parse_args()
     if options.smoke:
         options.turns, options.seconds = 1, 0.2
-    peers: list[dict[str, bool]] = [{}]
+    peers: list[dict[str, Any]] = [{"library": "jax" if options.jax else "torch"}]
     if options.best:
-        peers += [{"channels_last": True}, {"compiled": True}, {"compiled": True, "channels_last": True}]
-    compiled = options.best or options.compiled
+        peers += [peers[0] | more for more in ({"channels_last": True}, {"compiled": True})]
+        peers.append({"library": "torch", "compiled": True, "channels_last": True})
+    compiled = options.best or options.compiled or options.jax
+    table = [TINY] if options.jax else FURTHER if options.further else BUILDERS
+    peer = "JAX" if options.jax else "PyTorch"
     lines = [
-        "| workload | rushlight ms | PyTorch ms | ratio | compiled in, ms | peak memory, MB: ours, eager PyTorch's |",
+        f"| workload | rushlight ms | {peer} ms | ratio | compiled in, ms | peak memory, MB: ours, eager {peer}'s |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     print("\n".join(lines), flush=True)
     ratios = []
     failed = []
-    for name in FURTHER if options.further else BUILDERS:
+    for name in table:
         if options.only not in name:
             continue
         result = measure(name, options.turns, options.seconds, options.threads, compiled, peers)
@@ -139,7 +143,7 @@ def main() -> None:
 
 def write(path: Path, lines: list[str], options: argparse.Namespace) -> None:
     """Puts the table into `path`, between the marker lines of its kind."""
-    kind = "best" if options.best else "compiled" if options.compiled else "eager"
+    kind = "jax" if options.jax else "best" if options.best else "compiled" if options.compiled else "eager"
     if options.further:
         kind = f"further {kind}"
     begin, end = f"<!-- {kind}: begin -->", f"<!-- {kind}: end -->"

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.workloads import BUILDERS, Builders
+
 
 def resident_bytes(peak: bool) -> int:
     """The memory of this process, now or at its highest since it was reset (Linux)."""
@@ -35,17 +37,17 @@ def exchange_weights(torch: Any, workload: Any, given: list[dict[str, np.ndarray
     return [{key: np.array(t.numpy()) for key, t in module.state_dict().items()} for module in workload.modules]
 
 
-def serve(connection: Connection, library: str, name: str, channels_last: bool, compiled: bool, threads: int) -> None:
-    """Builds the workload, then answers orders until ("end", None).
+def load(library: str, threads: int) -> tuple[Any, Builders]:
+    """The library's namespace, and the workloads that there are for it."""
+    if library == "jax":
+        from benchmarks.jax_peer import JAX, Namespace
 
-    They are ("weights", None or arrays), ("run", seconds), ("compile", None), ("memory", None).
-    """
+        return Namespace, JAX
     if library == "torch":
         import torch
     else:
         import rushlight as torch  # type: ignore[no-redef]
     from benchmarks.further import FURTHER
-    from benchmarks.workloads import BUILDERS
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -54,14 +56,23 @@ def serve(connection: Connection, library: str, name: str, channels_last: bool, 
     torch.nn.functional.cross_entropy(layer(torch.ones(2, 64)), torch.tensor([0, 1])).backward()
     torch.optim.SGD(layer.parameters(), lr=0.1).step()
     np.random.default_rng(0)
+    return torch, BUILDERS | FURTHER
+
+
+def serve(connection: Connection, library: str, name: str, channels_last: bool, compiled: bool, threads: int) -> None:
+    """Builds the workload, then answers orders until ("end", None).
+
+    They are ("weights", None or arrays), ("run", seconds), ("compile", None), ("memory", None).
+    """
+    namespace, builders = load(library, threads)
     reset_peak()
     before = resident_bytes(peak=False)
-    workload = (BUILDERS | FURTHER)[name](torch, channels_last)
-    step: Any = torch.compile(workload.step) if compiled else workload.step
+    workload = builders[name](namespace, channels_last)
+    step: Any = namespace.compile(workload.step) if compiled else workload.step
     while True:
         order, argument = connection.recv()
         if order == "weights":
-            connection.send(exchange_weights(torch, workload, argument))
+            connection.send(exchange_weights(namespace, workload, argument))
             argument = None
             reset_peak()
         elif order == "run":

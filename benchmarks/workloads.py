@@ -25,6 +25,7 @@ class Workload:
 Builders = dict[str, Callable[..., Workload]]
 BUILDERS: Builders = {}  # the ten that design.md names
 FURTHER: Builders = {}  # benchmarks/further.py
+TINY = "Linear(4,3)-ReLU-Linear(3,1), batch 32, SGD"
 
 
 def workload(name: str, table: Builders = BUILDERS) -> Callable[[Callable[..., Workload]], Callable[..., Workload]]:
@@ -78,7 +79,7 @@ def mlp_adam(torch: Any, channels_last: bool = False) -> Workload:
     )
 
 
-@workload("Linear(4,3)-ReLU-Linear(3,1), batch 32, SGD")
+@workload(TINY)
 def tiny(torch: Any, channels_last: bool = False) -> Workload:
     nn = torch.nn
     net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1))
