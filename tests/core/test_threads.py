@@ -79,3 +79,32 @@ def test_set_num_threads() -> None:
         assert native.get_num_threads() == 3
     finally:
         native.set_num_threads(before)
+
+
+SLEEPERS = """
+import os, time
+import numpy as np
+from rushlight.core import native
+
+native.set_num_threads(4)
+before = set(os.listdir("/proc/self/task"))
+a = np.ones((256, 256), np.float32)
+for pause in [0.02] * 10:  # longer than workers wait before they sleep
+    native.matmul(a, a)
+    time.sleep(pause)
+native.set_num_threads(1)
+workers = set(os.listdir("/proc/self/task")) - before
+assert len(workers) == 3, workers
+for turn in range(100):
+    allowed = [os.sched_getaffinity(int(worker)) for worker in workers]
+    if all(processors == os.sched_getaffinity(0) for processors in allowed):
+        break
+    time.sleep(0.02)
+else:
+    raise SystemExit(f"{allowed} instead of {os.sched_getaffinity(0)}")
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no list of threads on this system")
+def test_threads_that_were_woken_elsewhere_may_run_anywhere_again() -> None:
+    subprocess.run([sys.executable, "-c", SLEEPERS], check=True, timeout=60)
