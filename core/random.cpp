@@ -1,78 +1,18 @@
-// The bits and the hot distributions of PyTorch's CPU generator: the Mersenne twister mt19937 (Matsumoto and
-// Nishimura 1998), uniform numbers, normal numbers (Box and Muller 1958) and permutations (Fisher and Yates). The other
-// distributions are a few lines of NumPy over these, in rushlight/tensor/distributions.py.
+// The hot distributions of PyTorch's CPU generator: uniform numbers, normal numbers (Box and Muller 1958) and
+// permutations (Fisher and Yates). Those drawn by rejection stand in rejection.cpp; the others are a few lines of NumPy
+// over these, in rushlight/tensor/distributions.py.
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstring>
-#include <mutex>
 
 #include "bind.h"
 #include "kernel.h"
+#include "mersenne_twister.h"
 #include "threads.h"
 
 namespace rushlight {
 
 namespace {
-
-constexpr int period = 624;  // words of state
-constexpr int shift = 397;
-
-uint32_t mixed(uint32_t upper, uint32_t lower, uint32_t far) {
-  uint32_t y = (upper & 0x80000000u) | (lower & 0x7fffffffu);
-  return far ^ (y >> 1) ^ (-(lower & 1u) & 0x9908b0dfu);
-}
-
-uint32_t tempered(uint32_t y) {
-  y ^= y >> 11;
-  y ^= (y << 7) & 0x9d2c5680u;
-  y ^= (y << 15) & 0xefc60000u;
-  return y ^ (y >> 18);
-}
-
-class MersenneTwister {
- public:
-  std::mutex mutex;  // taken without the GIL
-
-  explicit MersenneTwister(uint32_t seed) { start(seed); }
-
-  void start(uint32_t seed) {
-    state_[0] = seed;
-    for (uint32_t i = 1; i < period; ++i) state_[i] = 1812433253u * (state_[i - 1] ^ (state_[i - 1] >> 30)) + i;
-    position_ = period;
-  }
-
-  const uint32_t* words() const { return state_; }
-  int position() const { return position_; }
-  void restore(const uint32_t* words, int position) {
-    std::copy_n(words, period, state_);
-    position_ = position;
-  }
-
-  void draw(uint32_t* out, int64_t count) {
-    while (count > 0) {
-      if (position_ == period) advance();
-      int64_t step = std::min<int64_t>(count, period - position_);
-      const uint32_t* from = state_ + position_;
-      for (int64_t i = 0; i < step; ++i) out[i] = tempered(from[i]);
-      position_ += static_cast<int>(step);
-      out += step;
-      count -= step;
-    }
-  }
-
- private:
-  uint32_t state_[period];
-  int position_ = period;  // of the next word; `period` where the state must first be advanced
-
-  void advance() {
-    int i = 0;
-    for (; i < period - shift; ++i) state_[i] = mixed(state_[i], state_[i + 1], state_[i + shift]);
-    for (; i < period - 1; ++i) state_[i] = mixed(state_[i], state_[i + 1], state_[i + shift - period]);
-    state_[i] = mixed(state_[i], state_[0], state_[shift - 1]);
-    position_ = 0;
-  }
-};
 
 constexpr int64_t chunk = 4096;  // draws that are made and used while they are in the L1 cache
 
@@ -231,22 +171,15 @@ Array target(nb::handle out) {
   return array;
 }
 
-// Runs `work(engine)` without the GIL, one thread at a time.
-template <class Work>
-void with_engine(MersenneTwister& engine, Work&& work) {
-  Unlocked unlocked;
-  std::lock_guard lock(engine.mutex);
-  work(engine);
-}
-
 // NumPy's uint32 is no dtype of the kernels: words go in and out as int32, the same bits.
 uint32_t* words_of(const Array& array) { return array.as<uint32_t>(); }
 
 }  // namespace
 
 void bind_random(nb::module_& module) {
-  nb::class_<MersenneTwister>(module, "MersenneTwister", "mt19937 and the distributions that PyTorch draws from it.")
-      .def(nb::init<uint32_t>(), nb::arg("seed"))
+  nb::class_<MersenneTwister> engine_class(module, "MersenneTwister",
+                                           "mt19937 and the distributions that PyTorch draws from it.");
+  engine_class.def(nb::init<uint32_t>(), nb::arg("seed"))
       .def(
           "start",
           [](MersenneTwister& engine, uint32_t seed) {
@@ -256,10 +189,10 @@ void bind_random(nb::module_& module) {
       .def(
           "save",
           [](MersenneTwister& engine) {
-            NewArray words = empty(DType::int32, {period});
+            NewArray words = empty(DType::int32, {MersenneTwister::period});
             int position = 0;
             with_engine(engine, [&](MersenneTwister& e) {
-              std::copy_n(e.words(), period, words_of(words.array));
+              std::copy_n(e.words(), MersenneTwister::period, words_of(words.array));
               position = e.position();
             });
             return nb::make_tuple(words.object, position);
@@ -269,8 +202,8 @@ void bind_random(nb::module_& module) {
           "restore",
           [](MersenneTwister& engine, nb::handle words, int position) {
             Array array = borrow(words);
-            if (array.dtype != DType::int32 || !array.contiguous() || array.size() != period || position < 0 ||
-                position > period)
+            if (array.dtype != DType::int32 || !array.contiguous() || array.size() != MersenneTwister::period ||
+                position < 0 || position > MersenneTwister::period)
               throw nb::value_error("rushlight core: a state is 624 words (int32) and a position from 0 to 624");
             with_engine(engine, [=](MersenneTwister& e) { e.restore(words_of(array), position); });
           },
@@ -327,6 +260,7 @@ void bind_random(nb::module_& module) {
             return order.object;
           },
           nb::arg("count"), "The integers below `count` in random order, as int64.");
+  bind_rejection(engine_class);
 }
 
 }  // namespace rushlight

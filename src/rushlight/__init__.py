@@ -61,7 +61,7 @@ from rushlight.tensor.layout import (
 from rushlight.tensor import random as random
 from rushlight.tensor.generator import Generator as Generator
 from rushlight.tensor.random import (
-    bernoulli as bernoulli, default_generator as default_generator, get_rng_state as get_rng_state,
+    bernoulli as bernoulli, binomial as binomial, default_generator as default_generator, get_rng_state as get_rng_state,
     initial_seed as initial_seed, manual_seed as manual_seed, multinomial as multinomial, normal as normal,
     poisson as poisson, rand as rand, rand_like as rand_like, randint as randint, randint_like as randint_like,
     randn as randn, randn_like as randn_like, randperm as randperm, seed as seed, set_rng_state as set_rng_state,

@@ -1,21 +1,80 @@
-"""The submodules that are imported when they are first used, so that `import rushlight` stays quick."""
+"""The submodules that are imported when they are first used, so that `import rushlight` stays quick.
+
+Also PyTorch's other paths to what is here, `torch.distributions.normal`, and for its parts that aren't, what to do
+instead.
+"""
 
 from __future__ import annotations
 
 import importlib
+import importlib.abc
+import importlib.machinery
 import sys
+from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
 
 _SUBMODULES = frozenset(
-    ["accelerator", "amp", "autograd", "backends", "compiler", "cuda", "io", "linalg", "mps", "nn", "optim", "special",
-     "types", "utils", "version", "xpu"]
+    ["accelerator", "amp", "autograd", "backends", "compiler", "cuda", "distributed", "distributions", "func", "io",
+     "jit", "linalg", "mps", "multiprocessing", "nn", "optim", "serialization", "special", "testing", "types", "utils",
+     "version", "xpu"]
 )  # fmt: skip
 # What PyTorch's programs reach as an attribute, `torch.utils.data`, without importing it.
 _WITH = {"cuda": ("amp",), "optim": ("lr_scheduler", "swa_utils"), "utils": ("checkpoint", "data")}
+# Modules of PyTorch that stand here under another path.
+_PATHS = {
+    **dict.fromkeys(
+        [f"distributions.{name}" for name in ("cauchy", "exponential", "gumbel", "half_cauchy", "half_normal",
+                                              "laplace", "normal", "pareto", "uniform", "weibull")],
+        "distributions.continuous"),
+    **dict.fromkeys(
+        [f"distributions.{name}" for name in ("bernoulli", "binomial", "categorical", "geometric", "multinomial",
+                                              "negative_binomial", "one_hot_categorical", "poisson")],
+        "distributions.discrete"),
+    **dict.fromkeys(
+        [f"distributions.{name}" for name in ("beta", "chi2", "dirichlet", "inverse_gamma", "studentT")],
+        "distributions.gamma"),
+    **dict.fromkeys(
+        [f"distributions.{name}" for name in ("independent", "log_normal", "mixture_same_family", "relaxed_bernoulli",
+                                              "relaxed_categorical", "transformed_distribution")],
+        "distributions.composed"),
+    **dict.fromkeys([f"optim.{name}" for name in ("adadelta", "adagrad", "adam", "adamax", "adamw", "nadam", "radam",
+                                                  "rmsprop")],
+                    "optim.adaptive"),
+    "autograd.grad_mode": "autograd.modes", "autograd.variable": "autograd", "nn.modules.adaptive": "nn.modules.loss",
+    "nn.modules.conv": "nn.modules.convolution", "nn.modules.linear_lazy": "nn.modules.lazy", "nn.parallel":
+    "nn.modules.parallel", "nn.utils.clip_grad": "nn.utils.gradients", "nn.utils.spectral_norm":
+    "nn.utils.normalization", "nn.utils.weight_norm": "nn.utils.normalization", "random": "tensor.random",
+    "utils.data.distributed": "utils.data.sampler",
+}  # fmt: skip
+_COMPLEX = "there are no complex numbers here: keep the real and the imaginary part in two tensors"
+_QUANTIZED = "there are no quantized numbers here: .half() or .bfloat16() makes a model smaller"
+_SPARSE = "there are no sparse tensors here: use dense ones, or index_add_, scatter_add_ and gather"
+# Parts of PyTorch that aren't here, with what to do instead.
+_ABSENT = {
+    "ao": _QUANTIZED, "quantization": _QUANTIZED, "quantize_per_tensor": _QUANTIZED, "qint8": _QUANTIZED,
+    "quint8": _QUANTIZED, "complex64": _COMPLEX, "complex128": _COMPLEX, "cfloat": _COMPLEX, "cdouble": _COMPLEX,
+    "complex": _COMPLEX, "polar": _COMPLEX, "view_as_complex": _COMPLEX, "view_as_real": _COMPLEX, "imag": _COMPLEX,
+    "fft": f"{_COMPLEX}, or transform x.numpy() with numpy.fft",
+    "stft": f"{_COMPLEX}, or transform x.unfold(...).numpy() with numpy.fft",
+    "istft": _COMPLEX, "sparse": _SPARSE, "sparse_coo_tensor": _SPARSE, "sparse_csr_tensor": _SPARSE,
+    "nested": "there are no nested tensors here: pad the sequences, nn.utils.rnn.pad_sequence",
+    "autograd.forward_ad": "gradients are computed backward only: autograd.functional.jvp gives products J v",
+    "autograd.profiler": "rushlight.compile(step).profile() times each operation, Python's cProfile an eager program",
+    "export": "save model.state_dict(), and build the model again where it is loaded",
+    "fx": "rushlight.compile(function).graph() prints a function's graph",
+    "hub": "it would download and run code: build the model, and load() its weights",
+    "onnx": "save model.state_dict(), and build the model again where it is loaded",
+    "profiler": "rushlight.compile(step).profile() times each operation, Python's cProfile an eager program",
+    "utils.benchmark": "use Python's timeit",
+    "utils.bottleneck": "use Python's cProfile",
+    "utils.cpp_extension": "there is no C++ interface for users: write autograd.Function over NumPy",
+    "utils.tensorboard": "write metrics with the package tensorboardX, whose SummaryWriter takes numbers and arrays",
+}  # fmt: skip
 _ELSEWHERE = {"Variable": ("rushlight.autograd", "Variable"), "autocast": ("rushlight.amp", "autocast"),
-              "GradScaler": ("rushlight.amp", "GradScaler"), "compile": ("rushlight.compiler", "compile")}  # fmt: skip
+              "GradScaler": ("rushlight.amp", "GradScaler"), "compile": ("rushlight.compiler", "compile"), "vmap": ("rushlight.func", "vmap")}  # fmt: skip
 
 
 # Functions of networks that PyTorch also has at its top.
@@ -54,6 +113,8 @@ def lazily(name: str) -> Any:
         from rushlight.tensor.tensor import Tensor
 
         return getattr(Tensor, name)
+    if name in _ABSENT:
+        raise AttributeError(f"rushlight has no {name}: {_ABSENT[name]}")
     raise AttributeError(f"module {'rushlight'!r} has no attribute {name!r}{_like(name)}")
 
 
@@ -62,3 +123,42 @@ def _like(name: str) -> str:
 
     near = difflib.get_close_matches(name, dir(sys.modules["rushlight"]), 1, 0.8)
     return f". Did you mean: {near[0]!r}?" if near else ""
+
+
+class StandsIn(importlib.abc.Loader):
+    """Loads a module that is there already under another name."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module = module
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        # The import system writes the spec into the module; what stands in there is put back in exec_module.
+        self._spec = self._module.__spec__
+        return self._module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self._spec
+
+
+def spec_of(fullname: str, module: ModuleType) -> importlib.machinery.ModuleSpec:
+    """What an importer answers where `fullname` is to be the same object as `module`."""
+    return importlib.machinery.ModuleSpec(fullname, StandsIn(module), is_package=hasattr(module, "__path__"))
+
+
+class OtherPaths(importlib.abc.MetaPathFinder):
+    """Asked last, for submodules of rushlight that no file has: PyTorch's other paths, and those that aren't here."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        package, _, name = fullname.partition(".")
+        if package != "rushlight":
+            return None
+        if name in _PATHS:
+            return spec_of(fullname, importlib.import_module(f"rushlight.{_PATHS[name]}"))
+        if name in _ABSENT:
+            raise ModuleNotFoundError(f"rushlight has no {name}: {_ABSENT[name]}", name=fullname)
+        return None
+
+
+sys.meta_path.append(OtherPaths())

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from rushlight.cli.errors import UsageError
+from rushlight.submodules import spec_of
 
 
 def add_parser(commands: Any) -> None:
@@ -23,7 +24,7 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(function=run)
 
 
-class TorchFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class TorchFinder(importlib.abc.MetaPathFinder):
     """Finds `torch` and `torch.x.y` as `rushlight` and `rushlight.x.y`, the same module objects."""
 
     def find_spec(
@@ -37,20 +38,9 @@ class TorchFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         except ModuleNotFoundError as error:
             if error.name is None or not name.startswith(error.name):
                 raise
-            raise ModuleNotFoundError(
-                f"{fullname} is asked for, and rushlight has no {name}: this part of PyTorch isn't there", name=fullname
-            ) from None
-        self._found = module
-        return importlib.machinery.ModuleSpec(fullname, self, is_package=hasattr(module, "__path__"))
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
-        module = self._found
-        # The import system writes the spec into the module; what stands in there is put back in exec_module.
-        self._spec = module.__spec__
-        return module
-
-    def exec_module(self, module: ModuleType) -> None:
-        module.__spec__ = self._spec
+            why = str(error) if not str(error).startswith("No module named") else "this part of PyTorch isn't there"
+            raise ModuleNotFoundError(f"{fullname} is asked for, and {why}", name=fullname) from None
+        return spec_of(fullname, module)
 
 
 def run(options: argparse.Namespace) -> int:

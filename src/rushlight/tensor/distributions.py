@@ -4,7 +4,7 @@ Every `fill_` function writes its `out` in the order of its memory (a transposed
 a transpose of), as PyTorch does. Half-precision numbers are made in float32 and rounded.
 
 Sources: L. Devroye, "Non-Uniform Random Variate Generation" (1986), for the inversions; Box and Muller (1958) for
-normal numbers; W. Hoermann, "The transformed rejection method for generating Poisson random variables" (1993).
+normal numbers; for what is drawn by rejection see `rejection.py`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ _LARGEST = {
     "float32": (2 - 2.0**-23) * 2.0**127,
     "float64": (2 - 2.0**-52) * 2.0**1023,
 }
+
+_SMALLEST = {"float16": 2.0**-14, "bfloat16": 2.0**-126, "float32": 2.0**-126, "float64": 2.0**-1022}
 
 
 def in_memory_order(out: Array) -> Array:
@@ -248,34 +250,41 @@ def poisson(generator: Generator, rates: Array) -> Array:
         bool(np.all((rates >= 0) & np.isfinite(rates))),
         "invalid Poisson rate, expected rate to be non-negative and finite",
     )
-    counts = [_poisson(generator, rate) for rate in rates.astype(np.float64).ravel().tolist()]
-    return np.array(counts, np.float64).astype(rates.dtype).reshape(rates.shape)
+    counts = _copy(rates, np.float64)
+    generator.engine.poisson(counts)
+    return counts.astype(rates.dtype, copy=False)
 
 
-def _poisson(generator: Generator, rate: float) -> float:
-    if rate == 0:
-        return 0
-    if rate < 10:  # a product of uniform numbers, until it falls under exp(-rate)
-        count, product, bound = 0, 1.0, math.exp(-rate)
-        while True:
-            product *= float(_doubles(generator, 1)[0])
-            if product <= bound:
-                return count
-            count += 1
-    root, logarithm = math.sqrt(rate), math.log(rate)
-    b = 0.931 + 2.53 * root
-    a = -0.059 + 0.02483 * b
-    inverse_alpha = 1.1239 + 1.1328 / (b - 3.4)
-    accepted = 0.9277 - 3.6224 / (b - 2)
-    while True:
-        u, v = _doubles(generator, 2).tolist()
-        u -= 0.5
-        distance = 0.5 - abs(u)
-        k = math.floor((2 * a / distance + b) * u + rate + 0.43) if distance > 0 else -1
-        if distance >= 0.07 and v <= accepted:
-            return k
-        if k < 0 or (distance < 0.013 and v > distance) or v == 0:
-            continue
-        squeeze = math.log(v) + math.log(inverse_alpha) - math.log(a / (distance * distance) + b)
-        if squeeze <= -rate + k * logarithm - math.lgamma(k + 1):
-            return k
+def binomial(generator: Generator, counts: Array, probabilities: Array) -> Array:
+    """The numbers of successes in so many trials of these probabilities; both have one shape and dtype."""
+    _need_float("binomial", counts)
+    _need(bool(np.all((probabilities >= 0) & (probabilities <= 1))), "binomial: probabilities must be in [0, 1]")
+    wide = np.float64 if counts.dtype == np.float64 else np.float32
+    found = _copy(counts, wide)
+    generator.engine.binomial(found, _copy(probabilities, wide))
+    return found.astype(counts.dtype, copy=False)
+
+
+def gamma(generator: Generator, shapes: Array) -> Array:
+    """Gamma numbers of these shapes and rate 1, in float64."""
+    _need_float("standard_gamma", shapes)
+    _need(bool(np.all(shapes >= 0)), "standard_gamma: the concentrations must not be negative")
+    found = _copy(shapes, np.float64)
+    generator.next_normal = generator.engine.gamma(found, generator.next_normal)
+    return found
+
+
+def dirichlet(generator: Generator, shapes: Array) -> Array:
+    """Gamma numbers divided by their sum along the last dimension, in the dtype of `shapes`, between 0 and 1."""
+    values = gamma(generator, shapes)
+    shares = (values / values.sum(-1, keepdims=True)).astype(shapes.dtype)
+    return clipped(shares, np.nextafter(shapes.dtype.type(1), shapes.dtype.type(0)))
+
+
+def clipped(values: Array, largest: Any = None) -> Array:
+    """`values`, none of them under the smallest normal number of their dtype."""
+    return np.clip(values, values.dtype.type(_SMALLEST[values.dtype.name]), largest)
+
+
+def _copy(values: Array, dtype: Any) -> Array:
+    return np.array(values, dtype, order="C")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rushlight.core import native
+from rushlight.tensor import rejection
 from rushlight.tensor.device import check_device, cpu, device
 
 if TYPE_CHECKING:
@@ -58,6 +59,15 @@ class Engine(Protocol):
 
     def permutation(self, count: int) -> NDArray[np.int64]:
         """The integers below `count` in random order."""
+
+    def gamma(self, shapes: NDArray[np.float64], waiting: float | None) -> float | None:
+        """Overwrites `shapes` with gamma numbers. `waiting` is half of a pair of normal numbers; so is the result."""
+
+    def poisson(self, rates: NDArray[np.float64]) -> None:
+        """Overwrites `rates` with counts of Poisson's distribution."""
+
+    def binomial(self, counts: NDArray[Any], probabilities: NDArray[Any]) -> None:
+        """Overwrites `counts` (float32 or float64, as `probabilities`) with the numbers of successes."""
 
 
 class NumpyEngine:
@@ -117,6 +127,23 @@ class NumpyEngine:
         for i, offset in enumerate(offsets):
             order[i], order[i + offset] = order[i + offset], order[i]
         return np.array(order)
+
+    def _uniform(self) -> float:
+        number = np.empty(1)
+        self.uniform(number, 0.0, 1.0)
+        return float(number[0])
+
+    def gamma(self, shapes: NDArray[np.float64], waiting: float | None) -> float | None:
+        normal = rejection.NormalPairs(self._uniform, waiting)
+        shapes.flat[:] = [rejection.gamma(shape, normal) for shape in shapes.ravel().tolist()]
+        return normal.waiting
+
+    def poisson(self, rates: NDArray[np.float64]) -> None:
+        rates.flat[:] = [rejection.poisson(rate, self._uniform) for rate in rates.ravel().tolist()]
+
+    def binomial(self, counts: NDArray[Any], probabilities: NDArray[Any]) -> None:
+        pairs = zip(counts.ravel(), probabilities.ravel(), strict=True)
+        counts.flat[:] = [rejection.binomial(n, p, self._uniform) for n, p in pairs]
 
 
 def wide_words(engine: Engine, count: int) -> NDArray[np.uint64]:

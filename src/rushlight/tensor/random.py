@@ -430,9 +430,35 @@ def multinomial(
 
 def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     """Counts of Poisson's distribution with the rates in `input`, in its shape and dtype."""
-    _refuse_tracing("poisson", input)
-    source = _source("poisson", generator)
-    array = np.empty_like(input.array)
-    return tensors.wrap(
-        _drawn(source, array, lambda memory: np.copyto(memory, distributions.poisson(source, input.array)))
-    )
+    return _sampled("poisson", generator, distributions.poisson, input)
+
+
+def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
+    """The numbers of successes in `count` trials of probability `prob`, which have one dtype, a floating one."""
+    shape = broadcast_shapes("binomial", [count.array, prob.array])
+    if count.array.dtype != prob.array.dtype:
+        raise InputError(f"binomial: expected count and prob of one dtype, got {count.dtype} and {prob.dtype}")
+    return _sampled("binomial", generator, distributions.binomial, count.expand(shape), prob.expand(shape))
+
+
+def standard_gamma(concentration: Tensor, generator: Generator | None = None) -> Tensor:
+    """Gamma numbers of rate 1, in the shape and dtype of `concentration`."""
+
+    def gamma(source: Generator, shapes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return distributions.clipped(distributions.gamma(source, shapes).astype(shapes.dtype))
+
+    return _sampled("standard_gamma", generator, gamma, concentration)
+
+
+def dirichlet(concentration: Tensor, generator: Generator | None = None) -> Tensor:
+    """Vectors of sum 1 along the last dimension: gamma numbers divided by their sum."""
+    return _sampled("dirichlet", generator, distributions.dirichlet, concentration)
+
+
+def _sampled(function: str, generator: Any, draw: Callable[..., np.ndarray[Any, Any]], *parameters: Tensor) -> Tensor:
+    """What `draw(source, *arrays)` makes of parameters of one shape."""
+    _refuse_tracing(function, *parameters)
+    source = _source(function, generator)
+    arrays = [parameter.array for parameter in parameters]
+    array = np.empty(arrays[0].shape, arrays[0].dtype)
+    return tensors.wrap(_drawn(source, array, lambda memory: np.copyto(memory, draw(source, *arrays))))

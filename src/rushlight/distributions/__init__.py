@@ -1,0 +1,56 @@
+"""Probability distributions: samples, densities, entropies, divergences.
+
+PyTorch has a file for each of these classes; `torch.distributions.normal` and its kin lead here too.
+"""
+
+from rushlight.distributions import constraints as constraints
+from rushlight.distributions import kl as kl
+from rushlight.distributions import transforms as transforms
+from rushlight.distributions.composed import Independent as Independent
+from rushlight.distributions.composed import LogNormal as LogNormal
+from rushlight.distributions.composed import MixtureSameFamily as MixtureSameFamily
+from rushlight.distributions.composed import RelaxedBernoulli as RelaxedBernoulli
+from rushlight.distributions.composed import RelaxedOneHotCategorical as RelaxedOneHotCategorical
+from rushlight.distributions.composed import TransformedDistribution as TransformedDistribution
+from rushlight.distributions.continuous import Cauchy as Cauchy
+from rushlight.distributions.continuous import Exponential as Exponential
+from rushlight.distributions.continuous import Gumbel as Gumbel
+from rushlight.distributions.continuous import HalfCauchy as HalfCauchy
+from rushlight.distributions.continuous import HalfNormal as HalfNormal
+from rushlight.distributions.continuous import Laplace as Laplace
+from rushlight.distributions.continuous import Normal as Normal
+from rushlight.distributions.continuous import Pareto as Pareto
+from rushlight.distributions.continuous import Uniform as Uniform
+from rushlight.distributions.continuous import Weibull as Weibull
+from rushlight.distributions.discrete import Bernoulli as Bernoulli
+from rushlight.distributions.discrete import Binomial as Binomial
+from rushlight.distributions.discrete import Categorical as Categorical
+from rushlight.distributions.discrete import Geometric as Geometric
+from rushlight.distributions.discrete import Multinomial as Multinomial
+from rushlight.distributions.discrete import NegativeBinomial as NegativeBinomial
+from rushlight.distributions.discrete import OneHotCategorical as OneHotCategorical
+from rushlight.distributions.discrete import OneHotCategoricalStraightThrough as OneHotCategoricalStraightThrough
+from rushlight.distributions.discrete import Poisson as Poisson
+from rushlight.distributions.distribution import Distribution as Distribution
+from rushlight.distributions.gamma import Beta as Beta
+from rushlight.distributions.gamma import Chi2 as Chi2
+from rushlight.distributions.gamma import Dirichlet as Dirichlet
+from rushlight.distributions.gamma import Gamma as Gamma
+from rushlight.distributions.gamma import InverseGamma as InverseGamma
+from rushlight.distributions.gamma import StudentT as StudentT
+from rushlight.distributions.kl import kl_divergence as kl_divergence
+from rushlight.distributions.kl import register_kl as register_kl
+from rushlight.distributions.multivariate_normal import MultivariateNormal as MultivariateNormal
+from rushlight.distributions.transforms import AbsTransform as AbsTransform
+from rushlight.distributions.transforms import AffineTransform as AffineTransform
+from rushlight.distributions.transforms import ComposeTransform as ComposeTransform
+from rushlight.distributions.transforms import ExpTransform as ExpTransform
+from rushlight.distributions.transforms import IndependentTransform as IndependentTransform
+from rushlight.distributions.transforms import PowerTransform as PowerTransform
+from rushlight.distributions.transforms import SigmoidTransform as SigmoidTransform
+from rushlight.distributions.transforms import SoftmaxTransform as SoftmaxTransform
+from rushlight.distributions.transforms import SoftplusTransform as SoftplusTransform
+from rushlight.distributions.transforms import StickBreakingTransform as StickBreakingTransform
+from rushlight.distributions.transforms import TanhTransform as TanhTransform
+from rushlight.distributions.transforms import Transform as Transform
+from rushlight.distributions.transforms import identity_transform as identity_transform
