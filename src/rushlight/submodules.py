@@ -43,6 +43,7 @@ _PATHS = {
     **dict.fromkeys([f"optim.{name}" for name in ("adadelta", "adagrad", "adam", "adamax", "adamw", "nadam", "radam",
                                                   "rmsprop")],
                     "optim.adaptive"),
+    "optim.asgd": "optim.sgd",
     "autograd.grad_mode": "autograd.modes", "autograd.variable": "autograd", "nn.modules.adaptive": "nn.modules.loss",
     "nn.modules.conv": "nn.modules.convolution", "nn.modules.linear_lazy": "nn.modules.lazy", "nn.parallel":
     "nn.modules.parallel", "nn.utils.clip_grad": "nn.utils.gradients", "nn.utils.spectral_norm":

@@ -167,3 +167,22 @@ def radam_update(
     rectify = ((length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length)) ** 0.5
     adaptive = (1 - beta2**step) ** 0.5 / (xp.sqrt(square) + eps)
     return p - lr * corrected * rectify * adaptive, average, square
+
+
+@Update
+def rprop_update(xp, p, g, previous, size, *, shrink, grow, smallest, largest, maximize):
+    """Resilient backpropagation (Riedmiller and Braun 1993)."""
+    g = _prepared(g, p, 0.0, maximize)
+    agreement = g * previous
+    factor = xp.where(agreement > 0, grow, xp.where(agreement < 0, shrink, 1.0)).astype(p.dtype)
+    size = xp.clip(size * factor, smallest, largest)
+    g = xp.where(agreement < 0, 0, g)
+    return p - xp.sign(g) * size, g, size
+
+
+@Update
+def asgd_update(xp, p, g, average, *, eta, mu, lambd, weight_decay, maximize):
+    """Averaged stochastic gradient descent (Polyak and Juditsky 1992), with a step of eta, averaged by mu."""
+    g = _prepared(g, p, weight_decay, maximize)
+    p = p * (1 - lambd * eta) - eta * g
+    return p, p if mu == 1 else average + (p - average) * mu

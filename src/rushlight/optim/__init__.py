@@ -11,4 +11,6 @@ from rushlight.optim.adaptive import RAdam as RAdam
 from rushlight.optim.adaptive import RMSprop as RMSprop
 from rushlight.optim.lbfgs import LBFGS as LBFGS
 from rushlight.optim.optimizer import Optimizer as Optimizer
+from rushlight.optim.rprop import Rprop as Rprop
+from rushlight.optim.sgd import ASGD as ASGD
 from rushlight.optim.sgd import SGD as SGD

@@ -1,11 +1,11 @@
-"""Stochastic gradient descent."""
+"""Stochastic gradient descent, and its average."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from rushlight.ops.optimizer import sgd_update
-from rushlight.optim.optimizer import Optimizer, Parameters, gradients_of, refuse_negative
+from rushlight.ops.optimizer import asgd_update, sgd_update
+from rushlight.optim.optimizer import Optimizer, Parameters, by_step, gradients_of, refuse_negative
 from rushlight.tensor import Tensor
 
 
@@ -76,3 +76,74 @@ class SGD(Optimizer):
             if chosen:
                 buffers = [self.state[p]["momentum_buffer"] for p in chosen]
                 sgd_update(chosen, gradients_of(chosen), buffers, **settings, first=first)
+
+
+class ASGD(Optimizer):
+    """Averaged stochastic gradient descent (Polyak and Juditsky, 1992).
+
+    The step lr / (1 + lambd lr t)^alpha shrinks; `state[parameter]["ax"]` is the average of the parameter since step
+    t0.
+
+    Args:
+        params: parameters, or groups of them.
+        lr: learning rate.
+        lambd, alpha: how the step shrinks.
+        t0: the step that the average begins at.
+        weight_decay: L2 penalty.
+        foreach, differentiable, capturable: taken for compatibility.
+        maximize: goes up instead of down.
+
+    Raises ValueError for negative settings.
+    """
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float = 1e-2,
+        lambd: float = 1e-4,
+        alpha: float = 0.75,
+        t0: float = 1e6,
+        weight_decay: float = 0,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
+        capturable: bool = False,
+    ) -> None:
+        refuse_negative(lr=lr, weight_decay=weight_decay)
+        defaults = {
+            "lr": lr,
+            "lambd": lambd,
+            "alpha": alpha,
+            "t0": t0,
+            "weight_decay": weight_decay,
+            "foreach": foreach,
+            "maximize": maximize,
+            "differentiable": differentiable,
+            "capturable": capturable,
+        }
+        super().__init__(params, defaults)
+
+    def _update(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
+        from rushlight import tensor
+
+        lr, lambd, alpha, t0 = (float(group[name]) for name in ("lr", "lambd", "alpha", "t0"))
+        for p in parameters:
+            if not self.state[p]:
+                zero = {"step": tensor(0.0), "eta": tensor(lr), "mu": tensor(1.0)}
+                self.state[p].update(zero, ax=p.detach().new_zeros(p.shape))
+        states = [self.state[p] for p in parameters]
+        for step, positions in by_step(states, parameters):
+            for i in positions:
+                state, chosen = states[i], [parameters[i]]
+                asgd_update(
+                    chosen,
+                    gradients_of(chosen),
+                    [state["ax"]],
+                    eta=float(state["eta"]),
+                    mu=float(state["mu"]),
+                    lambd=lambd,
+                    weight_decay=float(group["weight_decay"]),
+                    maximize=group["maximize"],
+                )
+                state["eta"] = tensor(lr / (1 + lambd * lr * step) ** alpha)
+                state["mu"] = tensor(1 / max(1.0, step - t0))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import operator
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from rushlight import dtypes
 from rushlight.dtypes import dtype as Dtype
 from rushlight.errors import DtypeError, ShapeError
 from rushlight.tensor import tensor as tensors_
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def integer(function: str, name: str, value: Any) -> int:
@@ -76,6 +79,22 @@ def one_dim(function: str, dim: Any, axis: Any) -> Any:
     if dim is not None:
         raise TypeError(f"{function}() got both 'dim' and 'axis'")
     return axis
+
+
+def numpy_names(function: Function) -> Function:
+    """Decorates a function of `dim` (and `keepdim`), for which NumPy's names `axis` and `keepdims` may stand."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **options: Any) -> Any:
+        if "axis" in options or "keepdims" in options:
+            for name, ours in (("axis", "dim"), ("keepdims", "keepdim")):
+                if name in options:
+                    if ours in options:
+                        raise TypeError(f"{function.__name__}() got both '{ours}' and '{name}'")
+                    options[ours] = options.pop(name)
+        return function(*args, **options)
+
+    return cast(Function, wrapper)
 
 
 def tensors(function: str, values: Any) -> Sequence[Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from rushlight import dtypes
 from rushlight.errors import DimensionError, DtypeError, ShapeError
 from rushlight.ops import elementwise, gathering, indexing, movement
+from rushlight.tensor import arguments
 from rushlight.tensor import tensor as tensors
 from rushlight.tensor.unread import has_values, values_of
 
@@ -281,6 +282,7 @@ def argwhere(input: Tensor) -> Tensor:
     return nonzero(input)  # type: ignore[no-any-return]
 
 
+@arguments.numpy_names
 def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
     """How many elements aren't zero."""
     return (input != 0).sum(dim)

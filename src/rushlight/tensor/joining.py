@@ -172,6 +172,7 @@ def tile(input: Tensor, *counts: Any, dims: Any = None) -> Tensor:
     return movement.repeat(input, repeats=counts)  # type: ignore[no-any-return]
 
 
+@arguments.numpy_names
 def repeat_interleave(
     input: Tensor, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
 ) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 from rushlight import dtypes
 from rushlight.errors import ShapeError
 from rushlight.ops import sorting
-from rushlight.tensor import results
+from rushlight.tensor import arguments, results
 from rushlight.tensor import tensor as tensors
 from rushlight.tensor.unread import values_of
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rushlight.tensor.tensor import Tensor
 
 
+@arguments.numpy_names
 def sort(
     input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False, *, out: Any = None
 ) -> tuple[Tensor, Tensor]:
@@ -28,6 +29,7 @@ def _out(out: Any) -> dict[str, Any]:
     return {} if out is None else {"out": out}
 
 
+@arguments.numpy_names
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
     """The indices that put the elements in order along `dim`."""
     return sorting.sort(input.detach(), dim=dim, descending=descending)[1]  # type: ignore[no-any-return]
@@ -38,6 +40,7 @@ def msort(input: Tensor) -> Tensor:
     return sort(input, 0)[0]
 
 
+@arguments.numpy_names
 def topk(
     input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, *, out: Any = None
 ) -> tuple[Tensor, Tensor]:
@@ -45,11 +48,13 @@ def topk(
     return results.topk(*sorting.topk(input, k=int(k), dim=dim, largest=largest, **_out(out)))  # type: ignore[no-any-return]
 
 
+@arguments.numpy_names
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> tuple[Tensor, Tensor]:
     """The `k`-th smallest element along `dim`, and its index."""
     return results.kthvalue(*sorting.kthvalue(input, k=k, dim=dim, keepdim=keepdim))  # type: ignore[no-any-return]
 
 
+@arguments.numpy_names
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The median (the lower of two): of all elements, or along `dim` with the index."""
     if dim is None:
@@ -59,6 +64,7 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     return results.median(*sorting.median_along(input, dim=dim, keepdim=keepdim))
 
 
+@arguments.numpy_names
 def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """As `median`, without the NaNs."""
     if dim is None:
@@ -66,11 +72,13 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> A
     return results.nanmedian(*sorting.median_along(input, dim=dim, keepdim=keepdim, ignore_nan=True))
 
 
+@arguments.numpy_names
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> tuple[Tensor, Tensor]:
     """The most frequent element along `dim` (the smallest of several), and an index of it."""
     return results.mode(*sorting.mode_along(input, dim=dim, keepdim=keepdim))  # type: ignore[no-any-return]
 
 
+@arguments.numpy_names
 def quantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:
@@ -78,6 +86,7 @@ def quantile(
     return _quantile(input, q, dim, keepdim, interpolation, ignore_nan=False)
 
 
+@arguments.numpy_names
 def nanquantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 from rushlight.errors import DtypeError, ShapeError
 from rushlight.ops import elementwise
 from rushlight.ops import softmax as softmaxes
-from rushlight.tensor import arithmetic
+from rushlight.tensor import arguments, arithmetic
 from rushlight.tensor import tensor as tensors
 
 if TYPE_CHECKING:
@@ -154,11 +154,13 @@ def isreal(input: Tensor) -> Tensor:
     return tensors.wrap(np.ones(input.array.shape, bool))
 
 
+@arguments.numpy_names
 def softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """exp(x) / sum(exp(x)) over `dim`."""
     return softmaxes.softmax(input if dtype is None else input.to(dtype), dim=dim)  # type: ignore[no-any-return]
 
 
+@arguments.numpy_names
 def log_softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """The logarithm of `softmax`."""
     return softmaxes.log_softmax(input if dtype is None else input.to(dtype), dim=dim)  # type: ignore[no-any-return]
@@ -186,6 +188,7 @@ def positive(input: Tensor) -> Tensor:
     return input
 
 
+@arguments.numpy_names
 def diff(
     input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None
 ) -> Tensor:

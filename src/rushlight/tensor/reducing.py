@@ -61,6 +61,7 @@ def sum(
     return result if dtype is None else result.to(dtype)
 
 
+@arguments.numpy_names
 def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """As `sum`, with NaN counted as 0."""
     return sum(elementwise.where(elementwise.isnan(input), 0, input), dim, keepdim, dtype=dtype)
@@ -84,11 +85,13 @@ def mean(
     return reduction.mean(input, dim=_dims("mean", dim, axis), keepdim=keepdim, **_out(out))  # type: ignore[no-any-return]
 
 
+@arguments.numpy_names
 def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The mean of the elements that aren't NaN."""
     return nansum(input, dim, keepdim, dtype=dtype) / sum(elementwise.equal(input, input), dim, keepdim)
 
 
+@arguments.numpy_names
 def prod(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The product of all elements or along `dim`; bools and integers are multiplied in int64."""
     if dtype is not None:
@@ -138,16 +141,19 @@ def min(input: Tensor, *args: Any, **options: Any) -> Any:
     )  # fmt: skip
 
 
+@arguments.numpy_names
 def amax(input: Tensor, dim: Any = (), keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """The largest element of all or over `dim`; equal ones share the gradient."""
     return reduction.amax(input, dim=_dims("amax", dim), keepdim=keepdim, **_out(out))  # type: ignore[no-any-return]
 
 
+@arguments.numpy_names
 def amin(input: Tensor, dim: Any = (), keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """The smallest element of all or over `dim`; equal ones share the gradient."""
     return reduction.amin(input, dim=_dims("amin", dim), keepdim=keepdim, **_out(out))  # type: ignore[no-any-return]
 
 
+@arguments.numpy_names
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """The smallest and the largest element, of all or along `dim`, as (min, max)."""
     options = {"dim": _dims("aminmax", dim), "keepdim": keepdim}
@@ -244,6 +250,7 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
     return elementwise.power(reduction.sum_(elementwise.power(size, order), **options), 1 / order)  # type: ignore[no-any-return]
 
 
+@arguments.numpy_names
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """log(sum(exp(input))) over `dim`, computed without leaving the range of the dtype."""
     return reduction.logsumexp(input, dim=_dims("logsumexp", dim), keepdim=keepdim, **_out(out))  # type: ignore[no-any-return]
@@ -266,6 +273,7 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
 # Running sums, products and extremes
 
 
+@arguments.numpy_names
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None, out: Tensor | None = None) -> Tensor:
     """The sums of the elements so far along `dim`."""
     source = input if dtype is None else input.to(dtype)
@@ -273,6 +281,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None, out: Tensor | None = N
     return result if dtype is None else result.to(dtype)
 
 
+@arguments.numpy_names
 def cumprod(input: Tensor, dim: int, *, dtype: Any = None, out: Tensor | None = None) -> Tensor:
     """The products of the elements so far along `dim`."""
     source = input if dtype is None else input.to(dtype)
@@ -292,16 +301,19 @@ def _running_extreme(function: str, input: Tensor, dim: int, compare: Any, extre
     return getattr(results, function)(input.gather(axis, indices), indices)
 
 
+@arguments.numpy_names
 def cummax(input: Tensor, dim: int) -> Any:
     """The largest elements so far along `dim` and their indices, as (values, indices)."""
     return _running_extreme("cummax", input, dim, np.greater_equal, np.maximum)
 
 
+@arguments.numpy_names
 def cummin(input: Tensor, dim: int) -> Any:
     """The smallest elements so far along `dim` and their indices, as (values, indices)."""
     return _running_extreme("cummin", input, dim, np.less_equal, np.minimum)
 
 
+@arguments.numpy_names
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """log(cumsum(exp(input))) along `dim`, shifted by the largest element of each row."""
     _check_floating("logcumsumexp", input)

@@ -90,6 +90,7 @@ def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
     return movement.reshape(input, shape=(*shape[:at], *inner, *shape[at + 1 :]))  # type: ignore[no-any-return]
 
 
+@arguments.numpy_names
 def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """Without its dimensions of size 1: all of them, or those of `dim` (an int or several)."""
     shape = input.array.shape
@@ -99,6 +100,7 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     return movement.reshape(input, shape=tuple(n for i, n in enumerate(shape) if n != 1 or i not in dims))  # type: ignore[no-any-return]
 
 
+@arguments.numpy_names
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """With a new dimension of size 1 at `dim`."""
     shape = input.array.shape
@@ -277,6 +279,7 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
     return tuple(views)
 
 
+@arguments.numpy_names
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` views along `dim`, of equal size but the last."""
     if chunks <= 0:
@@ -290,6 +293,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(input, -(-total // chunks), dim)
 
 
+@arguments.numpy_names
 def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Views along `dim`: a number of nearly equal parts, or cut before each of the indices listed."""
     shape = input.array.shape
@@ -328,6 +332,7 @@ def dsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     return tensor_split(input, indices_or_sections, 2)
 
 
+@arguments.numpy_names
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along `dim`, which goes away."""
     shape = input.array.shape

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rushlight.errors import ShapeError
 from rushlight.ops import distances, movement
-from rushlight.tensor import joining
+from rushlight.tensor import arguments, joining
 
 if TYPE_CHECKING:
     from rushlight.tensor.tensor import Tensor
@@ -79,11 +79,13 @@ def _pieces(y: Tensor, x: Tensor | None, dx: float, dim: int) -> Tensor:
     return heights * steps / 2
 
 
+@arguments.numpy_names
 def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float = 1, dim: int = -1) -> Tensor:
     """The integral of samples y along `dim` by the trapezoidal rule, at the points x or `dx` apart."""
     return _pieces(y, x, dx, dim).sum(-1)
 
 
+@arguments.numpy_names
 def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float = 1, dim: int = -1) -> Tensor:
     """The integrals up to each sample but the first; see `trapezoid`."""
     return _pieces(y, x, dx, dim).cumsum(-1).movedim(-1, dim)
