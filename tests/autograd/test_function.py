@@ -195,3 +195,28 @@ def test_gradcheck_finds_a_wrong_gradient() -> None:
     with pytest.raises(RuntimeError, match="Jacobian mismatch for output 0 with respect to input 0"):
         gradcheck(Once.apply, double(2))
     assert not gradcheck(Once.apply, double(2), raise_exception=False)
+
+
+def test_any_attribute_of_the_context_is_the_users():
+    class Cube(rl.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.outputs, ctx.edges, ctx.hooks, ctx.name = "own", [1, 2], {"a": 1}, "cube"
+            ctx.sequence, ctx.retained, ctx.pre_hooks, ctx.post_hooks = 3, x.shape, 5, 6
+            ctx.release, ctx.finish, ctx.backward = 7, 8, 9
+            ctx.save_for_backward(x)
+            return x**3
+
+        @staticmethod
+        def backward(ctx, g):
+            assert (ctx.outputs, ctx.edges, ctx.hooks, ctx.name) == ("own", [1, 2], {"a": 1}, "cube")
+            assert (ctx.sequence, ctx.pre_hooks, ctx.post_hooks) == (3, 5, 6)
+            assert (ctx.release, ctx.finish, ctx.backward) == (7, 8, 9)
+            return 3 * ctx.saved_tensors[0] ** 2 * g
+
+    x = rl.tensor([2.0], requires_grad=True)
+    y = Cube.apply(x)
+    assert y.grad_fn.name() == "CubeBackward" and y.grad_fn.saved_tensors[0] is x
+    (first,) = rl.autograd.grad(y.sum(), x, create_graph=True)
+    first.sum().backward()
+    assert first.item() == 12 and x.grad.item() == 12

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -16,28 +17,21 @@ from rushlight.ops.declare import Spec
 from rushlight.tensor.tensor import Tensor, bump_version, wrap
 
 
-class FunctionContext(Node):
-    """What `forward` and `backward` of a Function share (`ctx`). It is also the node on the tape, `y.grad_fn`."""
+class FunctionCtx:
+    """What `forward` and `backward` of a Function share (`ctx`). Any other attribute is the user's own."""
 
     needs_input_grad: tuple[bool, ...] = ()
 
-    def __init__(self, function: type[Function], args: tuple[Any, ...]) -> None:
-        for argument in args:
-            if isinstance(argument, Tensor):
-                eager.refresh(argument)
-        super().__init__([edge_of(a) if isinstance(a, Tensor) else None for a in args], [])
-        self._function = function
-        self.needs_input_grad = tuple([e is not None for e in self.edges])
-        self._inputs: list[Any] = [Spec(a.array.shape, a.array.dtype) if isinstance(a, Tensor) else None for a in args]
+    def __init__(self, node: FunctionNode) -> None:
+        self._node = weakref.ref(node)  # which holds this context
+        self._name = node.name()
         self._to_save: tuple[Tensor | None, ...] | None = None
         self._saved: list[Any] | None = None
         self._released = False
         self._dirty: tuple[Tensor, ...] = ()
         self._non_differentiable: tuple[Tensor, ...] = ()
         self._materialize = True
-
-    def name(self) -> str:
-        return f"{self._function.__name__}Backward"
+        self.needs_input_grad = tuple([e is not None for e in node.edges])
 
     # For forward and setup_context
 
@@ -73,7 +67,7 @@ class FunctionContext(Node):
         """What `save_for_backward` kept. Raises RuntimeError where it was overwritten or freed since."""
         if self._released:
             raise RuntimeError(
-                f"Trying to backward through the graph a second time (or access {self.name()}'s saved tensors after "
+                f"Trying to backward through the graph a second time (or access {self._name}'s saved tensors after "
                 "they have been freed). Pass retain_graph=True to the first backward()"
             )
         if self._saved is None:
@@ -84,24 +78,44 @@ class FunctionContext(Node):
         if counter[0] != version:
             raise RuntimeError(
                 "one of the variables needed for gradient computation has been modified by an inplace operation: "
-                f"{self.name()} saved a tensor of shape {tuple(tensor.shape)}, which was overwritten "
+                f"{self._name} saved a tensor of shape {tuple(tensor.shape)}, which was overwritten "
                 f"{counter[0] - version} time(s) since"
             )
         if index is None:
             return tensor  # type: ignore[no-any-return]
         result = wrap(tensor)
         result._counter = counter
-        result._node, result._index, result._requires_grad = self, index, True
+        result._node, result._index, result._requires_grad = self._node(), index, True
         return result
 
-    # For the tape
+
+class FunctionNode(Node):
+    """The node of a call on the tape, `y.grad_fn`; it has the attributes of the call's context, too."""
+
+    def __init__(self, function: type[Function], args: tuple[Any, ...]) -> None:
+        for argument in args:
+            if isinstance(argument, Tensor):
+                eager.refresh(argument)
+        super().__init__([edge_of(a) if isinstance(a, Tensor) else None for a in args], [])
+        self._function = function
+        self._inputs: list[Any] = [Spec(a.array.shape, a.array.dtype) if isinstance(a, Tensor) else None for a in args]
+        self._ctx = FunctionCtx(self)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_ctx":  # not there yet
+            raise AttributeError(name)
+        return getattr(self._ctx, name)
+
+    def name(self) -> str:
+        return f"{self._function.__name__}Backward"
 
     def finish(self, args: tuple[Any, ...], outputs: tuple[Any, ...], recorded: bool) -> list[Any]:
         """The results with their place in the graph, from what `forward` returned."""
-        dirty = {id(t) for t in self._dirty}
-        fixed = {id(t) for t in self._non_differentiable}
+        ctx = self._ctx
+        dirty = {id(t) for t in ctx._dirty}
+        fixed = {id(t) for t in ctx._non_differentiable}
         inputs = {id(a) for a in args if isinstance(a, Tensor)}
-        for tensor in self._dirty:
+        for tensor in ctx._dirty:
             if id(tensor) not in inputs:
                 raise RuntimeError(f"{self.name()}: a tensor passed to mark_dirty is not an input of forward")
             if recorded:
@@ -128,8 +142,8 @@ class FunctionContext(Node):
                 result._node, result._index, result._requires_grad = self, index, True
             finished.append(result)
         if recorded:
-            self._saved = [None if t is None else self._pack(t, places, inputs) for t in self._to_save or ()]
-            self._to_save = None
+            ctx._saved = [None if t is None else self._pack(t, places, inputs) for t in ctx._to_save or ()]
+            ctx._to_save = None
         return finished
 
     def _pack(self, tensor: Tensor, places: dict[int, int], inputs: set[int]) -> tuple[Any, ...]:
@@ -140,12 +154,12 @@ class FunctionContext(Node):
         return tensor, None, tensor._counter, tensor._counter[0]
 
     def release(self) -> None:
-        if self._saved:
-            self._saved = None
-            self._released = True
+        if self._ctx._saved:
+            self._ctx._saved = None
+            self._ctx._released = True
 
     def backward(self, gradients: list[Tensor | None], create_graph: bool) -> Sequence[Tensor | None]:
-        if self._materialize:
+        if self._ctx._materialize:
             gradients = [
                 wrap(np.zeros(s.shape, s.dtype)) if g is None and s is not None and s.dtype.kind not in "iub" else g
                 for g, s in zip(gradients, self.outputs, strict=True)
@@ -156,7 +170,7 @@ class FunctionContext(Node):
                 f"{self.name()}: implementing both 'backward' and 'vjp' for a custom Function is not allowed"
             )
         rule = function.backward if function.vjp is Function.vjp else function.vjp
-        entries = rule(self, *gradients)
+        entries = rule(self._ctx, *gradients)
         entries = tuple(entries) if isinstance(entries, (tuple, list)) else (entries,)
         count = len(self.edges)
         if len(entries) > count and all(e is None for e in entries[count:]):
@@ -239,7 +253,8 @@ class Function:
         """Calls `forward` and records the call on the tape."""
         if not isinstance(cls.__dict__.get("forward", cls.forward), staticmethod) and _needs_instance(cls):
             raise RuntimeError(f"{cls.__name__}: forward and backward have to be static methods (@staticmethod)")
-        ctx = FunctionContext(cls, args)
+        node = FunctionNode(cls, args)
+        ctx = node._ctx
         recorded = mode.grad_enabled and any(ctx.needs_input_grad)
         with no_grad():
             if cls.setup_context is Function.setup_context:
@@ -248,7 +263,7 @@ class Function:
                 result = cls.forward(*args, **kwargs)
                 cls.setup_context(ctx, args, result)
         outputs = result if isinstance(result, tuple) else (result,)
-        finished = ctx.finish(args, outputs, recorded)
+        finished = node.finish(args, outputs, recorded)
         return tuple(finished) if isinstance(result, tuple) else finished[0]
 
 

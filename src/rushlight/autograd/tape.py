@@ -15,6 +15,7 @@ import numpy as np
 
 from rushlight import dtypes
 from rushlight.autograd.hooks import Hooks, RemovableHandle, add_hook
+from rushlight.autograd.names import printed_name
 from rushlight.ops.declare import Operation, Spec, routing
 from rushlight.ops.movement import reshape
 from rushlight.ops.reduction import sum_
@@ -109,14 +110,6 @@ def edge_of(tensor: Tensor) -> Any:
     return tensor if tensor._node is None else (tensor._node, tensor._index)
 
 
-# Where PyTorch's nodes have another name than our operation, which tensors show when they print.
-_NAMES = {
-    "absolute": "abs", "absolute_error": "l1_loss", "cast": "to_copy", "cross_entropy": "nll_loss", "divide": "div",
-    "linear": "addmm", "matmul": "mm", "max_with_indices": "max", "min_with_indices": "min", "multiply": "mul",
-    "negative": "neg", "power": "pow", "reshape": "view", "squared_error": "mse_loss", "subtract": "sub",
-}  # fmt: skip
-
-
 class OperationNode(Node):
     """A node of a declared operation.
 
@@ -126,6 +119,7 @@ class OperationNode(Node):
     """
 
     results: list[tuple[Any, list[int], int]] | None = None  # those kept: array, counter of versions, version
+    shown: str | None = None  # the name of the function that it is a part of, where that has one in PyTorch
 
     def __init__(
         self, operation: Operation, args: Sequence[Any], options: dict[str, Any], needs: int, results: tuple[Any, ...]
@@ -170,9 +164,7 @@ class OperationNode(Node):
 
     def name(self) -> str:
         """The name, such as `MulBackward0`."""
-        name = _NAMES.get(self.operation.name, self.operation.name)
-        variant = 1 if self.operation.name in ("sum", "mean") and self.options.get("dim") is not None else 0
-        return "".join(part.capitalize() for part in name.split("_")) + f"Backward{variant}"
+        return self.shown or printed_name(self)
 
     def release(self) -> None:
         if self.results is not None or True in self.plan.reads_inputs:

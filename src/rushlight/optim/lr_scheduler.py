@@ -361,7 +361,24 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         self._last_lr = self._rates
 
 
-class SequentialLR(LRScheduler):
+class _Several(LRScheduler):
+    """A scheduler made of others, whose states stand in its own."""
+
+    _schedulers: list[Any]
+
+    def state_dict(self) -> dict[str, Any]:
+        state = super().state_dict()
+        state["_schedulers"] = [s.state_dict() for s in self._schedulers]
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        state = dict(state_dict)
+        for scheduler, saved in zip(self._schedulers, state.pop("_schedulers"), strict=True):
+            scheduler.load_state_dict(saved)
+        self.__dict__.update(state)
+
+
+class SequentialLR(_Several):
     """Schedulers one after the other: the next takes over at each of the epochs `milestones`."""
 
     _not_in_state = (*LRScheduler._not_in_state, "_schedulers")
@@ -407,19 +424,9 @@ class SequentialLR(LRScheduler):
             scheduler.step()
         self._last_lr = scheduler.get_last_lr()
 
-    def state_dict(self) -> dict[str, Any]:
-        state = super().state_dict()
-        state["_schedulers"] = [s.state_dict() for s in self._schedulers]
-        return state
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        state = dict(state_dict)
-        for scheduler, saved in zip(self._schedulers, state.pop("_schedulers"), strict=True):
-            scheduler.load_state_dict(saved)
-        self.__dict__.update(state)
 
 
-class ChainedScheduler(LRScheduler):
+class ChainedScheduler(_Several):
     """Several schedulers, all of which step at each step."""
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
@@ -437,8 +444,6 @@ class ChainedScheduler(LRScheduler):
             scheduler.step()
         self._last_lr = self._rates
 
-    state_dict = SequentialLR.state_dict
-    load_state_dict = SequentialLR.load_state_dict
 
 
 class ReduceLROnPlateau(LRScheduler):

@@ -215,7 +215,8 @@ def _fill_number(name: str, input: Tensor, value: Any) -> Any:
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """`value` where `mask` holds, the elements of `input` elsewhere."""
     _check_mask("masked_fill", mask)
-    return elementwise.where(mask, _fill_number("masked_fill", input, value), input)  # type: ignore[no-any-return]
+    filled = elementwise.where(mask, _fill_number("masked_fill", input, value), input)
+    return tensors.shown_as("MaskedFillBackward0", filled)  # type: ignore[no-any-return]
 
 
 def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:

@@ -224,7 +224,8 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     if dims is None or dims == ():
         if len(by) != 1:
             raise ShapeError(f"shifts and dimensions must align. shifts: {len(by)}, dims:0")
-        return movement.roll(input.reshape(-1), shifts=by, dims=(0,)).reshape(input.array.shape)  # type: ignore[no-any-return]
+        rolled = movement.roll(input.reshape(-1), shifts=by, dims=(0,)).reshape(input.array.shape)
+        return tensors_.shown_as("RollBackward0", rolled)  # type: ignore[no-any-return]
     along = (dims,) if isinstance(dims, int) else tuple(dims)
     return movement.roll(input, shifts=by, dims=along)  # type: ignore[no-any-return]
 

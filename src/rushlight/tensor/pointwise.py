@@ -99,9 +99,9 @@ def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None
     if min is None and max is None:
         raise ShapeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     if min is None:
-        return elementwise.clamp_max(input, max, **_out(out))  # type: ignore[no-any-return]
+        return tensors.shown_as("ClampBackward1", elementwise.clamp_max(input, max, **_out(out)))  # type: ignore[no-any-return]
     if max is None:
-        return elementwise.clamp_min(input, min, **_out(out))  # type: ignore[no-any-return]
+        return tensors.shown_as("ClampBackward1", elementwise.clamp_min(input, min, **_out(out)))  # type: ignore[no-any-return]
     return elementwise.clamp(input, min, max, **_out(out))  # type: ignore[no-any-return]
 
 

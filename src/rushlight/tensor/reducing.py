@@ -117,7 +117,7 @@ def _extreme(
     if len(args) > 2 or not given.keys() <= {"dim", "keepdim", "out"}:
         raise TypeError(f"{function}() takes (dim, keepdim) or (other), got {args} and {options}")
     if given.get("dim") is None:
-        return whole(input, **_out(given.get("out")))
+        return tensors.shown_as(f"{function.capitalize()}Backward1", whole(input, **_out(given.get("out"))))
     dim = arguments.integer(function, "dim", given["dim"])
     found = along(input, dim=dim, keepdim=given.get("keepdim", False), **_out(given.get("out")))
     return getattr(results, function)(*found)
@@ -215,7 +215,8 @@ def var(input: Tensor, *args: Any, **options: Any) -> Tensor:
 
 def std(input: Tensor, *args: Any, **options: Any) -> Tensor:
     """std(input, dim=None, *, correction=1, keepdim=False): the square root of `var`."""
-    return elementwise.sqrt(reduction.var(input, **_moment_options("std", input, args, options)))  # type: ignore[no-any-return]
+    variance = reduction.var(input, **_moment_options("std", input, args, options))
+    return tensors.shown_as("StdBackward0", elementwise.sqrt(variance))  # type: ignore[no-any-return]
 
 
 def var_mean(input: Tensor, *args: Any, **options: Any) -> tuple[Tensor, Tensor]:

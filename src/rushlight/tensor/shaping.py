@@ -12,6 +12,7 @@ from rushlight.errors import DimensionError, InputError, ShapeError
 from rushlight.ops import movement, striding
 from rushlight.ops.movement import normalize_dim, resolve_shape
 from rushlight.tensor import arguments
+from rushlight.tensor import tensor as tensor_module
 
 if TYPE_CHECKING:
     from rushlight.tensor.tensor import Tensor
@@ -95,9 +96,11 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """Without its dimensions of size 1: all of them, or those of `dim` (an int or several)."""
     shape = input.array.shape
     if dim is None:
-        return movement.reshape(input, shape=tuple(n for n in shape if n != 1))  # type: ignore[no-any-return]
+        squeezed = movement.reshape(input, shape=tuple(n for n in shape if n != 1))
+        return tensor_module.shown_as("SqueezeBackward0", squeezed)  # type: ignore[no-any-return]
     dims = {normalize_dim("squeeze", d, len(shape)) for d in ((dim,) if isinstance(dim, int) else dim)}
-    return movement.reshape(input, shape=tuple(n for i, n in enumerate(shape) if n != 1 or i not in dims))  # type: ignore[no-any-return]
+    squeezed = movement.reshape(input, shape=tuple(n for i, n in enumerate(shape) if n != 1 or i not in dims))
+    return tensor_module.shown_as("SqueezeBackward1", squeezed)  # type: ignore[no-any-return]
 
 
 @arguments.numpy_names
@@ -105,7 +108,7 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """With a new dimension of size 1 at `dim`."""
     shape = input.array.shape
     at = normalize_dim("unsqueeze", arguments.integer("unsqueeze", "dim", dim), len(shape) + 1)
-    return movement.reshape(input, shape=(*shape[:at], 1, *shape[at:]))  # type: ignore[no-any-return]
+    return tensor_module.shown_as("UnsqueezeBackward0", movement.reshape(input, shape=(*shape[:at], 1, *shape[at:])))  # type: ignore[no-any-return]
 
 
 def atleast_1d(*tensors: Any) -> Any:
@@ -148,7 +151,7 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
         return movement.identity(input)  # type: ignore[no-any-return]
     order = list(range(ndim))
     order[a], order[b] = b, a
-    return movement.permute(input, dims=tuple(order))  # type: ignore[no-any-return]
+    return tensor_module.shown_as("TransposeBackward0", movement.permute(input, dims=tuple(order)))  # type: ignore[no-any-return]
 
 
 def t(input: Tensor) -> Tensor:
@@ -156,7 +159,8 @@ def t(input: Tensor) -> Tensor:
     ndim = input.array.ndim
     if ndim > 2:
         raise ShapeError(f"t() expects a tensor with <= 2 dimensions, but self is {ndim}D")
-    return movement.permute(input, dims=(1, 0)) if ndim == 2 else movement.identity(input)  # type: ignore[no-any-return]
+    turned = movement.permute(input, dims=(1, 0)) if ndim == 2 else movement.identity(input)
+    return tensor_module.shown_as("TBackward0", turned)  # type: ignore[no-any-return]
 
 
 def reversed_dims(self: Tensor) -> Tensor:
@@ -274,7 +278,7 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
         sizes = tuple(min(each, total - start) for start in range(0, total, each)) if total else (0,)
     views, start = [], 0
     for n in sizes:
-        views.append(_slice(tensor, at, start, start + n))
+        views.append(tensor_module.shown_as("SplitBackward0", _slice(tensor, at, start, start + n)))
         start += n
     return tuple(views)
 
@@ -340,7 +344,8 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
         raise DimensionError("Dimension specified as 0 but tensor has no dimensions")
     at = normalize_dim("unbind", dim, len(shape))
     front = (slice(None),) * at
-    return tuple(movement.slice_(input, index=(*front, i)) for i in range(shape[at]))
+    parts = [movement.slice_(input, index=(*front, i)) for i in range(shape[at])]
+    return tuple(tensor_module.shown_as("UnbindBackward0", part) for part in parts)
 
 
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:

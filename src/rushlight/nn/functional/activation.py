@@ -11,7 +11,7 @@ from rushlight.dtypes import dtype as Dtype
 from rushlight.errors import InputError, ShapeError
 from rushlight.ops import elementwise
 from rushlight.ops import softmax as softmax_operations
-from rushlight.tensor.tensor import Tensor
+from rushlight.tensor.tensor import Tensor, shown_as
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -64,7 +64,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         weight = weight.reshape((-1,) + (1,) * (input.ndim - 2))
     elif weight.ndim and input.ndim == 0:
         weight = weight.reshape(())
-    return elementwise.leaky_relu(input, weight)
+    return shown_as("PreluKernelBackward0", elementwise.leaky_relu(input, weight))
 
 
 def rrelu(
@@ -204,7 +204,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     if size % 2:
         raise ShapeError(f"glu: Halving dimension must be even, but dimension {dim} is size {size}")
     first, second = input.chunk(2, dim)
-    return first * elementwise.sigmoid(second)
+    return shown_as("GluBackward0", first * elementwise.sigmoid(second))
 
 
 # Over a dimension

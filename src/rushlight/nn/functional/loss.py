@@ -11,7 +11,7 @@ from rushlight.nn.functional.activation import log_softmax, logsigmoid
 from rushlight.nn.functional.distance import pairwise_distance
 from rushlight.ops import elementwise
 from rushlight.ops import loss as operations
-from rushlight.tensor.tensor import Tensor
+from rushlight.tensor.tensor import Tensor, shown_as
 from rushlight.tensor.unread import has_values
 
 
@@ -29,11 +29,11 @@ def resolve_reduction(reduction: str, size_average: bool | None = None, reduce: 
     return reduction
 
 
-def _reduced(losses: Tensor, reduction: str) -> Tensor:
-    if reduction == "mean":
-        return losses.mean()
-    if reduction == "sum":
-        return losses.sum()
+def _reduced(losses: Tensor, reduction: str, name: str = "") -> Tensor:
+    """The mean, the sum or the losses as they are; `name` is what PyTorch's step for both together prints as."""
+    if reduction in ("mean", "sum"):
+        result: Tensor = losses.mean() if reduction == "mean" else losses.sum()
+        return shown_as(f"{name}Backward0", result) if name else result
     if reduction != "none":
         raise ValueError(f"{reduction} is not a valid value for reduction: it is 'none', 'mean' or 'sum'")
     return losses
@@ -67,7 +67,7 @@ def mse_loss(
     """Squared error, (x - y)^2; `weight`, of the input's shape, weighs each element, and the mean is over weights."""
     reduction = resolve_reduction(reduction, size_average, reduce)
     _warn_of_broadcast("mse_loss", input, target)
-    return _weighted(operations.squared_error(input, target), weight, reduction, "mse_loss")
+    return _weighted(operations.squared_error(input, target), weight, reduction, "mse_loss", "MseLoss")
 
 
 def l1_loss(
@@ -84,9 +84,9 @@ def l1_loss(
     return _weighted(operations.absolute_error(input, target), weight, reduction, "l1_loss")
 
 
-def _weighted(losses: Tensor, weight: Tensor | None, reduction: str, name: str) -> Tensor:
+def _weighted(losses: Tensor, weight: Tensor | None, reduction: str, name: str, shown: str = "") -> Tensor:
     if weight is None:
-        return _reduced(losses, reduction)
+        return _reduced(losses, reduction, shown)
     if weight.shape != losses.shape:
         raise ValueError(f"{name}: Weights and input must have the same size, got {weight.shape} and {losses.shape}")
     losses = losses * weight
@@ -108,7 +108,7 @@ def smooth_l1_loss(
     _warn_of_broadcast("smooth_l1_loss", input, target)
     if beta == 0:
         return _reduced(operations.absolute_error(input, target), reduction)
-    return _reduced(operations.smooth_l1_error(input, target, beta), reduction)
+    return _reduced(operations.smooth_l1_error(input, target, beta), reduction, "SmoothL1Loss")
 
 
 def huber_loss(
@@ -123,7 +123,7 @@ def huber_loss(
     if delta <= 0:
         raise InputError(f"huber_loss does not support non-positive values for delta, got {delta}")
     _warn_of_broadcast("huber_loss", input, target)
-    return _weighted(operations.huber_error(input, target, delta), weight, reduction, "huber_loss")
+    return _weighted(operations.huber_error(input, target, delta), weight, reduction, "huber_loss", "HuberLoss")
 
 
 def poisson_nll_loss(
@@ -276,7 +276,7 @@ def binary_cross_entropy(
             "for raw outputs use binary_cross_entropy_with_logits"
         )
     losses = operations.binary_cross_entropy(input, target)
-    return _reduced(losses if weight is None else losses * weight, reduction)
+    return _reduced(losses if weight is None else losses * weight, reduction, "BinaryCrossEntropy")
 
 
 def binary_cross_entropy_with_logits(
@@ -292,7 +292,7 @@ def binary_cross_entropy_with_logits(
     reduction = resolve_reduction(reduction, size_average, reduce)
     _check_same_shape("binary_cross_entropy_with_logits", input, target)
     losses = operations.binary_cross_entropy_with_logits(input, target, 1.0 if pos_weight is None else pos_weight)
-    return _reduced(losses if weight is None else losses * weight, reduction)
+    return _reduced(losses if weight is None else losses * weight, reduction, "BinaryCrossEntropyWithLogits")
 
 
 def kl_div(
@@ -348,7 +348,7 @@ def soft_margin_loss(
 ) -> Tensor:
     """log(1 + exp(-y x)), of targets y of 1 or -1."""
     reduction = resolve_reduction(reduction, size_average, reduce)
-    return _reduced((-target * input).exp().log1p(), reduction)
+    return _reduced((-target * input).exp().log1p(), reduction, "SoftMarginLoss")
 
 
 def margin_ranking_loss(
@@ -425,7 +425,7 @@ def multi_margin_loss(
         violations = violations * weight[classes]
     own = _class_range(scores.shape[1]) == classes
     losses = elementwise.where(own, 0.0, violations).sum(1) / scores.shape[1]
-    return _reduced(losses.reshape(target.shape) if input.ndim == 1 else losses, reduction)
+    return _reduced(losses.reshape(target.shape) if input.ndim == 1 else losses, reduction, "MultiMarginLoss")
 
 
 def _class_range(count: int) -> Tensor:
@@ -456,7 +456,7 @@ def multilabel_margin_loss(
     differences = (1 - scores.gather(1, index).unsqueeze(2) + scores.unsqueeze(1)).clamp(min=0)
     counted = listed.unsqueeze(2) & foreign.unsqueeze(1)
     losses = elementwise.where(counted, differences, 0.0).sum((1, 2)) / scores.shape[1]
-    return _reduced(losses.reshape(()) if input.ndim < 2 else losses, reduction)
+    return _reduced(losses.reshape(()) if input.ndim < 2 else losses, reduction, "MultilabelMarginLoss")
 
 
 def multilabel_soft_margin_loss(

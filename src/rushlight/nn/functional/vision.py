@@ -18,6 +18,7 @@ from rushlight.ops import elementwise
 from rushlight.ops import folding as ops
 from rushlight.ops.resampling import resample
 from rushlight.tensor import Tensor
+from rushlight.tensor.tensor import shown_as
 from rushlight.tensor.tensor import wrap
 
 _LINEAR = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}
@@ -96,7 +97,8 @@ def interpolate(
         before, after, factor = input.shape[2 + axis], sizes[axis], factors[axis]
         if before != after or (factor is not None and factor != 1):
             result = resample(result, *_taps(kind, before, after, factor, bool(align_corners)), dim=2 + axis)
-    return result if result is not input else input.clone()
+    name = {"nearest-exact": "NearestExact", "linear": "Linear"}.get(mode, mode.capitalize())
+    return shown_as(f"Upsample{name}{dims}DBackward0", result if result is not input else input.clone())
 
 
 def _output_size(
