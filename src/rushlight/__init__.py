@@ -27,6 +27,7 @@ from rushlight.dtypes import (
 from rushlight.tensor.device import (
     device as device, get_default_device as get_default_device, set_default_device as set_default_device,
 )
+from rushlight.errors import OutOfMemoryError as OutOfMemoryError
 from rushlight.tensor.limits import finfo as finfo, iinfo as iinfo
 from rushlight.tensor.size import Size as Size
 from rushlight.tensor.tensor import Tensor as Tensor
@@ -61,10 +62,11 @@ from rushlight.tensor.layout import (
 from rushlight.tensor import random as random
 from rushlight.tensor.generator import Generator as Generator
 from rushlight.tensor.random import (
-    bernoulli as bernoulli, binomial as binomial, default_generator as default_generator, get_rng_state as get_rng_state,
-    initial_seed as initial_seed, manual_seed as manual_seed, multinomial as multinomial, normal as normal,
-    poisson as poisson, rand as rand, rand_like as rand_like, randint as randint, randint_like as randint_like,
-    randn as randn, randn_like as randn_like, randperm as randperm, seed as seed, set_rng_state as set_rng_state,
+    bernoulli as bernoulli, binomial as binomial, default_generator as default_generator,
+    get_rng_state as get_rng_state, initial_seed as initial_seed, manual_seed as manual_seed,
+    multinomial as multinomial, normal as normal, poisson as poisson, rand as rand, rand_like as rand_like,
+    randint as randint, randint_like as randint_like, randn as randn, randn_like as randn_like, randperm as randperm,
+    seed as seed, set_rng_state as set_rng_state,
 )
 
 # Elementwise

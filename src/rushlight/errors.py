@@ -32,6 +32,10 @@ class LinAlgError(InputError, np.linalg.LinAlgError):
     """A matrix that has no inverse, or no such decomposition."""
 
 
+class OutOfMemoryError(InputError, MemoryError):
+    """A tensor larger than the memory of this machine."""
+
+
 class DeviceError(InputError, AssertionError):
     """A device that isn't there."""
 

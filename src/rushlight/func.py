@@ -126,7 +126,7 @@ def grad(func: Function, argnums: int | tuple[int, ...] = 0, has_aux: bool = Fal
 
 
 def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
-    """`(outputs, function)`, where `function(cotangents)` gives their products with the Jacobian, one for each primal."""
+    """`(outputs, function)`, where `function(cotangents)` gives their products with the Jacobian, as `primals` are."""
     with enable_grad():
         inputs = _map(_tracked, primals)
         outputs = func(*inputs)
@@ -248,8 +248,9 @@ def vmap(
                     state = default_generator.state_bytes()
                 else:
                     default_generator.restore_bytes(state)
-            chosen = [_map(lambda dim, leaf: _one(dim, leaf, index), d, a) for d, a in zip(spread, args, strict=True)]
-            shared = _map(lambda leaf: _one(0, leaf, index), kwargs)
+            one = functools.partial(_one, index)
+            chosen = [_map(one, d, a) for d, a in zip(spread, args, strict=True)]
+            shared = _map(functools.partial(one, 0), kwargs)
             results.append(func(*chosen, **shared))
         return _map(_stacked, _spread(out_dims, results[0]), *results)
 
@@ -273,7 +274,7 @@ def _batch_size(dims: Sequence[Any], args: Sequence[Any], kwargs: dict[str, Any]
     return int(count)
 
 
-def _one(dim: Any, leaf: Any, index: int) -> Any:
+def _one(index: int, dim: Any, leaf: Any) -> Any:
     return leaf.select(dim, index) if dim is not None and isinstance(leaf, Tensor) else leaf
 
 

@@ -12,7 +12,7 @@ def set_sharing_strategy(new_strategy: str) -> None:
 
 
 def get_sharing_strategy() -> str:
-    """"file_system", which limits nothing."""
+    """ "file_system", which limits nothing."""
     return "file_system"
 
 

@@ -44,8 +44,8 @@ _PATHS = {
                                                   "rmsprop")],
                     "optim.adaptive"),
     "optim.asgd": "optim.sgd",
-    "autograd.grad_mode": "autograd.modes", "autograd.variable": "autograd", "nn.modules.adaptive": "nn.modules.loss",
-    "nn.modules.conv": "nn.modules.convolution", "nn.modules.linear_lazy": "nn.modules.lazy", "nn.parallel":
+    "autograd.grad_mode": "autograd.modes", "autograd.variable": "autograd",
+    "nn.modules.conv": "nn.modules.convolution", "nn.parallel":
     "nn.modules.parallel", "nn.utils.clip_grad": "nn.utils.gradients", "nn.utils.spectral_norm":
     "nn.utils.normalization", "nn.utils.weight_norm": "nn.utils.normalization", "random": "tensor.random",
     "utils.data.distributed": "utils.data.sampler",
@@ -74,8 +74,11 @@ _ABSENT = {
     "utils.cpp_extension": "there is no C++ interface for users: write autograd.Function over NumPy",
     "utils.tensorboard": "write metrics with the package tensorboardX, whose SummaryWriter takes numbers and arrays",
 }  # fmt: skip
-_ELSEWHERE = {"Variable": ("rushlight.autograd", "Variable"), "autocast": ("rushlight.amp", "autocast"),
-              "GradScaler": ("rushlight.amp", "GradScaler"), "compile": ("rushlight.compiler", "compile"), "vmap": ("rushlight.func", "vmap")}  # fmt: skip
+_ELSEWHERE = {
+    "Variable": ("rushlight.autograd", "Variable"), "autocast": ("rushlight.amp", "autocast"),
+    "GradScaler": ("rushlight.amp", "GradScaler"), "compile": ("rushlight.compiler", "compile"),
+    "vmap": ("rushlight.func", "vmap"),
+}  # fmt: skip
 
 
 # Functions of networks that PyTorch also has at its top.

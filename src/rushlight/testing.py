@@ -84,7 +84,9 @@ def _tensors(
     if actual is None or expected is None:
         return None if actual is expected else f"None mismatch: {actual} is not {expected}{where}"
     a, e = (
-        value.detach() if isinstance(value, Tensor) else data.tensor(value, dtype=dtypes.float64 if _real(value) else None)
+        value.detach()
+        if isinstance(value, Tensor)
+        else data.tensor(value, dtype=dtypes.float64 if isinstance(value, float) else None)
         for value in (actual, expected)
     )
     if a.shape != e.shape:
@@ -119,10 +121,6 @@ def _tensors(
         f"Greatest absolute difference: {float(distance[at])} at index {at} (up to {atol} allowed)\n"
         f"Greatest relative difference: {_relative(distance[at], y[at])} at index {at} (up to {rtol} allowed){where}"
     )
-
-
-def _real(value: Any) -> bool:
-    return isinstance(value, float)
 
 
 def _relative(distance: Any, expected: Any) -> float:

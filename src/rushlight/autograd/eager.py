@@ -10,7 +10,7 @@ import numpy as np
 from rushlight import dtypes
 from rushlight.autograd.modes import enable_grad, mode
 from rushlight.autograd.tape import Node, OperationNode, edge_of
-from rushlight.errors import DimensionError, DtypeError, InputError, ShapeError
+from rushlight.errors import DimensionError, DtypeError, InputError, OutOfMemoryError, ShapeError
 from rushlight.ops import declare
 from rushlight.ops.declare import Operation
 from rushlight.ops.movement import assign
@@ -47,6 +47,8 @@ def evaluate(operation: Operation, args: tuple[Any, ...], options: dict[str, Any
         result = NotImplemented if kernel is None else kernel(*arrays, **options)
     except IndexError as error:  # an index out of range, which only the kernel has looked at
         raise DimensionError(f"{operation.name}: {error}") from None
+    except MemoryError:
+        raise OutOfMemoryError(f"{operation.name}: can't allocate memory for its result") from None
     if result is NotImplemented:
         result = _reference(operation, arrays, options)
     if needs and operation.gradient_rule is None:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "absolute": "Abs", "adaptive_avg_pool": "AdaptiveAvgPool", "adaptive_max_pool": "AdaptiveMaxPool",
-    "batch_norm": "NativeBatchNorm", "batch_norm_inference": "NativeBatchNorm", "cast": "ToCopy", "clamp": "ClampBackward1",
+    "batch_norm": "NativeBatchNorm", "batch_norm_inference": "NativeBatchNorm", "cast": "ToCopy",
+    "clamp": "ClampBackward1",
     "convolution_input_gradient": "Convolution", "det": "LinalgDet", "divide": "Div", "dropout": "Mul",
     "euclidean_distances": "Cdist", "euclidean_norm": "LinalgVectorNorm", "group_norm": "NativeGroupNorm",
     "gru_state": "Add", "image_to_columns": "Im2Col", "inv": "LinalgInvEx", "layer_norm": "NativeLayerNorm",

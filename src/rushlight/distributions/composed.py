@@ -93,9 +93,7 @@ class TransformedDistribution(Distribution):
             base_distribution = Independent(base_distribution, lacking)
         self.base_dist = base_distribution
         shape = whole.forward_shape((*base_distribution.batch_shape, *base_distribution.event_shape))
-        events = whole.codomain.event_dim + max(
-            len(base_distribution.event_shape) - whole.domain.event_dim, 0
-        )
+        events = whole.codomain.event_dim + max(len(base_distribution.event_shape) - whole.domain.event_dim, 0)
         cut = len(shape) - events
         super().__init__(shape[:cut], shape[cut:], validate_args=validate_args)
 
@@ -142,9 +140,7 @@ class TransformedDistribution(Distribution):
         for transform in reversed(self.transforms):
             x = transform.inv(y)
             events += transform.domain.event_dim - transform.codomain.event_dim
-            density = density - sum_rightmost(
-                transform.log_abs_det_jacobian(x, y), events - transform.domain.event_dim
-            )
+            density = density - sum_rightmost(transform.log_abs_det_jacobian(x, y), events - transform.domain.event_dim)
             y = x
         return density + sum_rightmost(self.base_dist.log_prob(y), events - len(self.base_dist.event_shape))  # type: ignore[no-any-return]
 

@@ -6,7 +6,14 @@ import math
 from typing import Any
 
 from rushlight.distributions import constraints
-from rushlight.distributions.distribution import Distribution, broadcast_all, epsilon, smallest, standard_normal, uniform
+from rushlight.distributions.distribution import (
+    Distribution,
+    broadcast_all,
+    epsilon,
+    smallest,
+    standard_normal,
+    uniform,
+)
 from rushlight.tensor import creation
 from rushlight.tensor import random as randoms
 from rushlight.tensor.tensor import Tensor

@@ -274,5 +274,3 @@ class StudentT(Distribution):
         beta = half.lgamma() + math.lgamma(0.5) - (0.5 * (self.df + 1)).lgamma()
         spread = 0.5 * (self.df + 1) * ((0.5 * (self.df + 1)).digamma() - half.digamma())
         return self.scale.log() + spread + 0.5 * self.df.log() + beta
-
-

@@ -120,8 +120,11 @@ def _(p: Any, q: Any) -> Any:
 def _(p: Any, q: Any) -> Any:
     ratio, moved = p.scale / q.scale, q.loc / q.scale
     rest = -ratio.log() - moved + p.loc / q.scale
-    return rest + ratio * 0.57721566490153286060 + (moved + (1 + ratio).lgamma() - p.loc / q.scale).exp() - (
-        1 + 0.57721566490153286060
+    return (
+        rest
+        + ratio * 0.57721566490153286060
+        + (moved + (1 + ratio).lgamma() - p.loc / q.scale).exp()
+        - (1 + 0.57721566490153286060)
     )
 
 
@@ -136,11 +139,7 @@ def _(p: Any, q: Any) -> Any:
 def _(p: Any, q: Any) -> Any:
     a, b = p.concentration, q.concentration
     return (
-        b * (p.rate / q.rate).log()
-        + b.lgamma()
-        - a.lgamma()
-        + (a - b) * a.digamma()
-        + (q.rate - p.rate) * (a / p.rate)
+        b * (p.rate / q.rate).log() + b.lgamma() - a.lgamma() + (a - b) * a.digamma() + (q.rate - p.rate) * (a / p.rate)
     )
 
 
@@ -198,7 +197,7 @@ def _(p: Any, q: Any) -> Any:
 @register_kl(MultivariateNormal, MultivariateNormal)
 def _(p: Any, q: Any) -> Any:
     if p.event_shape != q.event_shape:
-        raise ValueError("KL-divergence between two Multivariate Normals with different event shapes cannot be computed")
+        raise ValueError("kl_divergence: the two MultivariateNormals are of vectors of different sizes")
     size = p.event_shape[0]
     first, second = p._unbroadcasted_scale_tril, q._unbroadcasted_scale_tril
     solved = linalg.solve_triangular(second, first, upper=False)

@@ -1,8 +1,10 @@
 """Neural networks: layers, losses, containers, and Module, their base."""
 
+from rushlight.nn import attention as attention
 from rushlight.nn import functional as functional
 from rushlight.nn import init as init
 from rushlight.nn import utils as utils
+from rushlight.nn.modules import parallel as parallel
 from rushlight.nn.modules.activation import CELU as CELU
 from rushlight.nn.modules.activation import ELU as ELU
 from rushlight.nn.modules.activation import GELU as GELU
@@ -31,6 +33,7 @@ from rushlight.nn.modules.activation import Softsign as Softsign
 from rushlight.nn.modules.activation import Tanh as Tanh
 from rushlight.nn.modules.activation import Tanhshrink as Tanhshrink
 from rushlight.nn.modules.activation import Threshold as Threshold
+from rushlight.nn.modules.adaptive import AdaptiveLogSoftmaxWithLoss as AdaptiveLogSoftmaxWithLoss
 from rushlight.nn.modules.adaptive_pooling import AdaptiveAvgMaxPool1d as AdaptiveAvgMaxPool1d
 from rushlight.nn.modules.adaptive_pooling import AdaptiveAvgMaxPool2d as AdaptiveAvgMaxPool2d
 from rushlight.nn.modules.adaptive_pooling import AdaptiveAvgMaxPool3d as AdaptiveAvgMaxPool3d
@@ -68,6 +71,8 @@ from rushlight.nn.modules.flatten import Flatten as Flatten
 from rushlight.nn.modules.flatten import Unflatten as Unflatten
 from rushlight.nn.modules.fold import Fold as Fold
 from rushlight.nn.modules.fold import Unfold as Unfold
+from rushlight.nn.modules.fractional_pooling import FractionalMaxPool2d as FractionalMaxPool2d
+from rushlight.nn.modules.fractional_pooling import FractionalMaxPool3d as FractionalMaxPool3d
 from rushlight.nn.modules.instancenorm import InstanceNorm1d as InstanceNorm1d
 from rushlight.nn.modules.instancenorm import InstanceNorm2d as InstanceNorm2d
 from rushlight.nn.modules.instancenorm import InstanceNorm3d as InstanceNorm3d
@@ -128,6 +133,7 @@ from rushlight.nn.modules.padding import ZeroPad1d as ZeroPad1d
 from rushlight.nn.modules.padding import ZeroPad2d as ZeroPad2d
 from rushlight.nn.modules.padding import ZeroPad3d as ZeroPad3d
 from rushlight.nn.modules.parallel import DataParallel as DataParallel
+from rushlight.nn.modules.parallel import SyncBatchNorm as SyncBatchNorm
 from rushlight.nn.modules.pixelshuffle import PixelShuffle as PixelShuffle
 from rushlight.nn.modules.pixelshuffle import PixelUnshuffle as PixelUnshuffle
 from rushlight.nn.modules.pooling import AvgPool1d as AvgPool1d
@@ -163,3 +169,4 @@ from rushlight.nn.modules.upsampling import UpsamplingBilinear2d as UpsamplingBi
 from rushlight.nn.modules.upsampling import UpsamplingNearest2d as UpsamplingNearest2d
 from rushlight.nn.parameter import Buffer as Buffer
 from rushlight.nn.parameter import Parameter as Parameter
+from rushlight.nn.parameter import UninitializedParameter as UninitializedParameter

@@ -7,6 +7,8 @@ A call is routed in one place, `Operation.__call__`, to the interpreter at work:
 from __future__ import annotations
 
 import inspect
+import math
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from rushlight import core, dtypes
-from rushlight.errors import DtypeError, ShapeError
+from rushlight.errors import DtypeError, OutOfMemoryError, ShapeError
 from rushlight.ops import program
 
 if TYPE_CHECKING:
@@ -35,6 +37,26 @@ class Spec(NamedTuple):
     @property
     def size(self) -> int:
         return int(np.prod(self.shape, dtype=np.int64))
+
+
+def _memory() -> int:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not every system says
+        return 2**46
+
+
+_MEMORY = _memory()
+
+
+def check_memory(name: str, shape: Sequence[int], dtype: Any) -> None:
+    """Raises OutOfMemoryError for a tensor that is larger than all memory of the machine, before any is taken."""
+    needed = math.prod(shape) * np.dtype(dtype).itemsize
+    if needed > _MEMORY:
+        raise OutOfMemoryError(
+            f"{name}: can't allocate memory: a tensor of shape {tuple(shape)} and dtype {np.dtype(dtype).name} takes "
+            f"{needed / 2**30:.1f} GiB, and this machine has {_MEMORY / 2**30:.1f}"
+        )
 
 
 class Sample(NamedTuple):
@@ -228,19 +250,24 @@ class Operation:
             elif type(array) in _NUMBERS:
                 signature.append(type(array))
             else:
-                self.shape_rule(*arrays, **options)  # type: ignore[misc]
+                self._specify(arrays, options)
                 return
         try:
             key = (*signature, *options.items())
             known = key in self._checked
         except TypeError:  # an option that can't be hashed
-            self.shape_rule(*arrays, **options)  # type: ignore[misc]
+            self._specify(arrays, options)
             return
         if not known:
-            self.shape_rule(*arrays, **options)  # type: ignore[misc]
+            self._specify(arrays, options)
             if len(self._checked) >= 1024:
                 self._checked.clear()
             self._checked.add(key)
+
+    def _specify(self, arrays: Sequence[Any], options: dict[str, Any]) -> None:
+        specs = self.shape_rule(*arrays, **options)  # type: ignore[misc]
+        for spec in specs if type(specs) is tuple else (specs,):
+            check_memory(self.name, spec.shape, spec.dtype)
 
     def computation_dtype(self, args: Sequence[Any]) -> np.dtype[Any]:
         """The dtype that an elementwise operation computes in, after promotion."""

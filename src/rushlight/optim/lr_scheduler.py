@@ -425,7 +425,6 @@ class SequentialLR(_Several):
         self._last_lr = scheduler.get_last_lr()
 
 
-
 class ChainedScheduler(_Several):
     """Several schedulers, all of which step at each step."""
 
@@ -443,7 +442,6 @@ class ChainedScheduler(_Several):
         for scheduler in self._schedulers:
             scheduler.step()
         self._last_lr = self._rates
-
 
 
 class ReduceLROnPlateau(LRScheduler):

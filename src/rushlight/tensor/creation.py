@@ -12,7 +12,7 @@ from rushlight import dtypes
 from rushlight.dtypes import dtype as Dtype
 from rushlight.errors import ShapeError
 from rushlight.ops import movement
-from rushlight.ops.declare import routing
+from rushlight.ops.declare import check_memory, routing
 from rushlight.tensor import arguments
 from rushlight.tensor import tensor as tensors
 from rushlight.tensor.data import array_of, check_overflow, dtype_of, made
@@ -42,7 +42,9 @@ def _filled(name: str, fill: Callable[..., np.ndarray[Any, Any]], doc: str) -> C
             size = (named.pop("size"),)
         if named:
             raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(named))}'")
-        array = fill(arguments.size(name, size), arguments.numpy_dtype(dtype if out is None else out.dtype))
+        shape, wanted = arguments.size(name, size), arguments.numpy_dtype(dtype if out is None else out.dtype)
+        check_memory(name, shape, wanted)
+        array = fill(shape, wanted)
         if out is not None:
             return into(out, array)
         return made(array, requires_grad, device)

@@ -53,6 +53,14 @@ from rushlight.nn.functional.dropout import dropout1d as dropout1d
 from rushlight.nn.functional.dropout import dropout2d as dropout2d
 from rushlight.nn.functional.dropout import dropout3d as dropout3d
 from rushlight.nn.functional.dropout import feature_alpha_dropout as feature_alpha_dropout
+from rushlight.nn.functional.fractional_pooling import fractional_max_pool2d as fractional_max_pool2d
+from rushlight.nn.functional.fractional_pooling import (
+    fractional_max_pool2d_with_indices as fractional_max_pool2d_with_indices,
+)
+from rushlight.nn.functional.fractional_pooling import fractional_max_pool3d as fractional_max_pool3d
+from rushlight.nn.functional.fractional_pooling import (
+    fractional_max_pool3d_with_indices as fractional_max_pool3d_with_indices,
+)
 from rushlight.nn.functional.linear import bilinear as bilinear
 from rushlight.nn.functional.linear import embedding as embedding
 from rushlight.nn.functional.linear import embedding_bag as embedding_bag

@@ -18,8 +18,7 @@ from rushlight.ops import elementwise
 from rushlight.ops import folding as ops
 from rushlight.ops.resampling import resample
 from rushlight.tensor import Tensor
-from rushlight.tensor.tensor import shown_as
-from rushlight.tensor.tensor import wrap
+from rushlight.tensor.tensor import shown_as, wrap
 
 _LINEAR = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}
 _MODES = ("nearest", "linear", "bilinear", "bicubic", "trilinear", "area", "nearest-exact")

@@ -36,7 +36,7 @@ def functional_call(
     for one in dicts:
         twice = given.keys() & one.keys()
         if twice:
-            raise ValueError(f"{sorted(twice)} appear in multiple dictionaries; behavior of functional call is ambiguous")
+            raise ValueError(f"functional_call: {sorted(twice)} appear in several of the dicts")
         given |= one
     places = _places(module)
     unknown = sorted(given.keys() - places.keys())
