@@ -32,10 +32,15 @@ from rushlight.tensor.limits import finfo as finfo, iinfo as iinfo
 from rushlight.tensor.size import Size as Size
 from rushlight.tensor.tensor import Tensor as Tensor
 from rushlight.tensor.queries import (
-    is_complex as is_complex, is_floating_point as is_floating_point, is_nonzero as is_nonzero,
-    is_same_size as is_same_size, is_storage as is_storage, is_tensor as is_tensor, numel as numel,
-    result_type as result_type, set_default_tensor_type as set_default_tensor_type, typename as typename,
+    get_device as get_device, is_complex as is_complex, is_floating_point as is_floating_point,
+    is_nonzero as is_nonzero, is_same_size as is_same_size, is_signed as is_signed, is_storage as is_storage,
+    is_tensor as is_tensor, numel as numel, result_type as result_type,
+    set_default_tensor_type as set_default_tensor_type, typename as typename,
 )
+
+# Constants
+from math import e as e, inf as inf, nan as nan, pi as pi
+from rushlight.tensor.subscript import newaxis as newaxis
 
 # Creation
 from rushlight.tensor.data import (
@@ -88,14 +93,17 @@ from rushlight.ops.elementwise import (
 )
 from rushlight.ops.elementwise import (
     absolute as abs, acos as arccos, acosh as arccosh, asin as arcsin, asinh as arcsinh, atan as arctan,
-    atan2 as arctan2, atanh as arctanh, equal as eq, trunc as fix, greater_equal as ge, greater as gt, less_equal as le,
-    less as lt, not_equal as ne, negative as neg, sign as sgn,
+    atan2 as arctan2, atanh as arctanh, equal as eq, trunc as fix, greater_equal as ge, greater as gt,
+    less_equal as le, less as lt, not_equal as ne, negative as neg, sign as sgn,
 )
 from rushlight.tensor.pointwise import (
-    add as add, addcdiv as addcdiv, addcmul as addcmul, clamp as clamp, cross as cross, diff as diff, dist as dist,
-    div as div, float_power as float_power, inner as inner, isreal as isreal, kron as kron, log_softmax as log_softmax,
-    logit as logit, mul as mul, nan_to_num as nan_to_num, positive as positive, pow as pow, round as round,
-    rsub as rsub, softmax as softmax, sub as sub,
+    add as add, addcdiv as addcdiv, addcmul as addcmul, angle as angle, clamp as clamp, cross as cross, diff as diff,
+    dist as dist, div as div, fill as fill, float_power as float_power, inner as inner, ldexp as ldexp,
+    isreal as isreal, kron as kron, log_softmax as log_softmax, logit as logit, mul as mul, nan_to_num as nan_to_num,
+    positive as positive, pow as pow, round as round, rsub as rsub, softmax as softmax, sub as sub,
+)
+from rushlight.tensor.pointwise import (
+    positive as conj, positive as conj_physical, positive as real, positive as resolve_conj, positive as resolve_neg,
 )
 from rushlight.tensor.pointwise import (
     clamp as clip, div as divide, mul as multiply, sub as subtract, div as true_divide,
@@ -117,10 +125,10 @@ from rushlight.ops.linear import (
     tensordot as tensordot,
 )
 from rushlight.linalg import (
-    cholesky_inverse as cholesky_inverse, cholesky_solve as cholesky_solve, det as det,
-    householder_product as orgqr, inv as inverse, logdet as logdet, matrix_exp as matrix_exp,
-    matrix_power as matrix_power, older_cholesky as cholesky, older_qr as qr, older_slogdet as slogdet,
-    older_svd as svd, pinv as pinverse, chain_matmul as chain_matmul,
+    cholesky_inverse as cholesky_inverse, cholesky_solve as cholesky_solve, det as det, householder_product as orgqr,
+    inv as inverse, logdet as logdet, matrix_exp as matrix_exp, matrix_power as matrix_power,
+    older_cholesky as cholesky, older_qr as qr, older_slogdet as slogdet, older_svd as svd, pinv as pinverse,
+    chain_matmul as chain_matmul,
 )
 from rushlight.tensor.statistics import (
     cdist as cdist, corrcoef as corrcoef, cov as cov, cumulative_trapezoid as cumulative_trapezoid, pdist as pdist,
@@ -135,6 +143,10 @@ from rushlight.tensor.shaping import (
     hsplit as hsplit, movedim as movedim, narrow as narrow, permute as permute, ravel as ravel, reshape as reshape,
     select as select, split as split, squeeze as squeeze, t as t, tensor_split as tensor_split, transpose as transpose,
     unbind as unbind, unflatten as unflatten, unsqueeze as unsqueeze, vsplit as vsplit,
+)
+from rushlight.tensor.shaping import (
+    chunk as unsafe_chunk, matrix_transpose as adjoint, narrow_copy as narrow_copy, split as split_with_sizes,
+    split as unsafe_split, split as unsafe_split_with_sizes,
 )
 from rushlight.tensor.shaping import movedim as moveaxis, transpose as swapaxes, transpose as swapdims
 from rushlight.tensor.joining import (

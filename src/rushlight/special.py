@@ -1,5 +1,10 @@
 """`rushlight.special`: the special functions under SciPy's names."""
 
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
 from rushlight.ops.elementwise import digamma as digamma
 from rushlight.ops.elementwise import digamma as psi
 from rushlight.ops.elementwise import erf as erf
@@ -16,8 +21,33 @@ from rushlight.tensor.pointwise import log_softmax as log_softmax
 from rushlight.tensor.pointwise import logit as logit
 from rushlight.tensor.pointwise import round as round
 from rushlight.tensor.pointwise import softmax as softmax
+from rushlight.tensor.reducing import logsumexp as logsumexp
+
+if TYPE_CHECKING:
+    from rushlight.tensor import Tensor
+
+
+def entr(input: Tensor) -> Tensor:
+    """-x log(x), 0 at 0 and -inf below."""
+    return (0 - xlogy(input, input)).masked_fill(input < 0, -math.inf)  # type: ignore[no-any-return]
+
+
+def xlog1py(input: Tensor, other: Tensor) -> Tensor:
+    """x log(1 + y), 0 where x is 0."""
+    return xlogy(input, 1 + other)  # type: ignore[no-any-return]
+
+
+def ndtr(input: Tensor) -> Tensor:
+    """The probability that a standard normal number is at most x."""
+    return erfc(-input / math.sqrt(2)) / 2  # type: ignore[no-any-return]
+
+
+def ndtri(input: Tensor) -> Tensor:
+    """The inverse of `ndtr`."""
+    return math.sqrt(2) * erfinv(2 * input - 1)  # type: ignore[no-any-return]
+
 
 __all__ = [
-    "digamma", "erf", "erfc", "erfinv", "exp2", "expit", "expm1", "gammaln", "log1p", "log_softmax", "logit", "psi",
-    "round", "sinc", "softmax", "xlogy",
+    "digamma", "entr", "erf", "erfc", "erfinv", "exp2", "expit", "expm1", "gammaln", "log1p", "log_softmax", "logit",
+    "logsumexp", "ndtr", "ndtri", "psi", "round", "sinc", "softmax", "xlog1py", "xlogy",
 ]  # fmt: skip

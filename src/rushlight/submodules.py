@@ -7,7 +7,6 @@ instead.
 from __future__ import annotations
 
 import importlib
-import importlib.abc
 import importlib.machinery
 import sys
 from collections.abc import Sequence
@@ -129,7 +128,7 @@ def _like(name: str) -> str:
     return f". Did you mean: {near[0]!r}?" if near else ""
 
 
-class StandsIn(importlib.abc.Loader):
+class StandsIn:
     """Loads a module that is there already under another name."""
 
     def __init__(self, module: ModuleType) -> None:
@@ -146,10 +145,11 @@ class StandsIn(importlib.abc.Loader):
 
 def spec_of(fullname: str, module: ModuleType) -> importlib.machinery.ModuleSpec:
     """What an importer answers where `fullname` is to be the same object as `module`."""
-    return importlib.machinery.ModuleSpec(fullname, StandsIn(module), is_package=hasattr(module, "__path__"))
+    loader: Any = StandsIn(module)
+    return importlib.machinery.ModuleSpec(fullname, loader, is_package=hasattr(module, "__path__"))
 
 
-class OtherPaths(importlib.abc.MetaPathFinder):
+class OtherPaths:
     """Asked last, for submodules of rushlight that no file has: PyTorch's other paths, and those that aren't here."""
 
     def find_spec(

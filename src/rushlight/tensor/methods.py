@@ -20,6 +20,7 @@ from rushlight.tensor import (
     shaping,
     statistics,
 )
+from rushlight.tensor import storage as storages
 from rushlight.tensor.arithmetic import inplace, overwriting
 
 
@@ -38,7 +39,8 @@ class Methods:
     pow = pointwise.pow
     float_power = pointwise.float_power
     neg = negative = elementwise.negative
-    positive = pointwise.positive
+    positive = conj = conj_physical = resolve_conj = resolve_neg = pointwise.positive
+    angle = pointwise.angle
     reciprocal = elementwise.reciprocal
     abs = absolute = elementwise.absolute
     sign = sgn = elementwise.sign
@@ -306,6 +308,7 @@ class Methods:
     t = shaping.t
     movedim = moveaxis = shaping.movedim
     T = property(shaping.reversed_dims)
+    real = property(pointwise.positive)
     mT = mH = property(shaping.matrix_transpose)
     H = property(shaping.matrix_transpose)
     adjoint = shaping.matrix_transpose
@@ -317,7 +320,8 @@ class Methods:
     split = shaping.split
     chunk = shaping.chunk
     tensor_split = shaping.tensor_split
-    split_with_sizes = shaping.split
+    split_with_sizes = unsafe_split = unsafe_split_with_sizes = shaping.split
+    unsafe_chunk = shaping.chunk
     hsplit = shaping.hsplit
     vsplit = shaping.vsplit
     dsplit = shaping.dsplit
@@ -427,6 +431,9 @@ class Methods:
     is_inference = conversion.is_never
     is_neg = is_conj = conversion.is_never
     get_device = queries.get_device
+    is_signed = queries.is_signed
+    untyped_storage = storages.untyped_storage
+    storage = storages.storage
     apply_ = conversion.apply_
     map_ = conversion.map_
     set_ = conversion.set_

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -164,6 +165,17 @@ def softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
 def log_softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """The logarithm of `softmax`."""
     return softmaxes.log_softmax(input if dtype is None else input.to(dtype), dim=dim)  # type: ignore[no-any-return]
+
+
+def angle(input: Tensor) -> Tensor:
+    """The angle of real numbers in the complex plane: pi for negative ones, else 0; NaN for NaN."""
+    turned = elementwise.where(input < 0, math.pi, 0.0)
+    return elementwise.where(input == input, turned, math.nan)  # type: ignore[no-any-return]
+
+
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A tensor of the shape and dtype of `input` full of `value`."""
+    return input.clone().fill_(value)
 
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:

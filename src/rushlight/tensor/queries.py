@@ -33,6 +33,11 @@ def is_complex(input: Tensor) -> bool:
     return False
 
 
+def is_signed(input: Tensor) -> bool:
+    """Whether the dtype has negative numbers."""
+    return input.array.dtype.kind not in "ub"
+
+
 def is_nonzero(input: Tensor) -> bool:
     """Whether the one element isn't zero."""
     return bool(input)

@@ -21,6 +21,8 @@ from rushlight.tensor.unread import has_values, values_of
 if TYPE_CHECKING:
     from rushlight.tensor.tensor import Tensor
 
+newaxis = None  # x[newaxis], as in NumPy
+
 _BASIC = (int, slice, type(None), type(Ellipsis))
 
 
