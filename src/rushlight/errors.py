@@ -20,7 +20,7 @@ class DimensionError(ShapeError, IndexError):
     """A dimension or an index out of range."""
 
 
-class DtypeError(InputError, TypeError):
+class DtypeError(InputError, TypeError, NotImplementedError):
     """A dtype that an operation doesn't take, or dtypes that don't go together."""
 
 

@@ -83,7 +83,7 @@ def grad_and_value(func: Function, argnums: int | tuple[int, ...] = 0, has_aux: 
                 raise RuntimeError(f"grad: the function must return a scalar tensor, but it returned {what}")
             leaves = [leaf for number in numbers for leaf in _leaves(given[number]) if isinstance(leaf, Tensor)]
             outer = any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in _leaves(list(args)))
-            found = _gradients(value, leaves, create_graph=True, allow_unused=True) if value.requires_grad else []
+            found: Any = _gradients(value, leaves, create_graph=True, allow_unused=True) if value.requires_grad else []
         kept = iter(found or [None] * len(leaves))
 
         def gradient(leaf: Any) -> Any:

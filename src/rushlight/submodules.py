@@ -20,8 +20,6 @@ _SUBMODULES = frozenset(
      "jit", "linalg", "mps", "multiprocessing", "nn", "optim", "serialization", "special", "testing", "types", "utils",
      "version", "xpu"]
 )  # fmt: skip
-# What PyTorch's programs reach as an attribute, `torch.utils.data`, without importing it.
-_WITH = {"cuda": ("amp",), "optim": ("lr_scheduler", "swa_utils"), "utils": ("checkpoint", "data")}
 # Modules of PyTorch that stand here under another path.
 _PATHS = {
     **dict.fromkeys(
@@ -43,10 +41,12 @@ _PATHS = {
                                                   "rmsprop")],
                     "optim.adaptive"),
     "optim.asgd": "optim.sgd",
-    "autograd.grad_mode": "autograd.modes", "autograd.variable": "autograd",
-    "nn.modules.conv": "nn.modules.convolution", "nn.parallel":
+    "_tensor": "tensor.tensor", "amp.autocast_mode": "amp", "amp.grad_scaler": "amp", "autograd.grad_mode":
+    "autograd.modes", "autograd.variable": "autograd",
+    "nn.modules.conv": "nn.modules.convolution", "nn.modules.utils": "nn.functional.dimensions", "nn.parallel":
     "nn.modules.parallel", "nn.utils.clip_grad": "nn.utils.gradients", "nn.utils.spectral_norm":
     "nn.utils.normalization", "nn.utils.weight_norm": "nn.utils.normalization", "random": "tensor.random",
+    "distributions.utils": "distributions.distribution", "storage": "tensor.storage",
     "utils.data.distributed": "utils.data.sampler",
 }  # fmt: skip
 _COMPLEX = "there are no complex numbers here: keep the real and the imaginary part in two tensors"
@@ -62,12 +62,14 @@ _ABSENT = {
     "istft": _COMPLEX, "sparse": _SPARSE, "sparse_coo_tensor": _SPARSE, "sparse_csr_tensor": _SPARSE,
     "nested": "there are no nested tensors here: pad the sequences, nn.utils.rnn.pad_sequence",
     "autograd.forward_ad": "gradients are computed backward only: autograd.functional.jvp gives products J v",
+    "autograd.graph": "utils.checkpoint keeps less for the backward pass, and node.register_hook() sees gradients pass",
     "autograd.profiler": "rushlight.compile(step).profile() times each operation, Python's cProfile an eager program",
     "export": "save model.state_dict(), and build the model again where it is loaded",
     "fx": "rushlight.compile(function).graph() prints a function's graph",
     "hub": "it would download and run code: build the model, and load() its weights",
     "onnx": "save model.state_dict(), and build the model again where it is loaded",
     "profiler": "rushlight.compile(step).profile() times each operation, Python's cProfile an eager program",
+    "masked": "there are no masked tensors here: use torch.where, or masked_fill",
     "utils.benchmark": "use Python's timeit",
     "utils.bottleneck": "use Python's cProfile",
     "utils.cpp_extension": "there is no C++ interface for users: write autograd.Function over NumPy",
@@ -103,10 +105,7 @@ _IN_PLACE = frozenset(
 def lazily(name: str) -> Any:
     """`rushlight.<name>` for a submodule that isn't imported yet; raises AttributeError for an unknown name."""
     if name in _SUBMODULES:
-        module = importlib.import_module(f"rushlight.{name}")
-        for inner in _WITH.get(name, ()):
-            importlib.import_module(f"rushlight.{name}.{inner}")
-        return module
+        return importlib.import_module(f"rushlight.{name}")
     if name in _ELSEWHERE:
         source, attribute = _ELSEWHERE[name]
         return getattr(importlib.import_module(source), attribute)

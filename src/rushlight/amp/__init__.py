@@ -69,3 +69,18 @@ class GradScaler:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Accepts any state."""
+
+
+def custom_fwd(fwd: Any = None, *, device_type: str = "cpu", cast_inputs: Any = None) -> Any:
+    """Decorates the forward of an autograd.Function, which is left as it is: there is one precision."""
+    return fwd if fwd is not None else lambda function: function
+
+
+def custom_bwd(bwd: Any = None, *, device_type: str = "cpu") -> Any:
+    """Decorates the backward of an autograd.Function, which is left as it is."""
+    return bwd if bwd is not None else lambda function: function
+
+
+def is_autocast_available(device_type: str) -> bool:
+    """Whether `autocast` is accepted for this device: for "cpu"."""
+    return device_type == "cpu"

@@ -248,6 +248,12 @@ class Function:
 
     vjp = backward
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError(
+            "Legacy autograd function with non-static forward method is deprecated. Define forward and backward as "
+            f"static methods, and call {type(self).__name__}.apply(...)"
+        )
+
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Calls `forward` and records the call on the tape."""

@@ -107,11 +107,14 @@ def _cross_entropy(node: OperationNode) -> str:
     return "NllLoss2D" if len(shape) > 2 else "NllLoss"
 
 
+def _adaptive_average(node: OperationNode) -> str:
+    if tuple(node.options["output_size"]) == (1, 1):
+        return "MeanBackward1"
+    return _pool("AdaptiveAvgPool{}D", "output_size")(node)
+
+
 _RULES: dict[str, Callable[[OperationNode], str]] = {
-    "adaptive_avg_pool": lambda node: (
-        "MeanBackward1" if set(node.options["output_size"]) == {1} and len(node.options["output_size"]) == 2
-        else _pool("AdaptiveAvgPool{}D", "output_size")(node)
-    ),
+    "adaptive_avg_pool": _adaptive_average,
     "adaptive_max_pool": _pool("AdaptiveMaxPool{}D", "output_size"),
     "adaptive_max_pool_with_indices": _pool("AdaptiveMaxPool{}D", "output_size"),
     "avg_pool": _pool("AvgPool{}D", "kernel_size"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from rushlight.errors import DeviceError
@@ -75,3 +76,9 @@ get_device_capability = _absent("get_device_capability")
 current_stream = _absent("current_stream")
 Stream = _absent("Stream")
 Event = _absent("Event")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "amp":
+        return importlib.import_module("rushlight.cuda.amp")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

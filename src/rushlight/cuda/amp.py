@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rushlight import amp
+from rushlight.amp import custom_bwd as custom_bwd
+from rushlight.amp import custom_fwd as custom_fwd
 
 
 class autocast(amp.autocast):

@@ -49,15 +49,15 @@ class Independent(Distribution):
         return self.base_dist.has_rsample
 
     @property
-    def support(self) -> Constraint:  # type: ignore[override]
+    def support(self) -> Constraint:
         found: Constraint = self.base_dist.support
         return (
             constraints.independent(found, self.reinterpreted_batch_ndims) if self.reinterpreted_batch_ndims else found
         )
 
-    mean = property(lambda self: self.base_dist.mean)  # type: ignore[assignment]
-    mode = property(lambda self: self.base_dist.mode)  # type: ignore[assignment]
-    variance = property(lambda self: self.base_dist.variance)  # type: ignore[assignment]
+    mean = property(lambda self: self.base_dist.mean)
+    mode = property(lambda self: self.base_dist.mode)
+    variance = property(lambda self: self.base_dist.variance)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
         own = self._event_shape[: self.reinterpreted_batch_ndims]
@@ -102,9 +102,9 @@ class TransformedDistribution(Distribution):
         return self.base_dist.has_rsample
 
     @property
-    def support(self) -> Constraint:  # type: ignore[override]
+    def support(self) -> Constraint:
         if not self.transforms:
-            return self.base_dist.support  # type: ignore[no-any-return]
+            return self.base_dist.support
         found: Constraint = self.transforms[-1].codomain
         lacking = len(self._event_shape) - found.event_dim
         return constraints.independent(found, lacking) if lacking > 0 else found
@@ -142,7 +142,7 @@ class TransformedDistribution(Distribution):
             events += transform.domain.event_dim - transform.codomain.event_dim
             density = density - sum_rightmost(transform.log_abs_det_jacobian(x, y), events - transform.domain.event_dim)
             y = x
-        return density + sum_rightmost(self.base_dist.log_prob(y), events - len(self.base_dist.event_shape))  # type: ignore[no-any-return]
+        return density + sum_rightmost(self.base_dist.log_prob(y), events - len(self.base_dist.event_shape))
 
     def _sign(self) -> Any:
         sign = 1
@@ -155,7 +155,7 @@ class TransformedDistribution(Distribution):
             value = transform.inv(value)
         sign = self._sign()
         found = self.base_dist.cdf(value)
-        return found if isinstance(sign, int) and sign == 1 else sign * (found - 0.5) + 0.5  # type: ignore[no-any-return]
+        return found if isinstance(sign, int) and sign == 1 else sign * (found - 0.5) + 0.5
 
     def icdf(self, value: Tensor) -> Tensor:
         sign = self._sign()
@@ -174,15 +174,15 @@ class LogNormal(TransformedDistribution):
     """The distribution of e^x with x of Normal(loc, scale)."""
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
-    support = constraints.positive  # type: ignore[assignment]
+    support = constraints.positive
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
         super().__init__(Normal(loc, scale, validate_args=validate_args), ExpTransform(), validate_args=validate_args)
 
     loc = property(lambda self: self.base_dist.loc)
     scale = property(lambda self: self.base_dist.scale)
-    mean = property(lambda self: (self.loc + self.scale.pow(2) / 2).exp())  # type: ignore[assignment]
-    mode = property(lambda self: (self.loc - self.scale.square()).exp())  # type: ignore[assignment]
+    mean = property(lambda self: (self.loc + self.scale.pow(2) / 2).exp())
+    mode = property(lambda self: (self.loc - self.scale.square()).exp())
 
     @property
     def variance(self) -> Tensor:
@@ -223,7 +223,7 @@ class RelaxedBernoulli(TransformedDistribution):
     """
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
-    support = constraints.unit_interval  # type: ignore[assignment]
+    support = constraints.unit_interval
 
     def __init__(
         self, temperature: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None
@@ -301,8 +301,8 @@ class MixtureSameFamily(Distribution):
     component_distribution = property(lambda self: self._component_distribution)
 
     @property
-    def support(self) -> Constraint:  # type: ignore[override]
-        return self._component_distribution.support  # type: ignore[no-any-return]
+    def support(self) -> Constraint:
+        return self._component_distribution.support
 
     def _weights(self) -> Tensor:
         probs = self._mixture_distribution.probs

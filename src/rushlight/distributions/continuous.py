@@ -37,9 +37,9 @@ class Normal(Distribution):
         self.loc, self.scale = broadcast_all(loc, scale)
         super().__init__(self.loc.size(), validate_args=validate_args)
 
-    mean = mode = property(lambda self: self.loc)  # type: ignore[assignment]
-    stddev = property(lambda self: self.scale)  # type: ignore[assignment]
-    variance = property(lambda self: self.scale**2)  # type: ignore[assignment]
+    mean = mode = property(lambda self: self.loc)
+    stddev = property(lambda self: self.scale)
+    variance = property(lambda self: self.scale**2)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
@@ -76,9 +76,9 @@ class Laplace(Distribution):
         self.loc, self.scale = broadcast_all(loc, scale)
         super().__init__(self.loc.size(), validate_args=validate_args)
 
-    mean = mode = property(lambda self: self.loc)  # type: ignore[assignment]
-    variance = property(lambda self: 2 * self.scale**2)  # type: ignore[assignment]
-    stddev = property(lambda self: 2**0.5 * self.scale)  # type: ignore[assignment]
+    mean = mode = property(lambda self: self.loc)
+    variance = property(lambda self: 2 * self.scale**2)
+    stddev = property(lambda self: 2**0.5 * self.scale)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         u = creation.empty(self._extended_shape(sample_shape), dtype=self.loc.dtype)
@@ -115,9 +115,9 @@ class Cauchy(Distribution):
         self.loc, self.scale = broadcast_all(loc, scale)
         super().__init__(self.loc.size(), validate_args=validate_args)
 
-    mode = property(lambda self: self.loc)  # type: ignore[assignment]
-    mean = property(lambda self: creation.full_like(self.loc, math.nan))  # type: ignore[assignment]
-    variance = property(lambda self: creation.full_like(self.loc, math.inf))  # type: ignore[assignment]
+    mode = property(lambda self: self.loc)
+    mean = property(lambda self: creation.full_like(self.loc, math.nan))
+    variance = property(lambda self: creation.full_like(self.loc, math.inf))
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         ratio = creation.empty(self._extended_shape(sample_shape), dtype=self.loc.dtype).cauchy_()
@@ -153,10 +153,10 @@ class Uniform(Distribution):
 
     arg_constraints = {"low": constraints.real, "high": constraints.real}
     support = property(lambda self: constraints.interval(self.low, self.high))
-    mean = property(lambda self: (self.high + self.low) / 2)  # type: ignore[assignment]
-    mode = property(lambda self: math.nan * self.high)  # type: ignore[assignment]
-    stddev = property(lambda self: (self.high - self.low) / 12**0.5)  # type: ignore[assignment]
-    variance = property(lambda self: (self.high - self.low) ** 2 / 12)  # type: ignore[assignment]
+    mean = property(lambda self: (self.high + self.low) / 2)
+    mode = property(lambda self: math.nan * self.high)
+    stddev = property(lambda self: (self.high - self.low) / 12**0.5)
+    variance = property(lambda self: (self.high - self.low) ** 2 / 12)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self.low + uniform(self._extended_shape(sample_shape), self.low) * (self.high - self.low)
@@ -190,9 +190,9 @@ class Exponential(Distribution):
         (self.rate,) = broadcast_all(rate)
         super().__init__(self.rate.size(), validate_args=validate_args)
 
-    mean = stddev = property(lambda self: self.rate.reciprocal())  # type: ignore[assignment]
-    mode = property(lambda self: creation.zeros_like(self.rate))  # type: ignore[assignment]
-    variance = property(lambda self: self.rate.pow(-2))  # type: ignore[assignment]
+    mean = stddev = property(lambda self: self.rate.reciprocal())
+    mode = property(lambda self: creation.zeros_like(self.rate))
+    variance = property(lambda self: self.rate.pow(-2))
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         return creation.empty(self._extended_shape(sample_shape), dtype=self.rate.dtype).exponential_() / self.rate
@@ -226,9 +226,9 @@ class HalfNormal(Distribution):
         super().__init__(self.base_dist.batch_shape, validate_args=validate_args)
 
     scale = property(lambda self: self.base_dist.scale)
-    mean = property(lambda self: self.scale * math.sqrt(2 / math.pi))  # type: ignore[assignment]
-    mode = property(lambda self: creation.zeros_like(self.scale))  # type: ignore[assignment]
-    variance = property(lambda self: self.scale**2 * (1 - 2 / math.pi))  # type: ignore[assignment]
+    mean = property(lambda self: self.scale * math.sqrt(2 / math.pi))
+    mode = property(lambda self: creation.zeros_like(self.scale))
+    variance = property(lambda self: self.scale**2 * (1 - 2 / math.pi))
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self.base_dist.rsample(sample_shape).abs()
@@ -263,9 +263,9 @@ class HalfCauchy(Distribution):
         super().__init__(self.base_dist.batch_shape, validate_args=validate_args)
 
     scale = property(lambda self: self.base_dist.scale)
-    mean = property(lambda self: creation.full_like(self.scale, math.inf))  # type: ignore[assignment]
-    mode = property(lambda self: creation.zeros_like(self.scale))  # type: ignore[assignment]
-    variance = property(lambda self: self.base_dist.variance)  # type: ignore[assignment]
+    mean = property(lambda self: creation.full_like(self.scale, math.inf))
+    mode = property(lambda self: creation.zeros_like(self.scale))
+    variance = property(lambda self: self.base_dist.variance)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self.base_dist.rsample(sample_shape).abs()
@@ -299,10 +299,10 @@ class Gumbel(Distribution):
         self.loc, self.scale = broadcast_all(loc, scale)
         super().__init__(self.loc.size(), validate_args=validate_args)
 
-    mean = property(lambda self: self.loc + self.scale * 0.57721566490153286060)  # type: ignore[assignment]
-    mode = property(lambda self: self.loc)  # type: ignore[assignment]
-    stddev = property(lambda self: (math.pi / math.sqrt(6)) * self.scale)  # type: ignore[assignment]
-    variance = property(lambda self: self.stddev.pow(2))  # type: ignore[assignment]
+    mean = property(lambda self: self.loc + self.scale * 0.57721566490153286060)
+    mode = property(lambda self: self.loc)
+    stddev = property(lambda self: (math.pi / math.sqrt(6)) * self.scale)
+    variance = property(lambda self: self.stddev.pow(2))
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         low, eps = smallest(self.loc), epsilon(self.loc)

@@ -40,9 +40,9 @@ class _Trials(Distribution):
 
     def __init__(self, probs: Any, logits: Any, validate_args: bool | None) -> None:
         if _one_of(probs, logits):
-            (self.probs,) = broadcast_all(probs)  # type: ignore[misc]
+            (self.probs,) = broadcast_all(probs)
         else:
-            (self.logits,) = broadcast_all(logits)  # type: ignore[misc]
+            (self.logits,) = broadcast_all(logits)
         self._param = self.__dict__["probs" if probs is not None else "logits"]
         super().__init__(self._param.size(), validate_args=validate_args)
 
@@ -167,7 +167,7 @@ class Binomial(_Trials):
         super().__init__(given if probs is not None else None, given if probs is None else None, validate_args)
 
     @property
-    def support(self) -> Any:  # type: ignore[override]
+    def support(self) -> Any:
         return constraints.integer_interval(0, self.total_count)
 
     @property
@@ -305,9 +305,9 @@ class Categorical(Distribution):
         if given.dim() < 1:
             raise ValueError(f"`{'probs' if given_probs else 'logits'}` parameter must be at least one-dimensional.")
         if given_probs:
-            self.probs = given / given.sum(-1, keepdim=True)  # type: ignore[misc]
+            self.probs = given / given.sum(-1, keepdim=True)
         else:
-            self.logits = given - given.logsumexp(-1, keepdim=True)  # type: ignore[misc]
+            self.logits = given - given.logsumexp(-1, keepdim=True)
         self._param = self.__dict__["probs" if given_probs else "logits"]
         self._num_events = int(given.size(-1))
         super().__init__(given.shape[:-1], validate_args=validate_args)
@@ -323,7 +323,7 @@ class Categorical(Distribution):
         return softmax(self.logits, dim=-1)
 
     @property
-    def support(self) -> Any:  # type: ignore[override]
+    def support(self) -> Any:
         return constraints.integer_interval(0, self._num_events - 1)
 
     @property
@@ -445,7 +445,7 @@ class Multinomial(Distribution):
         super().__init__(self._categorical.batch_shape, self._categorical.param_shape[-1:], validate_args=validate_args)
 
     @property
-    def support(self) -> Any:  # type: ignore[override]
+    def support(self) -> Any:
         return constraints.multinomial(self.total_count)
 
     @property

@@ -86,7 +86,7 @@ class _Inverse(Transform):
 
     domain = property(lambda self: self._inv.codomain)
     codomain = property(lambda self: self._inv.domain)
-    inv = property(lambda self: self._inv)  # type: ignore[assignment]
+    inv = property(lambda self: self._inv)
 
     def __call__(self, x: Any) -> Any:
         return self._inv._inv_call(x)
@@ -116,7 +116,7 @@ class ComposeTransform(Transform):
         self.bijective = all(part.bijective for part in self.parts)
 
     @property
-    def domain(self) -> Any:  # type: ignore[override]
+    def domain(self) -> Any:
         if not self.parts:
             return constraints.real
         wanted = self.parts[0].domain
@@ -124,7 +124,7 @@ class ComposeTransform(Transform):
         return constraints.independent(wanted, dims - wanted.event_dim) if dims > wanted.event_dim else wanted
 
     @property
-    def codomain(self) -> Any:  # type: ignore[override]
+    def codomain(self) -> Any:
         if not self.parts:
             return constraints.real
         made = self.parts[-1].codomain
@@ -132,7 +132,7 @@ class ComposeTransform(Transform):
         return constraints.independent(made, dims - made.event_dim) if dims > made.event_dim else made
 
     @property
-    def sign(self) -> Any:  # type: ignore[override]
+    def sign(self) -> Any:
         return math.prod(part.sign for part in self.parts)
 
     def __call__(self, x: Any) -> Any:
@@ -203,13 +203,13 @@ class AffineTransform(Transform):
         self._dims = event_dim
 
     @property
-    def domain(self) -> Any:  # type: ignore[override]
+    def domain(self) -> Any:
         return constraints.independent(constraints.real, self._dims) if self._dims else constraints.real
 
     codomain = domain
 
     @property
-    def sign(self) -> Any:  # type: ignore[override]
+    def sign(self) -> Any:
         return self.scale.sign() if isinstance(self.scale, Tensor) else (self.scale > 0) - (self.scale < 0)
 
     def _call(self, x: Any) -> Any:

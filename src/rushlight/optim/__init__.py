@@ -1,5 +1,8 @@
 """Optimizers and learning-rate schedules."""
 
+import importlib
+from typing import Any
+
 from rushlight.optim import lr_scheduler as lr_scheduler
 from rushlight.optim.adaptive import Adadelta as Adadelta
 from rushlight.optim.adaptive import Adagrad as Adagrad
@@ -14,3 +17,9 @@ from rushlight.optim.optimizer import Optimizer as Optimizer
 from rushlight.optim.rprop import Rprop as Rprop
 from rushlight.optim.sgd import ASGD as ASGD
 from rushlight.optim.sgd import SGD as SGD
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("swa_utils",):
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -110,6 +110,9 @@ class LRScheduler:
         self.__dict__.update(state_dict)
 
 
+_LRScheduler = LRScheduler  # its older name, which schedulers of one's own derive from
+
+
 class _FunctionScheduler(LRScheduler):
     """A schedule by user functions, one for all groups or one for each. Function objects' attributes are saved."""
 

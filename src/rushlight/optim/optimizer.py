@@ -13,6 +13,15 @@ from rushlight.autograd.modes import enable_grad, no_grad
 from rushlight.ops.declare import routing
 from rushlight.tensor import Tensor
 
+
+class _Required:
+    def __repr__(self) -> str:
+        return "<required parameter>"
+
+
+required: Any = _Required()
+"""As a default, says that each group has to give this setting."""
+
 Parameters = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 
 
@@ -72,6 +81,8 @@ class Optimizer:
             raise ValueError("some parameters appear in more than one parameter group")
         group["params"] = params
         for name, default in self.defaults.items():
+            if default is required and name not in group:
+                raise ValueError(f"parameter group didn't specify a value of required optimization parameter {name}")
             group.setdefault(name, default)
         self.param_groups.append(group)
 

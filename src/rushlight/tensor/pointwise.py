@@ -114,7 +114,7 @@ def round(input: Tensor, *, decimals: int = 0, out: Tensor | None = None) -> Ten
     scaled = input * scale if decimals > 0 else input / scale
     rounded = elementwise.round_(scaled)
     operation = elementwise.divide if decimals > 0 else elementwise.multiply
-    return operation(rounded, scale, **_out(out))  # type: ignore[no-any-return]
+    return tensors.shown_as("RoundBackward1", operation(rounded, scale, **_out(out)))  # type: ignore[no-any-return]
 
 
 def nan_to_num(

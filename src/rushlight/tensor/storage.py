@@ -62,7 +62,8 @@ class TypedStorage:
 
     def tolist(self) -> list[Any]:
         """The elements, as Python numbers."""
-        return self._memory.tolist()
+        elements: list[Any] = self._memory.tolist()
+        return elements
 
     def __getitem__(self, index: Any) -> Any:
         self._check(index)
@@ -107,7 +108,8 @@ class UntypedStorage:
 
     def tolist(self) -> list[int]:
         """The bytes."""
-        return self._bytes.tolist()
+        values: list[int] = self._bytes.tolist()
+        return values
 
     def __getitem__(self, index: int) -> int:
         return int(self._bytes[index])

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable
 
-from rushlight.errors import InputError, ShapeError
+from rushlight.errors import DtypeError, InputError, ShapeError
 from rushlight.nn.functional.activation import log_softmax, logsigmoid
 from rushlight.nn.functional.distance import pairwise_distance
 from rushlight.ops import elementwise
@@ -269,6 +269,11 @@ def binary_cross_entropy(
         raise ShapeError(
             f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) is deprecated. "
             "Please ensure they have the same size."
+        )
+    if target.array.dtype != input.array.dtype:
+        raise DtypeError(
+            f"binary_cross_entropy: the target must be of the input's dtype, {input.dtype.name}, not "
+            f"{target.dtype.name}: call target.float()"
         )
     if has_values(input) and input.array.size and not (input.array.min() >= 0 and input.array.max() <= 1):
         raise InputError(

@@ -18,6 +18,7 @@ from rushlight.ops import elementwise
 from rushlight.ops import folding as ops
 from rushlight.ops.resampling import resample
 from rushlight.tensor import Tensor
+from rushlight.tensor.creation import linspace
 from rushlight.tensor.tensor import shown_as, wrap
 
 _LINEAR = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}
@@ -360,8 +361,9 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
     spatial = tuple(size[2:])
     axes = []
     for n in spatial:
-        axis = np.linspace(-1, 1, n) if n > 1 else np.zeros(1)
-        axes.append(axis if align_corners else axis * ((n - 1) / n))
+        # In PyTorch's arithmetic: an identity map hits pixels exactly, where the last bit decides on the neighbours.
+        axis = linspace(-1, 1, n, dtype=theta.dtype).array if n > 1 else np.zeros(1, theta.array.dtype)
+        axes.append(axis if align_corners else axis * (n - 1) / n)
     columns = [*reversed(np.meshgrid(*axes, indexing="ij")), np.ones(spatial)]
     base = wrap(np.stack(columns, axis=-1).reshape(1, -1, dims + 1).astype(theta.array.dtype))
     return (base @ theta.transpose(1, 2)).reshape(size[0], *spatial, dims)

@@ -1,1 +1,12 @@
-"""The layers, a file for each family."""
+"""The layers, file by file. `nn` has all their names, and this package too, as PyTorch's programs import them."""
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    if not name.startswith("__"):
+        from rushlight import nn
+
+        if name in nn.__dict__:
+            return nn.__dict__[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -130,10 +130,10 @@ class StateMethods:
             problems = errors
         else:
             problems = list(errors)
-            if missing:
-                problems.insert(0, "Missing key(s) in state_dict: " + ", ".join(f'"{k}"' for k in missing) + ". ")
             if unexpected:
                 problems.insert(0, "Unexpected key(s) in state_dict: " + ", ".join(f'"{k}"' for k in unexpected) + ". ")
+            if missing:
+                problems.insert(0, "Missing key(s) in state_dict: " + ", ".join(f'"{k}"' for k in missing) + ". ")
         keys = _IncompatibleKeys(missing, unexpected)
         if problems and not self._forgiven_by_hooks(after, keys, errors):
             name = type(self).__name__

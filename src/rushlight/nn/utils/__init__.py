@@ -2,7 +2,10 @@
 
 from rushlight.nn.utils import parametrizations as parametrizations
 from rushlight.nn.utils import parametrize as parametrize
+from rushlight.nn.utils import prune as prune
 from rushlight.nn.utils import rnn as rnn
+from rushlight.nn.utils import stateless as stateless
+from rushlight.nn.utils.gradients import clip_grad_norm as clip_grad_norm
 from rushlight.nn.utils.gradients import clip_grad_norm_ as clip_grad_norm_
 from rushlight.nn.utils.gradients import clip_grad_value_ as clip_grad_value_
 from rushlight.nn.utils.gradients import clip_grads_with_norm_ as clip_grads_with_norm_

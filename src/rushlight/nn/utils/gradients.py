@@ -66,6 +66,9 @@ def clip_grad_norm_(
     return total
 
 
+clip_grad_norm = clip_grad_norm_  # its older name
+
+
 @no_grad()
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
     """Clamps the elements of the gradients, in place, to [-clip_value, clip_value]."""

@@ -1,0 +1,61 @@
+"""Runs programs that were written for PyTorch, each in a process of its own, with what they print in files.
+
+python run_programs.py torch | run | import FOLDER PROGRAM ...: by PyTorch; unchanged, as `rushlight run` does it; or
+with their imports changed. Importing the library once and forking saves most of the time.
+"""
+
+import os
+import re
+import runpy
+import sys
+import traceback
+from pathlib import Path
+
+
+def with_changed_imports(text):
+    text = re.sub(r"^(\s*)import torch((?:\.\w+)*) as ", r"\1import rushlight\2 as ", text, flags=re.M)
+    text = re.sub(r"^(\s*)import torch((?:\.\w+)*)", r"\1import rushlight\2, rushlight as torch", text, flags=re.M)
+    return re.sub(r"^(\s*)from torch\b", r"\1from rushlight", text, flags=re.M)
+
+
+def run(path, kind, folder):
+    """In the child: the program in `folder`, its output in `folder`.txt."""
+    output = os.open(f"{folder}.txt", os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+    os.dup2(output, 1)
+    os.chdir(folder)
+    sys.argv = [str(path)]
+    text = path.read_text()
+    if kind == "import":
+        path = folder / path.name
+        path.write_text(with_changed_imports(text))
+    try:
+        runpy.run_path(str(path), run_name="__main__")
+    except BaseException:
+        traceback.print_exc(file=sys.stdout)
+    sys.stdout.flush()
+
+
+def main(kind, target, *programs):
+    if kind == "torch":
+        import torch  # noqa: F401
+    else:
+        import rushlight.nn
+        import rushlight.optim
+        import rushlight.utils.data  # noqa: F401
+
+        if kind == "run":
+            from rushlight.cli.run import TorchFinder
+
+            sys.meta_path.insert(0, TorchFinder())
+    for program in map(Path, programs):
+        folder = Path(target, program.stem)
+        folder.mkdir(parents=True)
+        child = os.fork()
+        if not child:
+            run(program.resolve(), kind, folder.resolve())
+            os._exit(0)
+        os.waitpid(child, 0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
