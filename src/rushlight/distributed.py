@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+__path__: list[str] = []  # so that an import of a part of it is asked for here, and refused in our words
+
 
 def is_available() -> bool:
     """False: one process computes, on all its processors."""

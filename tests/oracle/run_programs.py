@@ -13,9 +13,20 @@ from pathlib import Path
 
 
 def with_changed_imports(text):
-    text = re.sub(r"^(\s*)import torch((?:\.\w+)*) as ", r"\1import rushlight\2 as ", text, flags=re.M)
-    text = re.sub(r"^(\s*)import torch((?:\.\w+)*)", r"\1import rushlight\2, rushlight as torch", text, flags=re.M)
-    return re.sub(r"^(\s*)from torch\b", r"\1from rushlight", text, flags=re.M)
+    return re.sub(r"^(\s*)(?:import (torch.*|.*, torch.*)|from torch\b)", changed, text, flags=re.M)
+
+
+def changed(match):
+    """A line of imports: `import torch.nn` makes `torch` known, too."""
+    if match[2] is None:
+        return f"{match[1]}from rushlight"
+    parts = []
+    for name in match[2].split(", "):
+        ours = re.sub(r"^torch\b", "rushlight", name)
+        parts.append(f"{ours} as torch" if ours == "rushlight" else ours)
+        if ours != name and " as " not in parts[-1]:
+            parts.append("rushlight as torch")
+    return f"{match[1]}import {', '.join(parts)}"
 
 
 def run(path, kind, folder):

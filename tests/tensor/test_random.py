@@ -274,3 +274,37 @@ def test_arguments():
     ):
         with pytest.raises(RuntimeError):
             bad()
+
+
+@pytest.mark.skipif(core.native is None, reason="compares the core with NumPy")
+def test_numbers_by_rejection_are_the_same_without_the_core():
+    engine, plain = core.native.MersenneTwister(7), NumpyEngine(7)
+    shapes = np.array([0.0, 0.01, 0.3, 1.0, 2.5, 40.0, 1e4] * 20)
+    for waiting in (None, 0.25):
+        a, b = shapes.copy(), shapes.copy()
+        left = engine.gamma(a, waiting), plain.gamma(b, waiting)
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+        assert left[0] == pytest.approx(left[1], rel=1e-12)
+    rates = np.array([0.0, 0.5, 9.9, 10.0, 1e3, 1e7] * 20)
+    a, b = rates.copy(), rates.copy()
+    engine.poisson(a), plain.poisson(b)
+    np.testing.assert_array_equal(a, b)
+    for dtype in (np.float32, np.float64):
+        counts, chances = np.tile(np.array([0, 5, 30, 1000], dtype), 30), np.linspace(0, 1, 120, dtype=dtype)
+        a, b = counts.copy(), counts.copy()
+        engine.binomial(a, chances), plain.binomial(b, chances)
+        np.testing.assert_array_equal(a, b)
+        assert (a <= counts).all() and (a >= 0).all()
+    assert engine.draw(3).tolist() == plain.draw(3).tolist()
+
+
+def test_moments_of_numbers_by_rejection():
+    rushlight.manual_seed(0)
+    counts = rushlight.binomial(rushlight.full((20000,), 50.0), rushlight.full((20000,), 0.3))
+    assert abs(counts.mean().item() - 15) < 0.15 and abs(counts.var().item() - 10.5) < 0.5
+    gammas = rushlight.distributions.Gamma(rushlight.full((20000,), 3.0), 2.0).sample()
+    assert abs(gammas.mean().item() - 1.5) < 0.03 and abs(gammas.var().item() - 0.75) < 0.05
+    with pytest.raises(RuntimeError, match="in \\[0, 1\\]"):
+        rushlight.binomial(rushlight.ones(1), rushlight.tensor([1.5]))
+    with pytest.raises(NotImplementedError, match="no gradient for the concentration"):
+        rushlight.distributions.Gamma(rushlight.ones(1, requires_grad=True), 1.0).rsample().sum().backward()

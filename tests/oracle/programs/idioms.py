@@ -244,4 +244,3 @@ print(
 from torch.utils.data import DataLoader
 
 print([b for b in DataLoader([1, 2, 3], 2)])
-print(sys.modules["torch"].__name__ in ("torch", "rushlight"))

@@ -41,8 +41,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         - Output: the target's log-probabilities, (N) or (), and their negative mean, the loss.
 
     Example:
-        >>> m = nn.AdaptiveLogSoftmaxWithLoss(8, 20, cutoffs=[5, 10])
-        >>> m(torch.randn(4, 8), torch.tensor([0, 6, 19, 3])).output.shape
+        >>> m = nn.AdaptiveLogSoftmaxWithLoss(16, 20, cutoffs=[5, 10])
+        >>> m(torch.randn(4, 16), torch.tensor([0, 6, 19, 3])).output.shape
         torch.Size([4])
     """
 

@@ -1,0 +1,47 @@
+"""What of PyTorch isn't here says so, and what to do instead; what is under another path is found under both."""
+
+import importlib
+
+import pytest
+
+import rushlight
+from rushlight import distributions, optim
+
+
+@pytest.mark.parametrize("name", ["fft", "sparse", "onnx", "profiler", "utils.tensorboard", "autograd.forward_ad"])
+def test_absent_modules(name):
+    with pytest.raises(ModuleNotFoundError, match=f"rushlight has no {name}: .{{20}}"):
+        importlib.import_module(f"rushlight.{name}")
+
+
+@pytest.mark.parametrize("name", ["fft", "complex64", "sparse_coo_tensor", "stft"])
+def test_absent_names(name):
+    with pytest.raises(AttributeError, match=f"rushlight has no {name}: .{{20}}"):
+        getattr(rushlight, name)
+
+
+def test_unknown_names():
+    with pytest.raises(AttributeError, match="no attribute 'zeroes'. Did you mean: 'zeros'"):
+        rushlight.zeroes  # noqa: B018
+    with pytest.raises(ModuleNotFoundError, match="No module named 'rushlight.nonsense'"):
+        importlib.import_module("rushlight.nonsense")
+
+
+def test_other_paths_are_the_same_objects():
+    paths = importlib.import_module("rushlight.submodules")._PATHS
+    for other, path in paths.items():
+        assert importlib.import_module(f"rushlight.{other}") is importlib.import_module(f"rushlight.{path}")
+    assert importlib.import_module("rushlight.distributions.normal").Normal is distributions.Normal
+    assert importlib.import_module("rushlight.optim.adamw").AdamW is optim.AdamW
+    assert importlib.import_module("rushlight.nn.modules").Linear is rushlight.nn.Linear
+
+
+def test_more_memory_than_there_is():
+    x = rushlight.ones(1, 2, 4, 4)
+    for function, arguments in (
+        (rushlight.nn.functional.adaptive_avg_pool2d, (x, 2**40)),
+        (rushlight.nn.functional.adaptive_max_pool2d, (x, (10**9, 10**9))),
+        (rushlight.zeros, (10**6, 10**6, 10**3)),
+    ):
+        with pytest.raises(rushlight.OutOfMemoryError, match="can't allocate memory: a tensor of shape"):
+            function(*arguments)
