@@ -284,7 +284,7 @@ def test_numbers_by_rejection_are_the_same_without_the_core():
         a, b = shapes.copy(), shapes.copy()
         left = engine.gamma(a, waiting), plain.gamma(b, waiting)
         np.testing.assert_allclose(a, b, rtol=1e-12)
-        assert left[0] == pytest.approx(left[1], rel=1e-12)
+        assert left[0] == left[1] or left[0] == pytest.approx(left[1], rel=1e-12)
     rates = np.array([0.0, 0.5, 9.9, 10.0, 1e3, 1e7] * 20)
     a, b = rates.copy(), rates.copy()
     engine.poisson(a), plain.poisson(b)
