@@ -45,14 +45,17 @@ class MersenneTwister {
 
   // A number in [0, 1) of 53 bits.
   double uniform() {
-    uint32_t words[2];
-    draw(words, 2);
-    uint64_t word = (static_cast<uint64_t>(words[0] & 0x1fffffu) << 32) | words[1];
-    return static_cast<double>(static_cast<int64_t>(word)) * 0x1p-53;
+    uint64_t high = next() & 0x1fffffu;
+    return static_cast<double>(static_cast<int64_t>(high << 32 | next())) * 0x1p-53;
   }
 
  private:
   static constexpr int shift = 397;
+
+  uint32_t next() {
+    if (position_ == period) advance();
+    return tempered(state_[position_++]);
+  }
 
   static uint32_t mixed(uint32_t upper, uint32_t lower, uint32_t far) {
     uint32_t y = (upper & 0x80000000u) | (lower & 0x7fffffffu);

@@ -50,6 +50,8 @@ OPTIMIZERS: dict[str, Any] = {
     "nadam": lambda p: optim.NAdam(p, lr=0.01),
     "nadamw": lambda p: optim.NAdam(p, lr=0.01, weight_decay=0.1, decoupled_weight_decay=True),
     "radam": lambda p: optim.RAdam(p, lr=0.01),
+    "rprop": lambda p: optim.Rprop(p, lr=0.01),
+    "asgd": lambda p: optim.ASGD(p, lr=0.1, lambd=0.1, t0=2, weight_decay=0.01),
 }
 
 

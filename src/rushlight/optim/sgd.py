@@ -145,5 +145,5 @@ class ASGD(Optimizer):
                     weight_decay=float(group["weight_decay"]),
                     maximize=group["maximize"],
                 )
-                state["eta"] = tensor(lr / (1 + lambd * lr * step) ** alpha)
-                state["mu"] = tensor(1 / max(1.0, step - t0))
+                state["eta"].array[...] = lr / (1 + lambd * lr * step) ** alpha
+                state["mu"].array[...] = 1 / max(1.0, step - t0)
