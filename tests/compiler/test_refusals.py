@@ -219,3 +219,19 @@ def test_a_run_that_fails_changes_nothing(where: str, fault: str) -> None:
     check_same(state(), before)
     step(x, *good)
     assert int(optimizers[0].state[first.weight]["step"]) == (3 if where == "later call" else 1)
+
+
+def test_disabled_functions_run_outside_only() -> None:
+    @rl.compiler.disable(reason="it prints")
+    def show(x: rl.Tensor) -> rl.Tensor:
+        assert not rl.compiler.is_compiling()
+        return x * 2
+
+    def step(x: rl.Tensor, outside: bool) -> rl.Tensor:
+        assert rl.compiler.is_compiling() != outside
+        return x + 1 if outside else show(x) + 1
+
+    assert show(rl.ones(2)).tolist() == [2, 2]
+    with pytest.raises(TraceError, match="show is marked with compiler.disable \\(it prints\\).*before or after"):
+        rl.compile(step)(rl.ones(2), False)
+    assert step(rl.ones(2), True).tolist() == [2, 2]

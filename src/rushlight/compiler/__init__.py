@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 from rushlight.compiler.compiled import CacheInfo as CacheInfo
 from rushlight.compiler.compiled import Compiled as Compiled
 from rushlight.compiler.module import compile_module
+from rushlight.errors import TraceError
 from rushlight.nn.modules.module import Module
+from rushlight.ops.declare import routing
 
 
 def compile(  # noqa: A001 (PyTorch's name)
@@ -39,3 +42,29 @@ def compile(  # noqa: A001 (PyTorch's name)
 
 
 Function = Callable[..., Any]
+
+
+def is_compiling() -> bool:
+    """Whether a compiled function is being recorded right now."""
+    return routing.tracing is not None
+
+
+def disable(fn: Any = None, recursive: bool = True, *, reason: str | None = None) -> Any:
+    """Marks a function, as a call or as a decorator, as one that is not to become part of a program.
+
+    A program is one whole here and has no gaps for Python code: TraceError where a compiled function calls it.
+    """
+    if fn is None:
+        return functools.partial(disable, recursive=recursive, reason=reason)
+
+    @functools.wraps(fn)
+    def call(*args: Any, **options: Any) -> Any:
+        if is_compiling():
+            because = f" ({reason})" if reason else ""
+            raise TraceError(
+                f"{getattr(fn, '__name__', fn)} is marked with compiler.disable{because}, so that a compiled function "
+                "can't call it: call it before or after the compiled one"
+            )
+        return fn(*args, **options)
+
+    return call
