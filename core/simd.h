@@ -91,7 +91,12 @@ inline To reinterpret(From value) {
   return (To)value;
 }
 
-// a * b + c; one instruction where the processor has it.
+// a * b + c; one instruction, rounded once, where the processor has it.
+#if defined(__FMA__) || defined(__aarch64__)
+constexpr bool fma_rounds_once = true;
+#else
+constexpr bool fma_rounds_once = false;
+#endif
 template <class V>
 inline V fma(V a, V b, V c) {
   return a * b + c;
@@ -154,9 +159,75 @@ inline V per_lane(F f, V x, Vs... more) {
   return result;
 }
 
+// x where it isn't below (above) a bound that is a number: NaN stays.
+template <class V>
+inline V at_least(Lane<V> low, V x) {
+  [[maybe_unused]] V bound = broadcast<Lane<V>>(low);
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<Lane<V>, float>) return (V)_mm512_max_ps((__m512)bound, (__m512)x);
+#elif defined(__AVX2__)
+  if constexpr (std::is_same_v<Lane<V>, float>) return (V)_mm256_max_ps((__m256)bound, (__m256)x);
+#elif defined(__x86_64__)
+  if constexpr (std::is_same_v<Lane<V>, float>) return (V)_mm_max_ps((__m128)bound, (__m128)x);
+#endif
+  return select(x < low, low, x);
+}
+template <class V>
+inline V at_most(Lane<V> high, V x) {
+  [[maybe_unused]] V bound = broadcast<Lane<V>>(high);
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<Lane<V>, float>) return (V)_mm512_min_ps((__m512)bound, (__m512)x);
+#elif defined(__AVX2__)
+  if constexpr (std::is_same_v<Lane<V>, float>) return (V)_mm256_min_ps((__m256)bound, (__m256)x);
+#elif defined(__x86_64__)
+  if constexpr (std::is_same_v<Lane<V>, float>) return (V)_mm_min_ps((__m128)bound, (__m128)x);
+#endif
+  return select(x > high, high, x);
+}
+template <class V>
+inline V clamp_keeping_nan(V x, Lane<V> low, Lane<V> high) {
+  return at_most(high, at_least(low, x));
+}
+
+#if defined(__AVX2__) || defined(__aarch64__)
+constexpr bool rounds_in_hardware = true;
+#else
+constexpr bool rounds_in_hardware = false;
+#endif
+enum class Rounding { nearest, down, up, towards_zero };  // as x86's instructions number them
+
+// To a whole number by the processor's instruction.
+template <Rounding rounding, class V>
+inline V round_in_hardware(V x) {
+  [[maybe_unused]] constexpr bool single = sizeof(Lane<V>) == 4;
+  [[maybe_unused]] constexpr int mode = static_cast<int>(rounding) | 8;  // 8: no exception
+#if defined(__AVX512F__)
+  if constexpr (single) return (V)_mm512_roundscale_ps((__m512)x, mode);
+  if constexpr (!single) return (V)_mm512_roundscale_pd((__m512d)x, mode);
+#elif defined(__AVX2__)
+  if constexpr (single) return (V)_mm256_round_ps((__m256)x, mode);
+  if constexpr (!single) return (V)_mm256_round_pd((__m256d)x, mode);
+#elif defined(__aarch64__)
+  if constexpr (single) {
+    if constexpr (rounding == Rounding::nearest) return (V)vrndnq_f32((float32x4_t)x);
+    if constexpr (rounding == Rounding::down) return (V)vrndmq_f32((float32x4_t)x);
+    if constexpr (rounding == Rounding::up) return (V)vrndpq_f32((float32x4_t)x);
+    if constexpr (rounding == Rounding::towards_zero) return (V)vrndq_f32((float32x4_t)x);
+  } else {
+    if constexpr (rounding == Rounding::nearest) return (V)vrndnq_f64((float64x2_t)x);
+    if constexpr (rounding == Rounding::down) return (V)vrndmq_f64((float64x2_t)x);
+    if constexpr (rounding == Rounding::up) return (V)vrndpq_f64((float64x2_t)x);
+    if constexpr (rounding == Rounding::towards_zero) return (V)vrndq_f64((float64x2_t)x);
+  }
+#else
+  return x;
+#endif
+}
+
 // To the nearest integer, ties to even. Numbers from 2^23 (2^52) on are integers already.
 template <class V>
 inline V rint(V x) {
+  if constexpr (rounds_in_hardware) return round_in_hardware<Rounding::nearest>(x);
   using T = Lane<V>;
   constexpr T magic = sizeof(T) == 4 ? T(8388608) : T(4503599627370496);
   V magnitude = absolute(x);
@@ -164,16 +235,19 @@ inline V rint(V x) {
 }
 template <class V>
 inline V floor(V x) {
+  if constexpr (rounds_in_hardware) return round_in_hardware<Rounding::down>(x);
   V nearest = rint(x);
   return select(nearest > x, V(nearest - 1), nearest);
 }
 template <class V>
 inline V ceil(V x) {
+  if constexpr (rounds_in_hardware) return round_in_hardware<Rounding::up>(x);
   V nearest = rint(x);
   return select(nearest < x, copysign(V(nearest + 1), x), nearest);
 }
 template <class V>
 inline V trunc(V x) {
+  if constexpr (rounds_in_hardware) return round_in_hardware<Rounding::towards_zero>(x);
   return copysign(floor(absolute(x)), x);
 }
 

@@ -44,9 +44,16 @@ inline V reduce_by_ln2(V x, V& n) {
   return fma(n, broadcast<T>(-low), V(fma(n, broadcast<T>(-high), x)));
 }
 
+// value * 2^n, also where that is denormal or infinite, for a whole n within twice the exponents of normal numbers.
 template <class V>
-inline V clamp_keeping_nan(V x, Lane<V> low, Lane<V> high) {
-  return select(x < low, low, V(select(x > high, high, x)));
+inline V scale_by_power(V value, V n) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(Lane<V>) == 4) return (V)_mm512_scalef_ps((__m512)value, (__m512)n);
+  if constexpr (sizeof(Lane<V>) == 8) return (V)_mm512_scalef_pd((__m512d)value, (__m512d)n);
+#else
+  V half = rint(V(n * Lane<V>(0.5)));
+  return value * power_of_two(half) * power_of_two(V(n - half));
+#endif
 }
 
 template <class V>
@@ -57,8 +64,7 @@ inline V exp(V x) {
   V n;
   V r = reduce_by_ln2(x, n);
   V value = fma(V(r * r), exp_tail(r), V(r + 1));
-  V half = rint(V(n * T(0.5)));  // 2^n in two steps reaches denormals and infinity
-  return value * power_of_two(half) * power_of_two(V(n - half));
+  return scale_by_power(value, n);
 }
 
 // exp of numbers that are at most about zero, as softmax needs it: faster, and 0 where that would be denormal.
@@ -87,9 +93,7 @@ inline V exp2(V x) {
   x = clamp_keeping_nan(x, single ? T(-152) : T(-1080), single ? T(129) : T(1025));
   V n = rint(x);
   V r = (x - n) * T(0.693147180559945309417);
-  V value = fma(V(r * r), exp_tail(r), V(r + 1));
-  V half = rint(V(n * T(0.5)));
-  return value * power_of_two(half) * power_of_two(V(n - half));
+  return scale_by_power(V(fma(V(r * r), exp_tail(r), V(r + 1))), n);
 }
 
 template <class V>
@@ -198,22 +202,21 @@ inline V sigmoid(V x) {
   return 1 / (1 + exp(V(-x)));
 }
 
-template <class V>
-inline V tanh(V x) {
-  using T = Lane<V>;
+// x P(x^2) / Q(x^2), the best approximation of tanh in single precision up to 9; beyond, where it passes 1, it is cut.
+inline Vec<float> tanh(Vec<float> x) {
+  using V = Vec<float>;
+  x = clamp_keeping_nan(x, -9.6f, 9.6f);
+  V z = x * x;
+  V p = polynomial(z, 0.999999979457, 0.133810262327, 0.00349558883466, 2.06090938173e-5, 1.33546768396e-8);
+  V q = polynomial(z, 1, 0.467143418254, 0.0258769848862, 0.000328563597177, 7.77656472172e-7);
+  return clamp_keeping_nan(V(x * p / q), -1.0f, 1.0f);
+}
+inline Vec<double> tanh(Vec<double> x) {
+  using V = Vec<double>;
   V magnitude = absolute(x);
-  if constexpr (sizeof(T) == 4) {
-    V z = x * x;
-    V small =
-        fma(V(x * z),
-            polynomial(z, -0.333333289441, 0.13332769737, -0.0538509095785, 0.0209971789991, -0.00609671416591), x);
-    V large = 1 - 2 / (exp(V(magnitude + magnitude)) + 1);
-    return select(magnitude < T(0.625), small, copysign(large, x));
-  } else {
-    V m = expm1(V(magnitude + magnitude));
-    V value = select(magnitude < T(22), V(m / (m + 2)), T(1));
-    return select(x != x, x, copysign(value, x));
-  }
+  V m = expm1(V(magnitude + magnitude));
+  V value = select(magnitude < 22.0, V(m / (m + 2)), 1.0);
+  return select(x != x, x, copysign(value, x));
 }
 
 // Beyond this, e^-x is below half a unit in the last place of e^x.
@@ -279,63 +282,79 @@ inline Vec<double> atan(Vec<double> x) {
   return per_lane([](double v) { return std::atan(v); }, x);
 }
 
+// As tanh: the best x P(x^2) / Q(x^2) up to 3.9; beyond, where it passes 1, it is cut.
 inline Vec<float> erf(Vec<float> x) {
   using V = Vec<float>;
-  V magnitude = absolute(x);
+  x = clamp_keeping_nan(x, -4.125f, 4.125f);
   V z = x * x;
-  V small = x * polynomial(z, 1.12837916585, -0.376126266667, 0.112835947152, -0.0268542120106, 0.00518908742343,
-                           -0.000801686428717, 7.87587506269e-5);
-  V clamped = select(magnitude > 4.0f, 4.0f, magnitude);  // 1 - erf(4) is below half a unit in the last place
-  V exponent = polynomial(clamped, 1.12879281363, 0.634617255182, 0.107022514493, -0.0243323055501, 0.00383551133144,
-                          -0.000331685447287, -1.5843884456e-6, 3.23675458385e-6, -2.16618044375e-7);
-  V large = 1 - exp(V(-clamped * exponent));
-  return select(magnitude < 1.0f, small, copysign(large, x));
+  V p = polynomial(z, 1.12837914763, 0.189667655259, 0.0526681962535, 0.00373838277043, 0.000285063208899,
+                   2.06646929625e-6);
+  V q = polynomial(z, 1, 0.501421364461, 0.11381930488, 0.0149143502713, 0.00115738541771, 3.82700325562e-5);
+  return clamp_keeping_nan(V(x * p / q), -1.0f, 1.0f);
 }
 inline Vec<double> erf(Vec<double> x) {
   return per_lane([](double v) { return std::erf(v); }, x);
 }
 
-// sin(r), cos(r) for |r| <= pi/4
-inline Vec<float> sin_reduced(Vec<float> r, Vec<float> z) {
-  return r + r * z * polynomial(z, -0.166666646503, 0.00833274593638, -0.000195873870685);
+// sin(r) for |r| <= 1.66
+inline Vec<float> sin_reduced(Vec<float> r) {
+  Vec<float> z = r * r;
+  return r * fma(z, polynomial(z, -0.166666509419, 0.00833290130638, -0.000197989567981, 2.5839913378e-6), 1.0f);
 }
-inline Vec<float> cos_reduced(Vec<float> z) {
+// cos(r) for |r| <= pi/4
+inline Vec<float> cos_reduced(Vec<float> r) {
+  Vec<float> z = r * r;
   return 1.0f - 0.5f * z + z * z * polynomial(z, 0.0416666646475, -0.00138883006969, 2.45474372102e-5);
 }
 
-// x = quadrant pi/2 + r, in double, so that nothing is lost near the zeros; for |x| < 2^27.
-inline Vec<float> reduce_by_half_pi(Vec<float> x, Vec<int32_t>& quadrant) {
-  auto reduce = [](Vec<double> v, Vec<double>& n) -> Vec<double> {
-    n = rint(Vec<double>(v * 0.63661977236758134308));
-    return (v - n * 1.57079632673412561417) - n * 6.0771005065061926e-11;
-  };
-  Wide wide = widen(x), n;
-  wide.low = reduce(wide.low, n.low);
-  wide.high = reduce(wide.high, n.high);
-  quadrant = __builtin_convertvector(narrow(n), Vec<int32_t>);
-  return narrow(wide);
-}
-constexpr float trigonometric_limit = 1e6f;  // quadrants up to 2^24 stay exact as floats
-
-template <int shift>  // 0: sin, 1: cos
-inline Vec<float> sine(Vec<float> x) {
-  if (any(absolute(x) > trigonometric_limit)) {
-    return per_lane([](float v) { return shift == 0 ? std::sin(v) : std::cos(v); }, x);
+// x - n pi/2 for a whole n that is near to x / (pi/2). The parts of pi/2 are cut, not rounded, so that all of them are
+// positive: then -0 stays what it is. With fma the first difference is exact; without it, all is done in double.
+inline Vec<float> subtract_half_pis(Vec<float> x, Vec<float> n) {
+  if constexpr (fma_rounds_once) {
+    Vec<float> r = fma(Vec<float>(-n), broadcast(0x1.921fb4p+0f), x);
+    r = fma(Vec<float>(-n), broadcast(0x1.4442d0p-24f), r);
+    return fma(Vec<float>(-n), broadcast(0x1.846988p-48f), r);
+  } else {
+    auto subtract = [](Vec<double> v, Vec<double> m) -> Vec<double> {
+      return (v - m * 1.57079632673412561417) - m * 6.0771005065061926e-11;
+    };
+    Wide wide = widen(x), many = widen(n);
+    return narrow({subtract(wide.low, many.low), subtract(wide.high, many.high)});
   }
-  Vec<int32_t> quadrant;
-  Vec<float> r = reduce_by_half_pi(x, quadrant);
-  quadrant += shift;
-  Vec<float> z = r * r;
-  Vec<float> value = select((quadrant & 1) == 0, sin_reduced(r, z), cos_reduced(z));
-  return select((quadrant & 2) == 0, value, Vec<float>(-value));
 }
-inline Vec<float> sin(Vec<float> x) { return sine<0>(x); }
-inline Vec<float> cos(Vec<float> x) { return sine<1>(x); }
+// To the nearest whole number, which is also left in the low bits of `bits`; for |x| < 2^22.
+inline Vec<float> rint_with_bits(Vec<float> x, Vec<int32_t>& bits) {
+  constexpr float magic = 3 << 22;
+  Vec<float> shifted = x + magic;
+  bits = reinterpret<Vec<int32_t>>(shifted);
+  return shifted - magic;
+}
+constexpr float trigonometric_limit = 1e6f;
+
+// x = n pi/2 + r with an even n for the sine and an odd one for the cosine: both are the sine of r, or minus that.
+template <bool cosine>
+inline Vec<float> sine(Vec<float> x) {
+  using V = Vec<float>;
+  if (any(absolute(x) > trigonometric_limit)) {
+    return per_lane([](float v) { return cosine ? std::cos(v) : std::sin(v); }, x);
+  }
+  Vec<int32_t> turns;
+  V n = rint_with_bits(V(x * 0.318309886183790671538f - (cosine ? 0.5f : 0.0f)), turns);
+  n = n + n;
+  if constexpr (cosine) {
+    n += 1;
+    turns += 1;
+  }
+  V value = clamp_keeping_nan(sin_reduced(subtract_half_pis(x, n)), -1.0f, 1.0f);
+  return reinterpret<V>(reinterpret<Vec<int32_t>>(value) ^ (turns << 31));
+}
+inline Vec<float> sin(Vec<float> x) { return sine<false>(x); }
+inline Vec<float> cos(Vec<float> x) { return sine<true>(x); }
 inline Vec<float> tan(Vec<float> x) {
   if (any(absolute(x) > trigonometric_limit)) return per_lane([](float v) { return std::tan(v); }, x);
   Vec<int32_t> quadrant;
-  Vec<float> r = reduce_by_half_pi(x, quadrant);
-  Vec<float> z = r * r, s = sin_reduced(r, z), c = cos_reduced(z);
+  Vec<float> n = rint_with_bits(Vec<float>(x * 0.63661977236758134308f), quadrant);
+  Vec<float> r = subtract_half_pis(x, n), s = sin_reduced(r), c = cos_reduced(r);
   auto even = (quadrant & 1) == 0;
   return select(even, s, Vec<float>(-c)) / select(even, c, s);
 }

@@ -44,6 +44,23 @@ def test_functions_of_one_value(name: str, dtype: type) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_functions_keep_to_their_ranges(dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    turns = np.arange(-40000, 40000) * (np.pi / 2)
+    x = np.concatenate([turns, rng.uniform(-1e6, 1e6, 20000), rng.uniform(-1e-3, 1e-3, 20000)]).astype(dtype)
+    for name in ("sin", "cos", "tanh", "erf"):
+        assert np.abs(single(name, 1)(x)).max() <= 1
+    for name in ("sin", "cos"):
+        expected = getattr(np, name)(x.astype(np.longdouble))
+        assert np.abs(single(name, 1)(x) - expected).max() <= 2 * np.finfo(dtype).eps
+    ends = np.array([-np.inf, -50, 50, np.inf], dtype)
+    for name in ("tanh", "erf"):
+        np.testing.assert_array_equal(single(name, 1)(ends), [-1, -1, 1, 1])
+    for name in ("sin", "tan", "tanh", "erf", "sinh", "expm1", "log1p"):
+        assert np.signbit(single(name, 1)(np.array([-0.0], dtype))[0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", BINARY)
 def test_functions_of_two_values(name: str, dtype: type) -> None:
     rng = np.random.default_rng(0)
