@@ -13,6 +13,7 @@
 #include "dispatch.h"
 #include "instruction.h"
 #include "threads.h"
+#include "transpose.h"
 
 namespace rushlight {
 
@@ -57,6 +58,9 @@ void convert_run(char* to, int64_t to_stride, const char* from, int64_t from_str
     } else if (from_stride == 0) {
       To value = convert<To>(*reinterpret_cast<const From*>(from));
       for (int64_t i = 0; i < count; ++i) result[i] = value;
+    } else if (std::is_same_v<To, From> && from_stride == 2 * sizeof(From)) {  // every other one, in whole vectors
+      const From* source = reinterpret_cast<const From*>(from);
+      for (int64_t i = 0; i < count; ++i) result[i] = convert<To>(source[2 * i]);
     } else {
       for (int64_t i = 0; i < count; ++i) {
         result[i] = convert<To>(*reinterpret_cast<const From*>(from + i * from_stride));
@@ -99,40 +103,100 @@ DType dtype_named(std::string_view name) {
   return DType::other;
 }
 
-// Whether the columns of `from` lie closer together in memory than its rows: then a row-major copy goes tile by tile.
-bool transposed(const Array& to, const Array& from) {
-  int last = to.dimensions - 1;
-  return last >= 1 && to.strides[last] == item_size(to.dtype) && std::abs(from.strides[last]) > 64 &&
-         to.shape[last] >= 16 && to.size() >= 4096;
+// How to copy a plane of two dimensions: from the one that has the target's items side by side, its columns, to the
+// one that has the source's.
+struct Plane {
+  int row = -1, column = -1;
+  ConvertRun run = nullptr;
+  void (*turn)(const Array& to, const Array& from, const Plane& plane, char* target, const char* source, int64_t rows,
+               int64_t columns) = nullptr;
+};
+
+// A line of the cache at a time, on both sides: by way of a square that lies in one piece, since strides that are
+// powers of two have all their lines in the same few places of the cache.
+template <class T>
+void turn_in_squares(const Array& to, const Array& from, const Plane& plane, char* target, const char* source,
+                     int64_t rows, int64_t columns) {
+  constexpr int64_t side = 64 / sizeof(T);
+  alignas(64) T square[side * side];
+  int64_t to_stride = to.strides[plane.row], from_stride = from.strides[plane.column];
+  for (int64_t column = 0; column < columns; column += side) {
+    int64_t width = std::min(side, columns - column);
+    for (int64_t row = 0; row < rows; row += side) {
+      int64_t height = std::min(side, rows - row);
+      transpose(reinterpret_cast<const T*>(source + column * from_stride) + row,
+                from_stride / static_cast<int64_t>(sizeof(T)), width, height, square, side);
+      char* line = target + row * to_stride + column * static_cast<int64_t>(sizeof(T));
+      for (int64_t i = 0; i < height; ++i, line += to_stride) {
+        if (width == side) {
+          std::memcpy(line, square + i * side, 64);
+        } else {
+          std::memcpy(line, square + i * side, static_cast<size_t>(width) * sizeof(T));
+        }
+      }
+    }
+  }
 }
 
-// Copies planes of two dimensions, `row` and the last one, in tiles that fit the L1 cache with both their faces.
-void copy_tiles(const Array& to, const Array& from, int row, ConvertRun run) {
-  constexpr int64_t tile = 32;
-  int last = to.dimensions - 1;
-  int64_t rows = to.shape[row], columns = to.shape[last];
-  int64_t row_tiles = (rows + tile - 1) / tile, column_tiles = (columns + tile - 1) / tile;
+// In runs along the target's items, or along the source's where a row of the target is short.
+void turn_in_runs(const Array& to, const Array& from, const Plane& plane, char* target, const char* source,
+                  int64_t rows, int64_t columns) {
+  bool narrow = columns < 16 && columns < rows;
+  int along = narrow ? plane.row : plane.column, across = narrow ? plane.column : plane.row;
+  for (int64_t i = 0; i < (narrow ? columns : rows); ++i) {
+    plane.run(target + i * to.strides[across], to.strides[along], source + i * from.strides[across],
+              from.strides[along], narrow ? rows : columns);
+  }
+}
+
+// A plane to copy by, where the items of `from` lie closer together along another dimension than those of `to`.
+Plane plane_of(const Array& to, const Array& from) {
+  Plane plane{-1, to.dimensions - 1, converter(to.dtype, from.dtype), turn_in_runs};
+  int64_t item = item_size(from.dtype);
+  if (plane.column < 1 || to.size() < 4096 || to.strides[plane.column] != item_size(to.dtype) ||
+      std::abs(from.strides[plane.column]) <= item) {
+    return plane;
+  }
+  for (int i = 0; i < plane.column; ++i) {
+    int64_t step = std::abs(from.strides[i]);
+    if (to.shape[i] < 4 || step == 0 || step > 16 || step >= std::abs(from.strides[plane.column])) continue;
+    if (plane.row < 0 || step < std::abs(from.strides[plane.row])) plane.row = i;
+  }
+  bool squares = plane.row >= 0 && to.dtype == from.dtype && from.strides[plane.row] == item &&
+                 to.shape[plane.row] >= 8 && to.shape[plane.column] >= 8;
+  for (int i : {plane.row, plane.column}) {
+    if (squares) squares = (i == plane.row ? to : from).strides[i] % item == 0;
+  }
+  if (squares && item == 1) plane.turn = turn_in_squares<uint8_t>;
+  if (squares && item == 2) plane.turn = turn_in_squares<uint16_t>;
+  if (squares && item == 4) plane.turn = turn_in_squares<uint32_t>;
+  if (squares && item == 8) plane.turn = turn_in_squares<uint64_t>;
+  return plane;
+}
+
+// Goes from tile to tile of the planes; a tile fits the L1 cache with both its faces.
+void copy_planes(const Array& to, const Array& from, const Plane& plane) {
+  int64_t rows = to.shape[plane.row], columns = to.shape[plane.column];
+  int64_t height = columns < 16 ? 256 : 64, width = rows < 16 ? 256 : 64;
+  int64_t row_tiles = (rows + height - 1) / height, column_tiles = (columns + width - 1) / width;
   int64_t planes = to.size() / (rows * columns);
-  parallel_for(planes * row_tiles * column_tiles, 16, [&](int64_t begin, int64_t end) {
+  parallel_for(planes * row_tiles * column_tiles, 8, [&](int64_t begin, int64_t end) {
     for (int64_t index = begin; index < end; ++index) {
       int64_t rest = index;
-      int64_t column = rest % column_tiles * tile;
+      int64_t column = rest % column_tiles * width;
       rest /= column_tiles;
-      int64_t first = rest % row_tiles * tile;
+      int64_t row = rest % row_tiles * height;
       rest /= row_tiles;
-      char* target = to.data + first * to.strides[row] + column * to.strides[last];
-      const char* source = from.data + first * from.strides[row] + column * from.strides[last];
-      for (int i = last - 1; i >= 0; --i) {
-        if (i == row) continue;
+      char* target = to.data + row * to.strides[plane.row] + column * to.strides[plane.column];
+      const char* source = from.data + row * from.strides[plane.row] + column * from.strides[plane.column];
+      for (int i = plane.column - 1; i >= 0; --i) {
+        if (i == plane.row) continue;
         int64_t at = rest % to.shape[i];
         rest /= to.shape[i];
         target += at * to.strides[i];
         source += at * from.strides[i];
       }
-      int64_t height = std::min(tile, rows - first), width = std::min(tile, columns - column);
-      for (int64_t i = 0; i < height; ++i) {
-        run(target + i * to.strides[row], to.strides[last], source + i * from.strides[row], from.strides[last], width);
-      }
+      plane.turn(to, from, plane, target, source, std::min(height, rows - row), std::min(width, columns - column));
     }
   });
 }
@@ -171,18 +235,11 @@ void copy_strided(const Array& original_to, const Array& original_from) {
   to.shape = from.shape = shape;
   to.strides = to_strides;
   from.strides = from_strides;
-  ConvertRun run = converter(to.dtype, from.dtype);
-  if (transposed(to, from)) {
-    int row = -1;
-    for (int i = 0; i < to.dimensions - 1; ++i) {
-      if (to.shape[i] < 8 || std::abs(from.strides[i]) > 16) continue;
-      if (row < 0 || std::abs(from.strides[i]) < std::abs(from.strides[row])) row = i;
-    }
-    if (row >= 0) {
-      copy_tiles(to, from, row, run);
-      return;
-    }
+  if (Plane plane = plane_of(to, from); plane.row >= 0) {
+    copy_planes(to, from, plane);
+    return;
   }
+  ConvertRun run = converter(to.dtype, from.dtype);
   Strided target{to.data, to.dtype, 0, {}, {}}, source{from.data, from.dtype, 0, {}, {}};
   target.merge(to.shape, to.strides, to.dimensions);
   source.merge(to.shape, from.strides, to.dimensions);
@@ -216,6 +273,25 @@ static nb::object cast(nb::handle source, const std::string& name) {
   return std::move(made.object);
 }
 
+// In the order of `source` in memory, without its gaps, or in that of its dimensions.
+static nb::object clone(nb::handle source, bool row_major) {
+  Array from = borrow(source);
+  if (from.dtype == DType::other) return not_implemented();
+  NewArray made;
+  if (row_major || execution != nullptr || from.contiguous()) {
+    made = result(from.dtype, shape_of(from));
+  } else {
+    int order[max_dimensions];
+    dense_order(from, order);
+    for (int i = 0; i < from.dimensions; ++i) {
+      if (from.shape[i] != 1 && from.strides[i] <= 0) return not_implemented();
+    }
+    made = empty(from.dtype, shape_of(from), order);
+  }
+  copy_unlocked(made.array, from);
+  return std::move(made.object);
+}
+
 static nb::object copy_into(nb::handle target, nb::handle source) {
   Array to = borrow(target), from = borrow(source);
   if (to.dtype == DType::other || from.dtype == DType::other || !to.writeable) return not_implemented();
@@ -234,6 +310,8 @@ void bind_convert(nb::module_& module) {
   define_kernel(
       module, "cast", &cast, nb::arg("array"), nb::arg("dtype"),
       "A new array of the dtype named, with the values converted as PyTorch converts; it keeps a dense layout.");
+  define_kernel(module, "clone", &clone, nb::arg("x"), nb::kw_only(), nb::arg("row_major") = false,
+                "A copy, in the order of x in memory or, with row_major, in that of its dimensions.");
   define_kernel(
       module, "copy_into", &copy_into, nb::arg("target"), nb::arg("source"),
       "target[...] = source for arrays of equal shape, any strides and dtypes; right where their memory overlaps.");

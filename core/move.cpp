@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bind.h"
+#include "convert.h"
 #include "instruction.h"
 #include "threads.h"
 
@@ -257,9 +258,68 @@ nb::object scatter_add(nb::handle input, nb::handle given, nb::handle added, int
   return known ? y.object : not_implemented();
 }
 
+// ---- joining
+// ---------------------------------------------------------------------------------------------------------
+
+// Parts side by side along `dim`, or along a new dimension, where each is one wide.
+nb::object join(const nb::args& given, int64_t dim, bool new_dimension) {
+  std::vector<Array> parts;
+  for (nb::handle part : given) {
+    if (!is_array(part)) return not_implemented();
+    Array array = borrow(part);
+    if (array.dtype == DType::other) return not_implemented();
+    // PyTorch leaves out what has the shape (0,), whatever the shape of the others.
+    bool nothing = !new_dimension && array.dimensions == 1 && array.shape[0] == 0 && given.size() > 1;
+    if (!nothing) parts.push_back(array);
+  }
+  if (parts.empty()) return not_implemented();
+  const Array& first = parts[0];
+  int dimensions = first.dimensions + (new_dimension ? 1 : 0);
+  if (dim < -dimensions || dim >= dimensions || dimensions > max_dimensions) return not_implemented();
+  int at = static_cast<int>(dim < 0 ? dim + dimensions : dim);
+  Sizes shape(first.shape, first.shape + first.dimensions);
+  if (new_dimension) shape.insert(shape.begin() + at, 1);
+  int64_t total = 0;
+  for (const Array& part : parts) {
+    if (part.dtype != first.dtype || part.dimensions != first.dimensions) return not_implemented();
+    for (int i = 0; i < part.dimensions; ++i) {
+      if ((new_dimension || i != at) && part.shape[i] != first.shape[i]) return not_implemented();
+    }
+    total += new_dimension ? 1 : part.shape[at];
+  }
+  shape[at] = total;
+  NewArray made = result(first.dtype, shape);
+  Array target = made.array;
+  Sizes strides(target.strides, target.strides + dimensions);
+  int64_t step = strides[at];
+  if (new_dimension) strides.erase(strides.begin() + at);
+  target.strides = strides.data();
+  target.dimensions = first.dimensions;
+  auto copy = [&] {
+    for (const Array& part : parts) {
+      target.shape = part.shape;
+      copy_strided(target, part);
+      target.data += step * (new_dimension ? 1 : part.shape[at]);
+    }
+  };
+  if (made.array.size() < 8192) {
+    copy();
+  } else {
+    Unlocked unlocked;
+    copy();
+  }
+  return made.object;
+}
+
 }  // namespace
 
 void bind_move(nb::module_& module) {
+  define_kernel(
+      module, "cat", [](const nb::args& xs, int64_t dim) { return join(xs, dim, false); }, nb::arg("xs"),
+      nb::arg("dim") = 0);
+  define_kernel(
+      module, "stack", [](const nb::args& xs, int64_t dim) { return join(xs, dim, true); }, nb::arg("xs"),
+      nb::arg("dim") = 0);
   // x[:, index]: indices of any shape along one dimension, those below zero counted from the end.
   define_kernel(
       module, "index",

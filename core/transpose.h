@@ -1,29 +1,43 @@
-// Transposing copies in 16-byte squares: 4x4 floats or 2x2 doubles, the same on every instruction set.
+// Transposing copies in squares of 16 bytes a side, 4x4 floats or 2x2 doubles, the same on every instruction set.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 namespace rushlight {
 
 namespace detail {
-inline void transpose_square(const float* source, int64_t source_stride, float* target, int64_t target_stride) {
-  using Four [[gnu::vector_size(16)]] = float;
-  Four row[4];
-  for (int i = 0; i < 4; ++i) std::memcpy(&row[i], source + i * source_stride, sizeof(Four));
-  const Four low01 = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5);
-  const Four high01 = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7);
-  const Four low23 = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5);
-  const Four high23 = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
-  const Four column[4] = {
-      __builtin_shufflevector(low01, low23, 0, 1, 4, 5), __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
-      __builtin_shufflevector(high01, high23, 0, 1, 4, 5), __builtin_shufflevector(high01, high23, 2, 3, 6, 7)};
-  for (int i = 0; i < 4; ++i) std::memcpy(target + i * target_stride, &column[i], sizeof(Four));
+template <class T>
+struct Lanes16 {
+  typedef T type __attribute__((vector_size(16)));
+};
+
+// a[first], b[first], a[first + 1], b[first + 1] ...
+template <int first, class V, int... lane>
+inline V interleave(V a, V b, std::integer_sequence<int, lane...>) {
+  return __builtin_shufflevector(a, b, (first + lane / 2 + lane % 2 * static_cast<int>(sizeof...(lane)))...);
 }
-inline void transpose_square(const double* source, int64_t source_stride, double* target, int64_t target_stride) {
-  for (int i = 0; i < 2; ++i) {
-    for (int j = 0; j < 2; ++j) target[j * target_stride + i] = source[i * source_stride + j];
+
+// Interleaving the upper half of the rows with the lower one, as often as halves can be halved, transposes a square.
+template <class T>
+inline void transpose_square(const T* source, int64_t source_stride, T* target, int64_t target_stride) {
+  constexpr int side = 16 / sizeof(T);
+  constexpr auto sequence = std::make_integer_sequence<int, side>();
+  using Row = typename Lanes16<T>::type;
+  Row rows[side], turned[side];
+  for (int i = 0; i < side; ++i) std::memcpy(&rows[i], source + i * source_stride, sizeof(Row));
+#pragma GCC unroll 4
+  for (int round = 1; round < side; round *= 2) {
+#pragma GCC unroll 8
+    for (int i = 0; i < side / 2; ++i) {
+      turned[2 * i] = interleave<0>(rows[i], rows[i + side / 2], sequence);
+      turned[2 * i + 1] = interleave<side / 2>(rows[i], rows[i + side / 2], sequence);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < side; ++i) rows[i] = turned[i];
   }
+  for (int i = 0; i < side; ++i) std::memcpy(target + i * target_stride, &rows[i], sizeof(Row));
 }
 }  // namespace detail
 

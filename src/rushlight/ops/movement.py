@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rushlight import dtypes
+from rushlight import core, dtypes
 from rushlight.errors import DimensionError, ShapeError
 from rushlight.ops.declare import Sample, Spec, operation, view
 
@@ -257,6 +257,11 @@ def cast(xp, x, *, dtype):
         return x.astype(dtype.numpy)
 
 
+if core.native is not None:
+    _native = core.native  # it takes the names of dtypes
+    cast.kernel = lambda x, *, dtype: _native.cast(x, dtype.name)
+
+
 @cast.shape
 def _(x, *, dtype):
     return Spec(tuple(x.shape), dtype.numpy)
@@ -272,7 +277,7 @@ def _(make):
     yield Sample((make(2, 3),), {"dtype": dtypes.float32})
 
 
-@operation()
+@operation(kernel="clone")
 def clone(xp, x, *, row_major=False):
     """A copy, in the order of x's strides or, with row_major, in the order of its dimensions."""
     return xp.array(x, order="C" if row_major else "K")
@@ -303,6 +308,9 @@ def assign(xp, x, value):
 
 @assign.inplace
 def _(x, value):
+    if isinstance(value, np.ndarray) and value.shape == x.shape and core.native is not None:
+        if core.native.copy_into(x, value) is not NotImplemented:
+            return
     if isinstance(value, np.ndarray) and value.dtype == x.dtype:
         np.copyto(x, value)
         return
@@ -346,7 +354,7 @@ def _(make):
 # Joining and reordering
 
 
-@operation()
+@operation(kernel="cat")
 def cat(xp, *xs, dim=0):
     """The tensors joined along `dim`."""
     return xp.concatenate(xs, axis=dim)
@@ -389,7 +397,7 @@ def _(make):
     yield Sample((make(2, 3), make(2, 1)), {"dim": -1})
 
 
-@operation()
+@operation(kernel="stack")
 def stack(xp, *xs, dim=0):
     """Tensors of one shape joined along a new dimension `dim`."""
     return xp.stack(xs, axis=dim)
