@@ -39,5 +39,6 @@ NB_MODULE(RUSHLIGHT_MODULE, module) {
   rushlight::bind_pooling(module);
   rushlight::bind_resample(module);
   rushlight::bind_softmax(module);
+  rushlight::bind_sort(module);
   rushlight::bind_update(module);
 }

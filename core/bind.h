@@ -24,6 +24,7 @@ void bind_normalize(nanobind::module_& module);
 void bind_pooling(nanobind::module_& module);
 void bind_resample(nanobind::module_& module);
 void bind_softmax(nanobind::module_& module);
+void bind_sort(nanobind::module_& module);
 void bind_update(nanobind::module_& module);
 
 }  // namespace rushlight

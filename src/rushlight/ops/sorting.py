@@ -51,7 +51,7 @@ def _place_back(g, indices, x, dim, keepdim):
     return gather_gradient(g, indices, shape=tuple(x.shape), dim=dim)
 
 
-@operation()
+@operation(kernel="sort")
 def sort(xp, x, *, dim=-1, descending=False):
     """The elements in order along `dim`, and where each was."""
     if not x.ndim:
@@ -77,7 +77,7 @@ def _(make):
     yield Sample((make(3, 4),), {"dim": 0, "descending": True})
 
 
-@operation()
+@operation(kernel="topk")
 def topk(xp, x, *, k, dim=-1, largest=True):
     """The k largest (or smallest) elements along `dim`, in order, and where they were."""
     if not x.ndim:
@@ -113,7 +113,7 @@ def _(make):
     yield Sample((make(20, 3),), {"k": 1, "dim": 0, "largest": False})
 
 
-@operation()
+@operation(kernel="kthvalue")
 def kthvalue(xp, x, *, k, dim=-1, keepdim=False):
     """The k-th smallest element along `dim`, counted from 1, and where it was."""
     if not x.ndim:
@@ -141,7 +141,7 @@ def _(make):
     yield Sample((make(3, 5),), {"k": 3, "dim": 0, "keepdim": True})
 
 
-@operation()
+@operation(kernel="median_along")
 def median_along(xp, x, *, dim=-1, keepdim=False, ignore_nan=False):
     """The median along `dim` (the lower of two), and where it was; NaN where there is one, unless ignored."""
     if not x.ndim:
