@@ -28,7 +28,8 @@ def _checked_indices(name, x, indices, dims):
             )
         size = x.shape[dim]
         if isinstance(index, np.ndarray) and index.size and not empty:
-            low, high = index.min(), index.max()
+            few = index.ravel().tolist() if index.size <= 16 else None  # NumPy's min() costs more than that
+            low, high = (min(few), max(few)) if few else (index.min(), index.max())
             if low < -size or high >= size:
                 wrong = int(low if low < -size else high)
                 raise DimensionError(f"index {wrong} is out of bounds for dimension {dim} with size {size}")
@@ -159,12 +160,14 @@ def _(make):
 @operation()
 def masked_fill(xp, x, mask, value):
     """`value` (a number or a 0-d tensor) where `mask` holds, x elsewhere."""
-    return np.where(mask, np.asarray(value).astype(x.dtype), x)
+    with np.errstate(all="ignore"):
+        return np.where(mask, np.asarray(value).astype(x.dtype), x)
 
 
 @masked_fill.inplace
 def _(x, mask, value):
-    np.copyto(x, np.asarray(value).astype(x.dtype), where=mask)
+    with np.errstate(all="ignore"):
+        np.copyto(x, value, where=mask, casting="unsafe")
 
 
 @masked_fill.shape

@@ -314,6 +314,9 @@ def _(x, value):
     if isinstance(value, np.ndarray) and value.dtype == x.dtype:
         np.copyto(x, value)
         return
+    if type(value) is int and -128 < value < 128 and x.dtype.kind == "f":
+        x.fill(value)  # nothing that NumPy could warn of
+        return
     with np.errstate(all="ignore"):
         np.copyto(x, value, casting="unsafe")
 

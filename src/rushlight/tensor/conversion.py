@@ -10,6 +10,7 @@ from rushlight import dtypes
 from rushlight.dtypes import dtype as Dtype
 from rushlight.errors import DtypeError, InputError, ShapeError
 from rushlight.ops import movement
+from rushlight.ops.declare import routing
 from rushlight.tensor import arguments
 from rushlight.tensor import device as devices
 from rushlight.tensor import tensor as tensors
@@ -305,12 +306,22 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     """All elements set to `value`."""
     if isinstance(value, tensors.Tensor) and value.array.ndim:
         raise InputError(f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions.")
-    return movement.assign(self, value, out=self)  # type: ignore[no-any-return]
+    return _filled("fill_", self, value)
 
 
 def zero_(self: Tensor) -> Tensor:
     """All elements set to 0."""
-    return movement.assign(self, 0, out=self)  # type: ignore[no-any-return]
+    return _filled("zero_", self, 0)
+
+
+def _filled(name: str, tensor: Tensor, value: Any) -> Tensor:
+    if type(value) not in (int, float) or tensor._base is not None or tensor._requires_grad or routing.tracing:
+        return movement.assign(tensor, value, out=tensor)  # type: ignore[no-any-return]
+    from rushlight.autograd.eager import overwriting
+
+    array = overwriting(name, tensor)  # nothing to record
+    movement.assign.inplace_rule(array, value)  # type: ignore[misc]
+    return tensor
 
 
 def apply_(self: Tensor, callable: Any) -> Tensor:

@@ -46,9 +46,13 @@ def setitem(self: Tensor, subscript: Any, value: Any) -> None:
             raise TypeError(f"can't assign a NoneType to a {self.type()}")
         value = data.tensor(value)
     items = subscript if type(subscript) is tuple else _items(subscript)
-    if routing.tracing is not None and len(items) == 1 and _fills_masked(self, items[0], value):
-        mask = items[0].reshape(items[0].shape + (1,) * (self.ndim - items[0].ndim))
-        indexing.masked_fill(self, mask, value, out=self)  # the places of a mask aren't known yet
+    # The places of a mask need not be known, and while tracing they aren't. What eager code records is an index_put.
+    recorded = self._requires_grad or getattr(value, "_requires_grad", False)
+    if (routing.tracing is not None or not recorded) and len(items) == 1 and _fills_masked(self, items[0], value):
+        mask, missing = items[0], self.array.ndim - items[0].array.ndim
+        if missing:
+            mask = mask.reshape(mask.shape + (1,) * missing)
+        indexing.masked_fill(self, mask, value, out=self)
         return
     view, indices, dims = resolve(self, items)
     if not indices:
