@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import sys
 import threading
 import time
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rushlight.autograd.modes import mode
-from rushlight.compiler.graph import Input
+from rushlight.compiler.gradients import Gradients
+from rushlight.compiler.graph import Graph, Input
 from rushlight.compiler.guards import Guards, Surroundings
 from rushlight.compiler.names import state_names
 from rushlight.compiler.passes import simplify
@@ -204,33 +203,36 @@ class _Entry:
             return  # the caller is going to differentiate the result: such calls run eagerly
         self._written = trace.written_tensors()
         self._requiring = [(tensor, tensor._requires_grad) for tensor, _ in trace.requiring]
-        graph = simplify(trace.graph)
-        self.program = Program(graph)
-        self._at_risk = _at_risk(self.program)
+        self._make(simplify(trace.graph))
+        assert self.program is not None
         found: dict[Input, float] = {}
         for update in self._updates:
             found.update(update.first_numbers())
         self._values = [found[number] for number in self.program.numbers]
 
+    def _make(self, graph: Graph) -> None:
+        self.program = Program(graph)
+        self._at_risk = _at_risk(self.program)
+        self._gradients.lie(self.program.gradients)
+
     def _keep_gradients(self, trace: Trace, tensors: list[Tensor]) -> None:
-        """Gives the gradients that the trace leaves at leaves memory that stays."""
+        """Finds out what gradients the trace leaves at leaves."""
         positions = {id(t): position for position, t in enumerate(tensors)}
-        self._gradients: list[_Gradient] = []
-        self._argument_gradients: list[tuple[int, Tensor | None]] = []
+        left: list[tuple[Tensor, Input | Tensor | None]] = []
+        self._argument_gradients: list[tuple[int, Input | Tensor | None]] = []
         for leaf, before in trace.leaves():
             now = leaf._grad
-            kept = now
+            kept: Input | Tensor | None = now
             if now is not None and type(now.array) is Unread:
-                memory = np.empty(now.array.shape, now.array.dtype)
-                trace.keep(now.array, memory)
-                kept = wrap(memory)
+                kept = trace.keep(now.array)
             leaf._grad = before
             if id(leaf) not in positions:
-                self._gradients.append(_Gradient(leaf, None if kept is None else kept.array, kept is not now))
+                left.append((leaf, kept))
                 continue
             del trace.gradients[id(leaf)]  # guarded by the signature
             if kept is not before:
                 self._argument_gradients.append((positions[id(leaf)], kept))
+        self._gradients = Gradients(left)
 
     def hold(self, tensors: list[Tensor]) -> bool:
         """Whether the program is right for this call."""
@@ -264,20 +266,20 @@ class _Entry:
         """One run of the program."""
         if self.program is None:
             return function(*args, **options)
-        for gradient in self._gradients:
-            if gradient.given is not None:
-                gradient.leave_to_others()
+        if not self._gradients.leave_to_others():
+            self._make(self.program.graph)
         copies = [array.copy() for array in self._at_risk]
         try:
             results = self.program.run([t.array for t in tensors], self._values)
         except BaseException:
             for array, copy in zip(self._at_risk, copies, strict=True):
                 np.copyto(array, copy)
+            self._gradients.lose()
             self._step_back(len(self._updates))
             raise
-        for gradient in self._gradients:
-            gradient.put()
+        self._gradients.put()
         for position, found in self._argument_gradients:
+            # In memory of its own: the next call may come with another tensor.
             tensors[position]._grad = None if found is None else wrap(found.array.copy())
         for tensor, requires_grad in self._requiring:
             tensor._requires_grad = requires_grad
@@ -286,36 +288,6 @@ class _Entry:
             if written is not None:
                 bump_version(written)
         return _rebuild(self._structure, iter(results))
-
-
-class _Gradient:
-    """The gradient of a leaf after a run, in memory that stays: None, or the memory; `made`: by the program itself."""
-
-    __slots__ = ("given", "leaf", "made", "memory")
-
-    def __init__(self, leaf: Tensor, memory: Array | None, made: bool) -> None:
-        self.leaf = leaf
-        self.memory = memory
-        self.made = made
-        self.given: weakref.ref[Tensor] | None = None  # the tensor that was last put there
-
-    def leave_to_others(self) -> None:
-        """Gives what the last run has put there memory of its own, where somebody else holds that tensor too."""
-        tensor = self.given() if self.given is not None else None
-        if tensor is not None and tensor.array is self.memory:
-            if sys.getrefcount(tensor) > (3 if self.leaf._grad is tensor else 2):  # here twice, and in the leaf
-                tensor.array = tensor.array.copy()
-
-    def put(self) -> None:
-        """Puts the gradient of this run there."""
-        if self.memory is None:
-            self.leaf._grad = None
-            return
-        known = self.leaf._grad
-        if known is None or known.array is not self.memory:
-            self.leaf._grad = wrap(self.memory)
-            if self.made:
-                self.given = weakref.ref(self.leaf._grad)
 
 
 def _at_risk(program: Program) -> list[Array]:
@@ -329,7 +301,7 @@ def _at_risk(program: Program) -> list[Array]:
     early = set(program.graph.nodes[:refusing])
     writes = list(program._direct.items())
     writes += [(v, target) for target, v in program.graph.writes if v.node and v.node.operation in UPDATES]
-    changed = {target for value, target in writes if value.node in early and target.name != "gradient"}
+    changed = {target for value, target in writes if value.node in early and not target.is_gradient}
     return [target.array for target in changed]
 
 

@@ -420,11 +420,12 @@ class Trace:
         given = None if known is None else known.given
         return type(array) is Unread or (given is not None and given.kind in ("constant", "drawn"))
 
-    def keep(self, array: Array, memory: Array) -> None:
-        """Has what stands in `array` written to `memory` by each run."""
-        target = Input("state", memory.shape, memory.dtype, memory, "gradient")
+    def keep(self, array: Array) -> Input:
+        """Has each run leave what stands in `array` in memory of the program."""
+        target = Input("state", array.shape, array.dtype, None, "gradient")
         self.graph.inputs.append(target)
         self.graph.writes.append((target, self.read(array)))
+        return target
 
     def forget(self) -> list[str]:
         """Forgets all memory; lines of code that made tensors which somebody still holds.
