@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,14 +25,15 @@ class Row(NamedTuple):
 
 
 class Profile:
-    """The calls of a program in order; prints as a table, the most expensive first."""
+    """The calls of programs in order; prints as a table, the most expensive first."""
 
-    def __init__(self, program: Program, runs: int) -> None:
-        times = [program.profile() for _ in range(max(1, runs))]
+    def __init__(self, programs: Iterable[Program], runs: int) -> None:
         self.rows: list[Row] = []
-        for position, node in enumerate(program.labels):
-            seconds = sorted(t[position] for t in times)[len(times) // 2]
-            self.rows.append(_row(node, seconds))
+        for program in programs:
+            times = [program.profile() for _ in range(max(1, runs))]
+            for position, node in enumerate(program.labels):
+                seconds = sorted(t[position] for t in times)[len(times) // 2]
+                self.rows.append(_row(node, seconds))
 
     @property
     def seconds(self) -> float:

@@ -20,6 +20,7 @@ from rushlight.ops.declare import OPERATIONS
 from rushlight.ops.optimizer import UPDATES
 
 Array = np.ndarray[Any, Any]
+_empty_like: Callable[[Array], Array] = np.empty_like if core.native is None else core.native.empty_like
 _COPIED = 16384  # bytes of a result that are sooner copied than given memory of their own
 
 
@@ -59,6 +60,7 @@ class Program:
         self._add_writes()
         self.executor: Any = PythonExecutor(self.calls) if core.native is None else self._native()
         self._last: tuple[list[Array], Sequence[float]] = ([], ())
+        self.has_run = False
         written = {target for target, _ in graph.writes}
         positions = [given for given in graph.inputs if given.kind == "argument"]
         self._written_arguments = [position for position, given in enumerate(positions) if given in written]
@@ -228,8 +230,9 @@ class Program:
         if type(self.executor) is PythonExecutor:
             for fixed, given in zip(self.arguments, bases, strict=True):
                 np.copyto(fixed, given)
-        fresh = [np.empty(value.nbytes, np.uint8) for value in self._returned]
+        fresh = [_empty_like(self._array(value)) for value in self._returned]
         self._last = ([*bases, *fresh], numbers)
+        self.has_run = True
         try:
             self.executor.run(*self._last)
         except Exception as error:
@@ -243,8 +246,8 @@ class Program:
             written = [self.arguments[position] for position in self._written_arguments]
         else:
             found = [
-                np.array(array, order="C") if place is None else _seen(fresh[place], value)
-                for array, place, value in zip(self._outputs, self._returns, self.graph.outputs, strict=True)
+                np.array(array, order="C") if place is None else fresh[place]
+                for array, place in zip(self._outputs, self._returns, strict=True)
             ]
             written = [bases[position] for position in self._written_arguments]
         for position, array in zip(self._written_arguments, written, strict=True):
@@ -299,10 +302,6 @@ def _arrays_in(item: Any) -> Iterator[Array]:
     elif isinstance(item, (list, tuple)):
         for entry in item:
             yield from _arrays_in(entry)
-
-
-def _seen(memory_of_value: Array, value: Value) -> Array:
-    return memory_of_value.view(value.dtype).reshape(value.shape)
 
 
 def _reference(operation: Any) -> Callable[..., Any]:
