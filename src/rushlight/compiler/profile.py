@@ -77,10 +77,10 @@ def _row(node: Node | None, seconds: float) -> Row:
     values = list(node.values())
     moved = float(sum(v.nbytes for v in dict.fromkeys(values)) + sum(v.nbytes for v in node.outputs))
     shapes = ", ".join(str(tuple(v.shape)) for v in node.outputs[:2])
-    return Row(node.operation, shapes, node.line, seconds, _operations(node), moved)
+    return Row(node.operation, shapes, node.line, seconds, operations_of(node), moved)
 
 
-def _operations(node: Node) -> float:
+def operations_of(node: Node) -> float:
     """Floating-point operations, a multiply-add counting as two; 0 where they don't decide the time."""
     shapes = [item.shape if isinstance(item, Value) else () for item in node.inputs]
     out = node.outputs[0].shape
