@@ -154,6 +154,14 @@ void bind_array(nb::module_& module) {
         bfloat16_descriptor = found;  // kept for the life of the process
       },
       nb::arg("dtype"), "Tells the core the NumPy dtype that ml_dtypes registered as bfloat16.");
+  module.def(
+      "empty_like",
+      [](nb::handle array) {
+        Array like = borrow(array);
+        return empty(like.dtype, {like.shape, static_cast<size_t>(like.dimensions)}).object;
+      },
+      nb::arg("array"),
+      "A new, uninitialised, row-major array of the same shape and dtype, from the caching allocator.");
 }
 
 }  // namespace rushlight

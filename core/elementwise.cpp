@@ -651,7 +651,7 @@ class Program::Call final : public rushlight::Instruction {
   void plan() {
     Layout layout;
     if (!program_.measure(operands_.data(), layout) || !program_.accept(operands_.data(), results_.data(), layout)) {
-      throw std::runtime_error("Program: no code for these operands and results");
+      throw NoCode("Program has no code for these operands and results");
     }
     const std::vector<Kernel>& kernels = program_.kernels_[static_cast<int>(layout.dtype)];
     kernels_ = kernels;

@@ -154,11 +154,13 @@ std::vector<nb::object> Executor::without_slots(std::vector<nb::object> values, 
   return values;
 }
 
-size_t Executor::add(const std::string& kernel, nb::tuple arguments, nb::dict options, nb::tuple results) {
+size_t Executor::add(const std::string& kernel, nb::tuple arguments, nb::dict options, nb::tuple results,
+                     nb::object otherwise) {
   Turn turn(*this);
   const KernelDeclaration& declaration = kernel_named(kernel);
   Step step;
   step.kernel = kernel;
+  step.otherwise = std::move(otherwise);
   for (nb::handle result : results) {
     Array array = borrow(result);
     if (!array.writeable) throw nb::value_error("Executor: a result is read-only");
@@ -185,11 +187,12 @@ size_t Executor::add(const std::string& kernel, nb::tuple arguments, nb::dict op
   return steps_.size() - 1;
 }
 
-size_t Executor::add_elementwise(nb::object program, nb::tuple operands, nb::tuple results) {
+size_t Executor::add_elementwise(nb::object program, nb::tuple operands, nb::tuple results, nb::object otherwise) {
   Turn turn(*this);
   Step step;
   step.kernel = "Program";
   step.callable = program;  // kept alive
+  step.otherwise = std::move(otherwise);
   std::vector<nb::object> given, targets;
   for (nb::handle operand : operands) given.push_back(nb::borrow(operand));
   for (nb::handle result : results) {
@@ -209,7 +212,7 @@ size_t Executor::add_elementwise(nb::object program, nb::tuple operands, nb::tup
 }
 
 size_t Executor::add_copy(nb::handle source, nb::handle result) {
-  return add("copy_into", nb::make_tuple(result, source), nb::dict(), nb::tuple());
+  return add("copy_into", nb::make_tuple(result, source), nb::dict(), nb::tuple(), nb::none());
 }
 
 size_t Executor::add_call(nb::object callable) {
@@ -227,8 +230,8 @@ void Executor::relocate(nb::handle object, size_t slot, int64_t offset) {
   if (array.dtype == DType::other) throw nb::type_error("Executor: there is no code for arrays of this dtype");
   auto [low, high] = covered(array);
   nb::object view = own(object);
-  for (const Relocation& move : relocations_) {
-    if (!move.original.is(object)) continue;
+  if (auto [known, fresh] = relocated_.try_emplace(object.ptr(), relocations_.size()); !fresh) {
+    const Relocation& move = relocations_[known->second];
     if (move.slot == slot && move.offset == offset) return;
     throw nb::value_error("Executor: the array is relocated already, to another place");
   }
@@ -254,6 +257,7 @@ void Executor::set_numbers(nb::handle given) {
     }
     if (!any) continue;
     Step& step = steps_[variable.step];
+    if (!step.call) continue;  // a callable has taken its place
     nb::object value = substitute(variable.pattern, given);
     try {
       step.call->set(variable.position, value);
@@ -266,22 +270,34 @@ void Executor::set_numbers(nb::handle given) {
 }
 
 void Executor::run_step(Step& step, Released& released) {
-  if (!step.call) {
-    released.acquire();
-    step.callable();
-    released.release();
-    return;
+  if (step.call && run_kernel(step)) return;
+  released.acquire();
+  if (step.call) {
+    step.callable = std::exchange(step.otherwise, nb::object());
+    step.call.reset();
   }
+  step.callable();
+  released.release();
+}
+
+// False where the kernel has no code for its operands and something else is to be called.
+bool Executor::run_kernel(Step& step) {
   Execution current{step.kernel.c_str(), step.destinations};
   struct Scope {
     explicit Scope(Execution* now) { execution = now; }
     ~Scope() { execution = nullptr; }
   } scope(&current);
-  step.call->run();
+  try {
+    step.call->run();
+  } catch (const NoCode&) {
+    if (step.otherwise.is_none()) throw;
+    return false;
+  }
   if (current.made != step.destinations.size()) {
     throw error(step.kernel + " has fewer results than the program has arrays for");
   }
   for (auto& [destination, stand_in] : step.strided) copy_strided(borrow(destination), borrow(stand_in));
+  return true;
 }
 
 void Executor::run(nb::handle bases, nb::handle numbers, std::vector<double>* seconds) {
@@ -316,11 +332,15 @@ void bind_executor(nb::module_& module) {
       .def(nb::init<>())
       .def(
           "add", &Executor::add, nb::arg("kernel"), nb::arg("args"), nb::arg("options"), nb::arg("results"),
+          nb::arg("otherwise") = nb::none(),
           "Appends a call of a kernel (see kernel_names) with the arguments that it takes from Python, but for numbers "
           "that may be Slots. Its results are written to the arrays `results`, which must not overlap its operands; "
-          "a kernel that works in place has none. Returns the index of the instruction. ValueError where there is no "
+          "a kernel that works in place has none. Where it turns out to have no code for them, the callable "
+          "`otherwise` is "
+          "called in its place from then on. Returns the index of the instruction. ValueError where there is no "
           "such kernel or a result is read-only, TypeError where the arguments don't fit.")
       .def("add_elementwise", &Executor::add_elementwise, nb::arg("program"), nb::arg("operands"), nb::arg("results"),
+           nb::arg("otherwise") = nb::none(),
            "Appends a call of a Program; operands are arrays, numbers or Slots. Results may share memory with operands "
            "as `out=` of the Program may.")
       .def("add_copy", &Executor::add_copy, nb::arg("source"), nb::arg("result"),
@@ -337,7 +357,7 @@ void bind_executor(nb::module_& module) {
           "Runs all instructions. `bases`: arrays for those that are relocated; `numbers`: for the Slots. ValueError "
           "where one is missing or a base too small, misaligned or read-only: nothing has run then. What an "
           "instruction raises comes out as it is, and `failed` says which one it was; RuntimeError where a kernel has "
-          "no code for its operands.")
+          "no code for its operands and there is no `otherwise`.")
       .def(
           "profile",
           [](Executor& self, nb::handle bases, nb::handle numbers) {

@@ -27,8 +27,9 @@ class Executor {
   Executor& operator=(const Executor&) = delete;
   ~Executor();
 
-  size_t add(const std::string& kernel, nb::tuple arguments, nb::dict options, nb::tuple results);
-  size_t add_elementwise(nb::object program, nb::tuple operands, nb::tuple results);
+  // otherwise: a callable, or None, that is called in the kernel's place from then on where that has no code.
+  size_t add(const std::string& kernel, nb::tuple arguments, nb::dict options, nb::tuple results, nb::object otherwise);
+  size_t add_elementwise(nb::object program, nb::tuple operands, nb::tuple results, nb::object otherwise);
   size_t add_copy(nb::handle source, nb::handle result);
   size_t add_call(nb::object callable);
   void relocate(nb::handle array, size_t slot, int64_t offset);
@@ -47,7 +48,7 @@ class Executor {
     std::string kernel;
     std::vector<nb::object> values;                // that the instruction refers to
     std::unique_ptr<rushlight::Instruction> call;  // of a kernel or a Program, or none:
-    nb::object callable;
+    nb::object callable, otherwise;
     std::vector<nb::object> destinations;
     std::vector<std::pair<nb::object, nb::object>> strided;  // a destination that isn't contiguous, and its stand-in
   };
@@ -77,10 +78,12 @@ class Executor {
   void set_numbers(nb::handle numbers);
   void move_arrays(nb::handle bases);
   void run_step(Step& step, Released& released);
+  static bool run_kernel(Step& step);
 
   std::vector<Step> steps_;
   std::vector<Variable> variables_;
   std::vector<Relocation> relocations_;
+  std::unordered_map<PyObject*, size_t> relocated_;  // their indices, by original
   std::unordered_map<PyObject*, View> views_;
   std::vector<nb::object> numbers_, bases_;  // of the last run
   std::mutex mutex_;

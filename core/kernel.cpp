@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <new>
-#include <stdexcept>
 #include <string>
 
 #include "convert.h"
@@ -77,7 +76,7 @@ NewArray result_like(const Array& array, DType dtype) {
 
 nb::object not_implemented() {
   if (execution == nullptr) return nb::borrow(Py_NotImplemented);
-  throw std::runtime_error(std::string(execution->kernel) + " has no code for these operands");
+  throw NoCode(std::string(execution->kernel) + " has no code for these operands");
 }
 
 }  // namespace rushlight

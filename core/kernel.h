@@ -3,6 +3,7 @@
 // go to arrays that were made beforehand, and it makes and counts no Python object.
 #pragma once
 
+#include <stdexcept>
 #include <utility>
 
 #include "array.h"
@@ -73,9 +74,12 @@ nb::object results(const Made&... made) {
 inline nb::object done(nb::handle operand = Py_None) {
   return execution != nullptr ? nb::object() : nb::borrow(operand);
 }
-// What a kernel returns for dtypes or layouts that it has no code for: the caller then runs the NumPy meaning. An
-// instruction has no such way out: there it raises RuntimeError.
+// What a kernel returns for dtypes or layouts that it has no code for: the caller then runs the NumPy meaning. In an
+// instruction it raises NoCode, before anything is written.
 nb::object not_implemented();
+struct NoCode : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 
 // Kernels do their arithmetic without the GIL: `Unlocked unlocked;` for the length of a scope. An instruction never has
 // it.

@@ -9,23 +9,21 @@
 #include <cstdint>
 #include <cstdlib>
 #include <new>
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
+#include <utility>
 
 #include "bind.h"
+#include "heap.h"
 
 namespace rushlight {
 
 namespace {
 
-// Size classes: multiples of 64 bytes up to 512, then eight to each power of two, so at most an eighth is unused (and
-// untouched: it costs addresses, not memory).
+// Small blocks have size classes: multiples of 64 bytes up to 512, then eight to each power of two. Large ones come
+// from the heap, since malloc holds on to what is freed, and in an arena of its own for each thread.
 constexpr size_t smallest = 64;
 constexpr size_t largest = size_t{1} << 46;
-constexpr int class_count = 8 + 8 * (46 - 9);
-constexpr size_t huge_page = size_t{1} << 21;
-constexpr size_t mapped_from = 2 * huge_page;  // from here on blocks are mappings of their own, on huge pages
+constexpr size_t large_from = size_t{1} << 17;
+constexpr int class_count = 8 + 8 * (17 - 9);
 
 int class_of(size_t bytes) {
   if (bytes <= 512) return bytes == 0 ? 0 : static_cast<int>((bytes - 1) / smallest);
@@ -39,96 +37,55 @@ constexpr size_t size_of(int index) {
   return static_cast<size_t>(9 + (index - 8) % 8) << (octave + 6);
 }
 
-void* system_allocate(size_t bytes) {
-#if defined(__linux__)
-  if (bytes >= mapped_from) {
-    // An aligned mapping: a larger one with its ends given back.
-    size_t extended = bytes + huge_page;
-    void* mapped = mmap(nullptr, extended, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (mapped == MAP_FAILED) return nullptr;
-    char* begin = static_cast<char*>(mapped);
-    size_t head = (huge_page - reinterpret_cast<uintptr_t>(begin) % huge_page) % huge_page;
-    if (head > 0) munmap(begin, head);
-    if (huge_page > head) munmap(begin + head + bytes, huge_page - head);
-    madvise(begin + head, bytes, MADV_HUGEPAGE);  // fewer page faults; a mere wish, so its result is not looked at
-    return begin + head;
-  }
-#endif
-  return std::aligned_alloc(64, bytes);
-}
-
-void system_release(void* memory, size_t bytes) {
-#if defined(__linux__)
-  if (bytes >= mapped_from) {
-    munmap(memory, bytes);
-    return;
-  }
-#endif
-  std::free(memory);
-}
-
-// Freed blocks are kept, a stack for each size, as long as live and kept memory together stay within little more than
-// what live memory alone has reached of late: the cache spares page faults and hardly raises the process's peak.
+// Freed memory is kept as long as it and live memory together stay within little more than what live memory alone has
+// reached of late: the cache spares page faults and hardly raises the process's peak.
 class Cache {
  public:
-  void* allocate(int index) {
-    size_t bytes = size_of(index);
+  void* allocate(size_t bytes) {
+    int index = bytes < large_from ? class_of(bytes) : -1;
+    if (index >= 0) bytes = size_of(index);
     lock();
-    live_ += bytes;
-    turnover_ += bytes;
-    recent_peak_ = std::max(recent_peak_, live_);
-    if (turnover_ > 16 * peak()) {  // a peak that isn't reached again is forgotten
-      previous_peak_ = recent_peak_;
-      recent_peak_ = live_;
-      turnover_ = 0;
-    }
-    if (Block* found = stacks_[index]) {
-      stacks_[index] = found->next;
-      kept_ -= bytes;
-      unlock();
-      return found;
-    }
-    Evicted evicted = make_room(limit());
+    void* block = index < 0 ? allocate_large(bytes) : take(index);
+    if (block != nullptr) count(bytes);
     unlock();
-    give_back(evicted);
-    void* fresh = system_allocate(bytes);
-    if (fresh == nullptr) {  // out of memory: try again without the cache
-      empty();
-      fresh = system_allocate(bytes);
-    }
-    if (fresh == nullptr) {
+    if (block == nullptr && index >= 0) {
+      block = allocate_small(bytes);
       lock();
-      live_ -= bytes;
+      count(bytes);
       unlock();
-      throw std::bad_alloc();
     }
-    return fresh;
+    if (block == nullptr) throw std::bad_alloc();
+    return block;
   }
 
-  void release(void* memory, int index) {
-    size_t bytes = size_of(index);
-    Block* block = new (memory) Block;
+  void release(void* memory, size_t bytes) {
     lock();
-    live_ -= bytes;
-    kept_ += bytes;
-    block->next = stacks_[index];
-    stacks_[index] = block;
-    largest_kept_ = std::max(largest_kept_, index);
-    Evicted evicted = live_ + kept_ > limit() ? make_room(limit()) : Evicted{};
+    if (bytes >= large_from) {
+      live_ -= bytes;
+      live_large_ -= bytes;
+      heap_.release(memory, bytes);
+    } else {
+      int index = class_of(bytes);
+      live_ -= size_of(index);
+      kept_small_ += size_of(index);
+      stacks_[index] = new (memory) Block{stacks_[index], index};
+    }
+    Block* evicted = make_room(limit());
     unlock();
     give_back(evicted);
   }
 
   void empty() {
     lock();
-    Evicted evicted = make_room(0);
+    Block* evicted = make_room(0);
     unlock();
     give_back(evicted);
   }
 
   std::array<size_t, 3> statistics() {
     lock();
-    std::array<size_t, 3> result = {live_, kept_, peak()};
+    std::array<size_t, 3> result = {live_, kept_small_ + heap_.resident() - std::min(heap_.resident(), live_large_),
+                                    peak()};
     unlock();
     return result;
   }
@@ -147,45 +104,72 @@ class Cache {
     Block* next = nullptr;
     int index = 0;
   };
-  using Evicted = Block*;
+
+  void* take(int index) {
+    Block* found = stacks_[index];
+    if (found == nullptr) return nullptr;
+    stacks_[index] = found->next;
+    kept_small_ -= size_of(index);
+    return found;
+  }
+
+  void* allocate_small(size_t bytes) {
+    void* fresh = std::aligned_alloc(smallest, bytes);
+    if (fresh == nullptr) {  // out of memory: try again without the cache
+      empty();
+      fresh = std::aligned_alloc(smallest, bytes);
+    }
+    return fresh;
+  }
+
+  void* allocate_large(size_t bytes) {
+    void* block = heap_.allocate(bytes);
+    if (block != nullptr) live_large_ += bytes;
+    return block;
+  }
+
+  void count(size_t bytes) {
+    live_ += bytes;
+    turnover_ += bytes;
+    recent_peak_ = std::max(recent_peak_, live_);
+    if (turnover_ > 16 * peak()) {  // a peak that isn't reached again is forgotten
+      previous_peak_ = recent_peak_;
+      recent_peak_ = live_;
+      turnover_ = 0;
+    }
+  }
 
   size_t peak() const { return std::max(recent_peak_, previous_peak_); }
 
-  // What live and kept memory may come to: a little over the peak, since a freed block serves its own size only.
-  size_t limit() const { return peak() + std::clamp(peak() / 4, size_t{1} << 20, size_t{8} << 20); }
+  // What live and kept memory may come to: a little over the peak, for what lies between live blocks.
+  size_t limit() const { return peak() + std::clamp(peak() / 4, size_t{4} << 20, size_t{8} << 20); }
 
-  // Takes the largest blocks out of the cache until live and kept memory fit into `limit`; the caller frees them
-  // after unlocking.
-  Evicted make_room(size_t limit) {
-    Evicted evicted = nullptr;
-    while (kept_ > 0 && live_ + kept_ > limit) {
-      Block* block = stacks_[largest_kept_];
-      if (block == nullptr) {
-        --largest_kept_;
-        continue;
+  // Gives back free pages, and takes the largest small blocks out of the cache, until live and kept memory fit into
+  // `limit`; the caller frees these after unlocking.
+  Block* make_room(size_t limit) {
+    size_t small = live_ - live_large_ + kept_small_;
+    if (small + heap_.resident() <= limit) return nullptr;
+    heap_.trim(limit - std::min(small, limit));
+    Block* evicted = nullptr;
+    for (int index = class_count - 1; index >= 0; --index) {
+      while (stacks_[index] != nullptr && live_ - live_large_ + kept_small_ + heap_.resident() > limit) {
+        Block* block = static_cast<Block*>(take(index));
+        block->next = evicted;
+        evicted = block;
       }
-      stacks_[largest_kept_] = block->next;
-      kept_ -= size_of(largest_kept_);
-      block->index = largest_kept_;
-      block->next = evicted;
-      evicted = block;
     }
     return evicted;
   }
 
-  static void give_back(Evicted block) {
-    while (block != nullptr) {
-      Block* next = block->next;
-      system_release(block, size_of(block->index));
-      block = next;
-    }
+  static void give_back(Block* block) {
+    while (block != nullptr) std::free(std::exchange(block, block->next));
   }
 
   std::atomic_flag lock_ = ATOMIC_FLAG_INIT;
-  size_t live_ = 0, kept_ = 0;
+  size_t live_ = 0, live_large_ = 0, kept_small_ = 0;
   size_t recent_peak_ = 0, previous_peak_ = 0, turnover_ = 0;
-  int largest_kept_ = 0;
   std::array<Block*, class_count> stacks_ = {};
+  Heap heap_;
 };
 
 // Never destroyed: arrays may outlive every other object of the process.
@@ -201,10 +185,10 @@ Cache& cache() {
 
 void* allocate(size_t bytes) {
   if (bytes > largest) throw std::bad_alloc();
-  return cache().allocate(class_of(bytes));
+  return cache().allocate(bytes);
 }
 
-void release(void* memory, size_t bytes) { cache().release(memory, class_of(bytes)); }
+void release(void* memory, size_t bytes) { cache().release(memory, bytes); }
 
 void bind_memory(nanobind::module_& module) {
   namespace nb = nanobind;

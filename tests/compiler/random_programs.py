@@ -202,16 +202,26 @@ class Program:
 
     # Running
 
-    def run(self, arguments: list[Tensor], state: Tensor) -> list[Tensor]:
-        """All tensors of a run, the gradients left in the arguments. Writes into `state` as the steps say."""
+    def forward(self, arguments: list[Tensor], state: Tensor) -> list[Tensor]:
+        """All tensors of a run, the arguments first. Writes into `state` as the steps say."""
         tensors = [t * 1 for t in arguments]
         tensors.append(state)
         for _, step in self.steps:
             tensors.extend(step(tensors))
+        return tensors
+
+    @staticmethod
+    def backward(tensors: list[Tensor]) -> None:
+        """Leaves gradients in the arguments that the tensors came from."""
         roots = [t for t in tensors if t.requires_grad]
         if roots:
             total = sum((t * t).sum() if t.numel() else t.sum() for t in roots)
             total.backward()  # type: ignore[union-attr]
+
+    def run(self, arguments: list[Tensor], state: Tensor) -> list[Tensor]:
+        """All tensors of a run but for the arguments, the gradients left in these."""
+        tensors = self.forward(arguments, state)
+        self.backward(tensors)
         return [t.detach() for t in tensors[len(arguments) :]]
 
     def __str__(self) -> str:

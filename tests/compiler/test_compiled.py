@@ -96,6 +96,54 @@ def test_gradients_that_somebody_keeps(inside: bool) -> None:
     assert compiled.cache_info().misses == 1
 
 
+@pytest.mark.parametrize("kind", ["array", "alias", "view", "part"])
+def test_memory_of_gradients_that_somebody_keeps(kind: str) -> None:
+    hold = {
+        "array": lambda grad: grad.numpy(),
+        "alias": lambda grad: grad.detach(),
+        "view": lambda grad: grad.reshape(-1),
+        "part": lambda grad: grad.numpy()[..., :1],
+    }[kind]
+    net = small()
+
+    @rl.compile
+    def gradients(x: Any, y: Any) -> Any:
+        net.zero_grad()
+        loss = F.mse_loss(net(x), y)
+        loss.backward()
+        return loss
+
+    kept, copies = [], []
+    for number in range(5):
+        gradients(*batch(number))
+        if number != 3:
+            kept.append([hold(p.grad) for p in net.parameters()])
+            copies.append([np.array(h) for h in kept[-1]])
+    assert gradients.cache_info().misses == 1
+    for now, then in zip(kept, copies, strict=True):
+        for a, b in zip(now, then, strict=True):
+            np.testing.assert_array_equal(np.array(a), b)
+    assert not np.array_equal(copies[0][0], copies[1][0])
+
+
+def test_gradients_after_a_run_that_failed() -> None:
+    table = nn.Embedding(5, 3)
+
+    @rl.compile
+    def gradients(x: Any) -> Any:
+        table.zero_grad()
+        loss = table(x).square().sum()
+        loss.backward()
+        return loss
+
+    gradients(rl.tensor([1, 2]))
+    with pytest.raises(IndexError):
+        gradients(rl.tensor([1, 7]))
+    assert table.weight.grad is None
+    gradients(rl.tensor([1, 1]))
+    np.testing.assert_allclose(table.weight.grad[1].numpy(), 4 * table.weight[1].detach().numpy(), rtol=1e-6)
+
+
 def test_zero_grad_inside_to_zeros() -> None:
     def build() -> Any:
         net = small()

@@ -47,5 +47,47 @@ def check(seed: int) -> None:
     assert compiled.cache_info().misses == 1, what
 
 
+@pytest.mark.parametrize("block", range(-(-COUNT // EACH)))
+def test_random_programs_differentiated_outside(block: int) -> None:
+    native = [differentiated_outside(seed) for seed in range(block * EACH, (block + 1) * EACH)]
+    assert any(native)
+
+
+def differentiated_outside(seed: int) -> bool:
+    """Whether the program ran natively."""
+    program = Program(seed)
+    state, eager_state = program.state(0), program.state(0)
+    compiled = rl.compile(lambda *arguments: program.forward(list(arguments), state))
+    for number in range(3):
+        found, expected = program.arguments(number), program.arguments(number)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                wanted = program.forward(expected, eager_state)
+            except RuntimeError:
+                return False
+            results = compiled(*found)
+            faults = []
+            for run in (wanted, results):
+                try:
+                    program.backward(run)
+                except RuntimeError as error:
+                    faults.append(type(error))
+        what = f"seed {seed}, call {number}: {program}"
+        if faults and faults[0] is not RuntimeError:
+            return False  # a matrix that can't be factored: a program leaves out what nobody asks for
+        if faults:  # a value that a gradient needs was overwritten, say
+            assert len(faults) == 2 and faults[0] is faults[1], what
+            return False
+        check_same(gathered(results, found, state), gathered(wanted, expected, eager_state), what)
+        for holder in (state, eager_state):
+            holder.detach_()
+            holder.array[...] = program.state(number).array
+    try:
+        return bool(compiled.graph())
+    except RuntimeError:
+        return False
+
+
 def gathered(results: Any, arguments: Any, state: Any) -> Any:
     return [values(results), [values(t.grad) for t in arguments], values(state)]

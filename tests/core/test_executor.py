@@ -232,6 +232,23 @@ def test_numbers_change_from_run_to_run() -> None:
     assert result.tobytes() == power(x, 2.0).tobytes()
 
 
+def test_what_is_called_where_a_kernel_has_no_code() -> None:
+    x, y = np.arange(6, dtype=np.int64).reshape(2, 3), np.zeros((2, 3), np.int64)
+    called: list[str] = []
+    executor = native.Executor()
+    executor.add("softmax", (x, 1), {}, (y,), lambda: called.append("softmax"))
+    executor.add("copy_into", (y, x), {}, (), lambda: called.append("copy"))
+    executor.add_elementwise(multiply_add(), (x, y[:, :2], native.Slot(0)), (y,), lambda: called.append("program"))
+    for turn in range(3):
+        executor.run([], [float(turn)])
+        assert called == ["softmax", "program"] * (turn + 1)
+        np.testing.assert_array_equal(y, x)
+    other = native.Executor()
+    other.add("softmax", (x, 1), {}, (y,))
+    with pytest.raises(RuntimeError, match="no code"):
+        other.run([], [])
+
+
 def test_relocated_arrays() -> None:
     x, y = np.zeros((4, 6), np.float32), np.zeros((4, 6), np.float32)
     transposed = x.T

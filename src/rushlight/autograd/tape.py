@@ -22,6 +22,13 @@ from rushlight.ops.reduction import sum_
 from rushlight.tensor.tensor import Tensor, wrap
 
 _sequence = itertools.count()
+
+
+def next_sequence() -> int:
+    """A number that is greater than those of all nodes so far."""
+    return next(_sequence)
+
+
 _new = object.__new__
 _UNKNOWN = (None,)
 _FREED = object()  # stands for kept values after the backward pass that used them up

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import copy
-import sys
 import threading
 import time
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from rushlight.autograd.eager import refresh
 from rushlight.autograd.modes import mode
-from rushlight.compiler.graph import Input
+from rushlight.compiler.differentiable import Differentiable, NotNative, WayBack, detached
+from rushlight.compiler.gradients import Gradients
+from rushlight.compiler.graph import Graph, Input
 from rushlight.compiler.guards import Guards, Surroundings
 from rushlight.compiler.names import state_names
 from rushlight.compiler.passes import simplify
@@ -71,10 +72,7 @@ class Compiled:
             return self._function(*args, **options)
         tensors: list[Tensor] = []
         structure = _flatten((args, options), tensors)
-        signature = _signature(tensors)
-        if signature is None:  # part of a graph that a backward pass in the function would walk into
-            return self._function(*args, **options)
-        key = (structure, mode.grad_enabled, mode.inference, get_default_dtype(), signature)
+        key = (structure, mode.grad_enabled, mode.inference, get_default_dtype(), _signature(tensors))
         with self._lock:
             for entry in self._entries.get(key, ()):
                 if entry.hold(tensors) and entry.start():
@@ -105,7 +103,7 @@ class Compiled:
         for attempt in range(2):
             trace = Trace([t.array for t in tensors])
             try:
-                entry = self._record(trace, args, options, tensors)
+                entry = self._record(trace, args, options, tensors, surroundings)
                 changes = surroundings.changes()
                 settled = not changes and not trace.left_behind
                 if attempt and not settled:
@@ -123,19 +121,40 @@ class Compiled:
             # It has made something that it keeps (a mask, a mode): the next call will find that there.
             trace.undo()
             surroundings = Surroundings(self._function)
-        entry.compile(trace, surroundings, tensors)
+        entry.compile(trace, surroundings)
         self._seconds += time.perf_counter() - start
         if entry.program is None:
             trace.undo()
             return entry, self._function(*args, **options)
         return entry, entry.run(self._function, args, options, tensors)
 
-    def _record(self, trace: Trace, args: Any, options: Any, tensors: list[Tensor]) -> _Entry:
+    def _record(
+        self, trace: Trace, args: Any, options: Any, tensors: list[Tensor], surroundings: Surroundings
+    ) -> _Entry:
         """Calls the function and takes down what it does."""
+        given = detached(tensors) if mode.grad_enabled else tensors
+        outputs: list[Tensor] = []
+        back: WayBack | str | None = None
         with tracing(trace):
-            result = self._function(*args, **options)
-        entry = _Entry(trace, tensors, result)
-        del result
+            called: Any = _rebuild(_flatten((args, options), [], keep=True), iter(given))
+            result = self._function(*called[0], **called[1])
+            structure = _flatten(result, outputs, keep=True)
+            _refresh_all(outputs)
+            cut = [tensor for tensor, leaf in zip(tensors, given, strict=True) if tensor is not leaf]
+            if any(id(tensor) in surroundings.tensors for tensor in cut):
+                back = "one of its arguments, the result of differentiable operations, is also seen from inside"
+            elif trace.walked and cut:
+                back = "a backward pass in it would go on to where its arguments come from"
+            elif mode.grad_enabled and not trace.walked and any(tensor._requires_grad for tensor in outputs):
+                try:
+                    back = WayBack(trace, outputs, given)
+                except NotNative as reason:
+                    back = str(reason)
+        if isinstance(back, str):
+            trace.undo_histories()
+        entry = _Entry(trace, tensors, structure, outputs, back)
+        entry.shared = [(place, t) for place, t in enumerate(tensors) if id(t) in surroundings.tensors]
+        del result, outputs, called, given, cut
         escaped = trace.forget()
         if escaped:
             raise TraceError(
@@ -164,77 +183,102 @@ class Compiled:
         self._last = None
 
     def graph(self) -> str:
-        """The graph of the last call's program, as text, with shapes; see `compiler/text.py`."""
-        return show(self._program().graph, state_names(self._function))
+        """The graph of the last call's program, as text, with shapes; see `compiler/text.py`.
+
+        Where the results can be differentiated, that of the way back follows.
+        """
+        names = state_names(self._function)
+        return "\n\nway back:\n".join([show(program.graph, names) for program in self._programs()])
 
     def profile(self, runs: int = 3) -> Any:
         """What the kernels of the last call's program cost: a table that prints; `.save(path)` draws it.
 
-        The program is run `runs` times on its last inputs, with parameters and states put back afterwards.
+        The program is run `runs` times on its last inputs, with parameters and states put back afterwards; so is that
+        of the way back, if it has run.
         """
         from rushlight.compiler.profile import Profile
 
-        return Profile(self._program(), runs)
+        return Profile([program for program in self._programs() if program.has_run], runs)
 
-    def _program(self) -> Program:
+    def _programs(self) -> list[Program]:
+        """That of the last call, and that of its way back, if it has one."""
+        if self._last is not None and self._last.eager:
+            raise RuntimeError(f"{self.__name__} runs eagerly: {self._last.eager}")
         if self._last is None or self._last.program is None:
             raise RuntimeError(f"{self.__name__} has not been compiled yet: call it first")
-        return self._last.program
+        back = self._last.differentiable
+        return [self._last.program, *([] if back is None else [back.program])]
 
 
 class _Entry:
     """A program with its guards, and what happens around its runs."""
 
-    def __init__(self, trace: Trace, tensors: list[Tensor], result: Any) -> None:
-        outputs: list[Tensor] = []
-        self._structure = _flatten(result, outputs, keep=True)
+    def __init__(
+        self,
+        trace: Trace,
+        tensors: list[Tensor],
+        structure: Any,
+        outputs: list[Tensor],
+        back: WayBack | str | None,
+    ) -> None:
+        self._structure = structure
+        self._back = back if isinstance(back, WayBack) else None
+        self.eager = back if isinstance(back, str) else ""  # why calls run eagerly, where they do
         self.program: Program | None = None
-        self.differentiable = any(t._requires_grad for t in outputs) and not trace.walked
-        self._requires_grad = [t._requires_grad and trace.walked for t in outputs]
+        self.differentiable: Differentiable | None = None
+        self.shared: list[tuple[int, Tensor]] = []  # arguments that the function also sees otherwise, with their places
         self._updates = trace.updates
         self._draws = trace.draws
         self._keep_gradients(trace, tensors)
         trace.finish([t.array for t in outputs])
 
-    def compile(self, trace: Trace, surroundings: Surroundings, tensors: list[Tensor]) -> None:
+    def compile(self, trace: Trace, surroundings: Surroundings) -> None:
         """Makes the program of what was recorded."""
         self._guards = Guards(surroundings, trace)
-        self._shared = [(place, t) for place, t in enumerate(tensors) if id(t) in surroundings.tensors]
-        if self.differentiable:
-            return  # the caller is going to differentiate the result: such calls run eagerly
+        if self._back is not None:
+            try:
+                self.differentiable = Differentiable(trace.graph, self._back, trace)
+            except NotNative as reason:
+                self.eager = str(reason)
+            self._back = None
+        if self.eager:
+            return
         self._written = trace.written_tensors()
         self._requiring = [(tensor, tensor._requires_grad) for tensor, _ in trace.requiring]
-        graph = simplify(trace.graph)
-        self.program = Program(graph)
-        self._at_risk = _at_risk(self.program)
+        self._make(simplify(trace.graph))
+        assert self.program is not None
         found: dict[Input, float] = {}
         for update in self._updates:
             found.update(update.first_numbers())
         self._values = [found[number] for number in self.program.numbers]
 
+    def _make(self, graph: Graph) -> None:
+        self.program = Program(graph)
+        self._at_risk = _at_risk(self.program)
+        self._gradients.lie(self.program.gradients)
+
     def _keep_gradients(self, trace: Trace, tensors: list[Tensor]) -> None:
-        """Gives the gradients that the trace leaves at leaves memory that stays."""
+        """Finds out what gradients the trace leaves at leaves."""
         positions = {id(t): position for position, t in enumerate(tensors)}
-        self._gradients: list[_Gradient] = []
-        self._argument_gradients: list[tuple[int, Tensor | None]] = []
+        left: list[tuple[Tensor, Input | Tensor | None]] = []
+        self._argument_gradients: list[tuple[int, Input | Tensor | None]] = []
         for leaf, before in trace.leaves():
             now = leaf._grad
-            kept = now
+            kept: Input | Tensor | None = now
             if now is not None and type(now.array) is Unread:
-                memory = np.empty(now.array.shape, now.array.dtype)
-                trace.keep(now.array, memory)
-                kept = wrap(memory)
+                kept = trace.keep(now.array)
             leaf._grad = before
             if id(leaf) not in positions:
-                self._gradients.append(_Gradient(leaf, None if kept is None else kept.array, kept is not now))
+                left.append((leaf, kept))
                 continue
             del trace.gradients[id(leaf)]  # guarded by the signature
             if kept is not before:
                 self._argument_gradients.append((positions[id(leaf)], kept))
+        self._gradients = Gradients(left)
 
     def hold(self, tensors: list[Tensor]) -> bool:
         """Whether the program is right for this call."""
-        for place, tensor in self._shared:
+        for place, tensor in self.shared:
             if tensors[place] is not tensor:
                 return False
         return self._guards.hold()
@@ -264,20 +308,20 @@ class _Entry:
         """One run of the program."""
         if self.program is None:
             return function(*args, **options)
-        for gradient in self._gradients:
-            if gradient.given is not None:
-                gradient.leave_to_others()
+        if not self._gradients.leave_to_others():
+            self._make(self.program.graph)
         copies = [array.copy() for array in self._at_risk]
         try:
             results = self.program.run([t.array for t in tensors], self._values)
         except BaseException:
             for array, copy in zip(self._at_risk, copies, strict=True):
                 np.copyto(array, copy)
+            self._gradients.lose()
             self._step_back(len(self._updates))
             raise
-        for gradient in self._gradients:
-            gradient.put()
+        self._gradients.put()
         for position, found in self._argument_gradients:
+            # In memory of its own: the next call may come with another tensor.
             tensors[position]._grad = None if found is None else wrap(found.array.copy())
         for tensor, requires_grad in self._requiring:
             tensor._requires_grad = requires_grad
@@ -285,37 +329,11 @@ class _Entry:
             written = reference()
             if written is not None:
                 bump_version(written)
-        return _rebuild(self._structure, iter(results))
-
-
-class _Gradient:
-    """The gradient of a leaf after a run, in memory that stays: None, or the memory; `made`: by the program itself."""
-
-    __slots__ = ("given", "leaf", "made", "memory")
-
-    def __init__(self, leaf: Tensor, memory: Array | None, made: bool) -> None:
-        self.leaf = leaf
-        self.memory = memory
-        self.made = made
-        self.given: weakref.ref[Tensor] | None = None  # the tensor that was last put there
-
-    def leave_to_others(self) -> None:
-        """Gives what the last run has put there memory of its own, where somebody else holds that tensor too."""
-        tensor = self.given() if self.given is not None else None
-        if tensor is not None and tensor.array is self.memory:
-            if sys.getrefcount(tensor) > (3 if self.leaf._grad is tensor else 2):  # here twice, and in the leaf
-                tensor.array = tensor.array.copy()
-
-    def put(self) -> None:
-        """Puts the gradient of this run there."""
-        if self.memory is None:
-            self.leaf._grad = None
-            return
-        known = self.leaf._grad
-        if known is None or known.array is not self.memory:
-            self.leaf._grad = wrap(self.memory)
-            if self.made:
-                self.given = weakref.ref(self.leaf._grad)
+        outputs = [wrap(array) for array in results]
+        if self.differentiable is not None:
+            outputs = outputs[: self.differentiable.results]
+            self.differentiable.record(outputs, results[self.differentiable.results :], tensors)
+        return _rebuild(self._structure, iter(outputs))
 
 
 def _at_risk(program: Program) -> list[Array]:
@@ -329,25 +347,30 @@ def _at_risk(program: Program) -> list[Array]:
     early = set(program.graph.nodes[:refusing])
     writes = list(program._direct.items())
     writes += [(v, target) for target, v in program.graph.writes if v.node and v.node.operation in UPDATES]
-    changed = {target for value, target in writes if value.node in early and target.name != "gradient"}
+    changed = {target for value, target in writes if value.node in early and not target.is_gradient}
     return [target.array for target in changed]
 
 
-def _signature(tensors: list[Tensor]) -> Any:
-    """What of the tensors a program depends on; None where one is a result that gradients flow through.
+def _refresh_all(tensors: list[Tensor]) -> None:
+    """Gives views their places in the graph, where what they are views of was changed in place."""
+    for tensor in tensors:
+        refresh(tensor)
 
-    The gradients that tensors bring along are put behind them: a backward pass adds to them.
+
+def _signature(tensors: list[Tensor]) -> Any:
+    """What of the tensors a program depends on.
+
+    The gradients that leaves bring along are put behind them: a backward pass adds to them.
     """
     places: dict[int, int] = {}
     for position, tensor in enumerate(tensors):
         if tensor._requires_grad:
-            if tensor._node is not None and mode.grad_enabled:
-                return None
-            if tensor._grad is not None:
+            if tensor._grad is not None and tensor._node is None:
                 tensors.append(tensor._grad)  # which the loop comes to
         places.setdefault(id(tensor.array), position)
     sharing = tuple([places[id(t.array)] for t in tensors]) if len(places) < len(tensors) else None
-    return (sharing, *[(t.array.shape, t.array.dtype, t._requires_grad, t._grad is None) for t in tensors])
+    kinds = [(t.array.shape, t.array.dtype, t._requires_grad, t._grad is None, t._node is None) for t in tensors]
+    return (sharing, *kinds)
 
 
 # Nested structures: tensors are taken out and put back; what else there is belongs to the signature.
@@ -393,8 +416,9 @@ def _flatten(item: Any, tensors: list[Tensor], keep: bool = False) -> Any:
 
 
 def _rebuild(structure: Any, results: Any) -> Any:
+    """The containers of a structure, with the next tensors in their places."""
     if structure is _TENSOR:
-        return wrap(next(results))
+        return next(results)
     if isinstance(structure, _Same):
         return structure.value
     kind, *rest = structure

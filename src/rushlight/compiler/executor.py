@@ -1,7 +1,7 @@
-"""Calls of kernels over memory that was made before, and their execution: in Python at first, then by the core.
+"""Calls of kernels over memory that was made before, and their execution: by the core, or in Python without one.
 
-The first run finds out what each kernel has code for. From then on, with a native core, `core/executor.h` runs the
-list without Python; without one, Python goes on.
+With a core, `core/executor.h` runs the list without Python. What a kernel turns out to have no code for is done by
+NumPy from then on.
 """
 
 from __future__ import annotations
@@ -55,30 +55,18 @@ class Call:
         self.results = tuple(results)
         self.fallback = fallback
         self.in_place = in_place
-        self.native = function is not None or kind == "copy"
 
     def run(self, numbers: Sequence[Any]) -> None:
-        """Runs in Python."""
-        if self.kind == "copy":
-            np.copyto(self.results[0], self.operands[0], casting="unsafe")
-            return
-        options = {k: v.kind(numbers[v.index]) if isinstance(v, Number) else v for k, v in self.options.items()}
-        found: Any = NotImplemented
-        if self.native:
-            if self.kind == "elementwise":
-                out = self.results[0] if len(self.results) == 1 else self.results
-                found = self.function(*self.operands, out=out)
-                if found is not NotImplemented:
-                    return
-            else:
-                found = self.function(*self.operands, **options)
-        if found is NotImplemented:
-            self.native = False
+        """Runs in Python, by NumPy."""
+        with np.errstate(all="ignore"):
+            if self.kind == "copy":
+                np.copyto(self.results[0], self.operands[0], casting="unsafe")
+                return
+            options = {k: v.kind(numbers[v.index]) if isinstance(v, Number) else v for k, v in self.options.items()}
             found = self.fallback(*self.operands, **options)
-        if self.in_place:
-            return
-        for result, value in zip(self.results, found if type(found) is tuple else (found,), strict=True):
-            if result is not value:
+            if self.in_place:
+                return
+            for result, value in zip(self.results, found if type(found) is tuple else (found,), strict=True):
                 np.copyto(result, value, casting="unsafe")
 
 
@@ -91,10 +79,9 @@ class PythonExecutor:
 
     def run(self, bases: Sequence[Array], numbers: Sequence[Any]) -> None:
         """Makes all calls; on an exception, `failed` is the position of the call that raised it."""
-        with np.errstate(all="ignore"):
-            for position, call in enumerate(self._calls):
-                self.failed = position
-                call.run(numbers)
+        for position, call in enumerate(self._calls):
+            self.failed = position
+            call.run(numbers)
         self.failed = -1
 
     def profile(self, bases: Sequence[Array], numbers: Sequence[Any]) -> list[float]:
@@ -108,7 +95,7 @@ class PythonExecutor:
 
 
 class NativeExecutor:
-    """The core's executor of calls that have run once.
+    """The core's executor.
 
     moving: (array, base, offset): memory that lies in another place in each run, `offset` bytes into that base.
     """
@@ -119,19 +106,20 @@ class NativeExecutor:
         for array, base, offset in moving:
             executor.relocate(array, base, offset)
         for call in calls:
-            if not call.native:
-                executor.add_call(functools.partial(call.run, self._numbers))
-            elif call.kind == "copy":
+            by_numpy = functools.partial(call.run, self._numbers)
+            if call.kind == "copy":
                 executor.add_copy(call.operands[0], call.results[0])
+            elif call.function is None:
+                executor.add_call(by_numpy)
             elif call.kind == "elementwise":
-                executor.add_elementwise(call.function, call.operands, call.results)
+                executor.add_elementwise(call.function, call.operands, call.results, by_numpy)
             else:
                 options = {
                     k: core.native.Slot(v.index) if isinstance(v, Number) else v  # type: ignore[union-attr]
                     for k, v in call.options.items()
                 }
                 results = () if call.in_place else call.results
-                executor.add(call.function.__name__, call.operands, options, results)
+                executor.add(call.function.__name__, call.operands, options, results, by_numpy)
 
     def run(self, bases: Sequence[Array], numbers: Sequence[Any]) -> None:
         """As PythonExecutor.run, with the GIL released."""

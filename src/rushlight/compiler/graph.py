@@ -62,6 +62,11 @@ class Input(Value):
         self.array = array
         self.name = name
 
+    @property
+    def is_gradient(self) -> bool:
+        """Whether it is the memory of a `.grad` that the program makes: a state that is written, never read."""
+        return self.kind == "state" and self.name == "gradient"
+
 
 class Elementwise(NamedTuple):
     """A program of the core's elementwise engine, the option `program` of a node `fused`.

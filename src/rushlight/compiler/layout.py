@@ -17,6 +17,7 @@ from rushlight.ops.declare import OPERATIONS
 from rushlight.ops.optimizer import UPDATES
 
 Array = np.ndarray[Any, Any]
+_SMALL = 65536  # bytes of memory that is sooner written at the end, so that a call that fails has changed nothing
 
 
 class Place(NamedTuple):
@@ -47,7 +48,8 @@ def places(graph: Graph) -> dict[Value, Place]:
     """The place of every value."""
     found: dict[Value, Place] = {}
     for given in graph.inputs:
-        strides = given.array.strides if given.kind == "state" else row_major(given.shape, given.dtype.itemsize)
+        own = given.kind != "state" or given.is_gradient
+        strides = given.array.strides if not own else row_major(given.shape, given.dtype.itemsize)
         found[given] = Place(given, strides, 0)
     for node in graph.nodes:
         if node.operation in UPDATES:
@@ -202,8 +204,9 @@ def written_directly(graph: Graph, found: dict[Value, Place]) -> dict[Value, Inp
         return read < position
 
     for target, value in graph.writes:
-        dense = target.array.strides == row_major(target.shape, target.dtype.itemsize)
-        if target.kind != "state" or not dense or target.dtype != value.dtype or not _fresh(target):
+        if target.kind != "state" or target.is_gradient or target.dtype != value.dtype or target.nbytes <= _SMALL:
+            continue
+        if target.array.strides != row_major(target.shape, target.dtype.itemsize):
             continue
         while fits(value, target):
             chosen[value] = target
@@ -214,7 +217,3 @@ def written_directly(graph: Graph, found: dict[Value, Place]) -> dict[Value, Inp
             if last[found[value].root] != positions[maker] or not _works_in_place(maker, value, result, found):
                 break
     return chosen
-
-
-def _fresh(target: Input) -> bool:
-    return target.name == "gradient" or target.nbytes > 65536

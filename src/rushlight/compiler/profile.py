@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,14 +25,15 @@ class Row(NamedTuple):
 
 
 class Profile:
-    """The calls of a program in order; prints as a table, the most expensive first."""
+    """The calls of programs in order; prints as a table, the most expensive first."""
 
-    def __init__(self, program: Program, runs: int) -> None:
-        times = [program.profile() for _ in range(max(1, runs))]
+    def __init__(self, programs: Iterable[Program], runs: int) -> None:
         self.rows: list[Row] = []
-        for position, node in enumerate(program.labels):
-            seconds = sorted(t[position] for t in times)[len(times) // 2]
-            self.rows.append(_row(node, seconds))
+        for program in programs:
+            times = [program.profile() for _ in range(max(1, runs))]
+            for position, node in enumerate(program.labels):
+                seconds = sorted(t[position] for t in times)[len(times) // 2]
+                self.rows.append(_row(node, seconds))
 
     @property
     def seconds(self) -> float:
@@ -75,10 +77,10 @@ def _row(node: Node | None, seconds: float) -> Row:
     values = list(node.values())
     moved = float(sum(v.nbytes for v in dict.fromkeys(values)) + sum(v.nbytes for v in node.outputs))
     shapes = ", ".join(str(tuple(v.shape)) for v in node.outputs[:2])
-    return Row(node.operation, shapes, node.line, seconds, _operations(node), moved)
+    return Row(node.operation, shapes, node.line, seconds, operations_of(node), moved)
 
 
-def _operations(node: Node) -> float:
+def operations_of(node: Node) -> float:
     """Floating-point operations, a multiply-add counting as two; 0 where they don't decide the time."""
     shapes = [item.shape if isinstance(item, Value) else () for item in node.inputs]
     out = node.outputs[0].shape

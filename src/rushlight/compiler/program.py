@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -19,16 +20,21 @@ from rushlight.ops.declare import OPERATIONS
 from rushlight.ops.optimizer import UPDATES
 
 Array = np.ndarray[Any, Any]
+_empty_like: Callable[[Array], Array] = np.empty_like if core.native is None else core.native.empty_like
 _COPIED = 16384  # bytes of a result that are sooner copied than given memory of their own
 
 
 class Program:
     """A graph that can be run, any number of times.
 
-    arena: the memory of all values that aren't inputs; its size is in `arena_bytes`.
+    The arena is the memory of all values that aren't inputs; its size is in `arena_bytes`. The gradients that the
+    program leaves behind (`gradients`, by their inputs) lie in it, too: until they are computed, other values may.
     """
 
+    made = 0  # programs so far
+
     def __init__(self, graph: Graph) -> None:
+        Program.made += 1
         self.graph = graph
         self.numbers = [given for given in graph.inputs if given.kind == "number"]
         self._numbered = {given: index for index, given in enumerate(self.numbers)}
@@ -38,18 +44,23 @@ class Program:
         if _protect_overwritten(graph, self._places):
             self._places = layout.places(graph)
         self._direct = layout.written_directly(graph, self._places)
+        self._kept = self._kept_gradients()
         self._returned = [value for value in dict.fromkeys(graph.outputs) if self._is_returned(value)]
         self._offsets, self.arena_bytes = self._plan()
         self._arena = _aligned(self.arena_bytes)
         self._lock = threading.Lock()  # one run at a time: they share the arena
         self._arrays: dict[Value, Array] = {}
+        self.gradients = {target: self._gradient(target) for target, _ in graph.writes if target.is_gradient}
+        for target, memory_of_gradient in self.gradients.items():
+            target.array = memory_of_gradient
         self.arguments = [self._argument(given) for given in graph.inputs if given.kind == "argument"]
         self.calls: list[Call] = []
         for node in graph.nodes:
             self._add(node)
         self._add_writes()
-        self.executor: Any = PythonExecutor(self.calls)
+        self.executor: Any = PythonExecutor(self.calls) if core.native is None else self._native()
         self._last: tuple[list[Array], Sequence[float]] = ([], ())
+        self.has_run = False
         written = {target for target, _ in graph.writes}
         positions = [given for given in graph.inputs if given.kind == "argument"]
         self._written_arguments = [position for position, given in enumerate(positions) if given in written]
@@ -61,6 +72,7 @@ class Program:
     def _plan(self) -> tuple[dict[Value, int], int]:
         graph, found = self.graph, self._places
         last = layout.readers(graph, found)
+        end = len(graph.nodes)
         elsewhere = {*self._direct, *self._returned}
         taken = layout.in_place(graph, found, last, elsewhere)
         for value, first in taken.items():
@@ -70,14 +82,26 @@ class Program:
             for value in node.outputs:
                 if found[value].root is value and value not in elsewhere and value not in taken:
                     intervals.append((value, value.nbytes, position, last[value]))
+        intervals += [(t, t.nbytes, end, end) for t, _ in graph.writes if t.is_gradient and t not in self._kept]
         offsets, size = memory.plan(intervals)
         offsets.update({value: offsets[first] for value, first in taken.items()})
+        offsets.update({target: offsets[value] for target, value in self._kept.items()})
         return offsets, size
+
+    def _kept_gradients(self) -> dict[Input, Value]:
+        """The gradients that stay where they are computed, and their values; others are copied at the end."""
+        found: dict[Value, Input] = {}
+        for target, value in self.graph.writes:
+            own = self._places[value].root is value and value.node is not None and value not in self._direct
+            if target.is_gradient and own:
+                found.setdefault(value, target)
+        return {target: value for value, target in found.items()}
 
     def _is_returned(self, value: Value) -> bool:
         """Whether a result is computed right in the memory that the caller gets: small ones are copied."""
         own = self._places[value].root is value and not isinstance(value, Input)
-        return own and value not in self._direct and value.nbytes > _COPIED
+        settled = value in self._direct or value in self._kept.values()
+        return own and not settled and value.nbytes > _COPIED
 
     def _argument(self, given: Input) -> Array:
         self._arrays[given] = np.empty(given.shape, given.dtype)
@@ -104,6 +128,15 @@ class Program:
             return self._direct[value].array  # type: ignore[no-any-return]
         if value in self._returned:
             return np.empty(value.shape, value.dtype)
+        return self._in_arena(value)
+
+    def _gradient(self, target: Input) -> Array:
+        """Memory of the arena, as an array that is no view of another: for a `.grad`."""
+        start = self._offsets[target]
+        stretch = (ctypes.c_char * max(target.nbytes, 1)).from_buffer(self._arena[start:].data)
+        return np.ndarray(target.shape, target.dtype, memoryview(stretch))
+
+    def _in_arena(self, value: Value) -> Array:
         return np.ndarray(value.shape, value.dtype, self._arena.data, self._offsets[value])
 
     # Calls
@@ -173,7 +206,8 @@ class Program:
         pending = []
         for target, value in self.graph.writes:
             root = self._places[value].root
-            if self._direct.get(value) is target or (root is target and _changed_by_update(value)):
+            in_place = self._direct.get(value) is target or self._kept.get(target) is value
+            if in_place or (root is target and _changed_by_update(value)):
                 continue
             source = self._array(value)
             if isinstance(root, Input) and root in targets:
@@ -196,8 +230,9 @@ class Program:
         if type(self.executor) is PythonExecutor:
             for fixed, given in zip(self.arguments, bases, strict=True):
                 np.copyto(fixed, given)
-        fresh = [np.empty(value.nbytes, np.uint8) for value in self._returned]
+        fresh = [_empty_like(self._array(value)) for value in self._returned]
         self._last = ([*bases, *fresh], numbers)
+        self.has_run = True
         try:
             self.executor.run(*self._last)
         except Exception as error:
@@ -209,12 +244,10 @@ class Program:
         if type(self.executor) is PythonExecutor:
             found = [np.array(array, order="C") for array in self._outputs]
             written = [self.arguments[position] for position in self._written_arguments]
-            if core.native is not None:
-                self._go_native()
         else:
             found = [
-                np.array(array, order="C") if place is None else _seen(fresh[place], value)
-                for array, place, value in zip(self._outputs, self._returns, self.graph.outputs, strict=True)
+                np.array(array, order="C") if place is None else fresh[place]
+                for array, place in zip(self._outputs, self._returns, strict=True)
             ]
             written = [bases[position] for position in self._written_arguments]
         for position, array in zip(self._written_arguments, written, strict=True):
@@ -222,8 +255,8 @@ class Program:
                 np.copyto(arguments[position], array)
         return found
 
-    def _go_native(self) -> None:
-        """Hands the calls, whose kernels are known by now, to the core."""
+    def _native(self) -> NativeExecutor:
+        """The calls in the hands of the core."""
         bases = [*self.arguments, *(self._array(value) for value in self._returned)]
         stretches = [(_address(base), base.nbytes) for base in bases]
         moving = []
@@ -234,7 +267,7 @@ class Program:
             for base, (start, size) in enumerate(stretches):
                 if start <= address < start + size:
                     moving.append((array, base, address - start))
-        self.executor = NativeExecutor(self.calls, moving)
+        return NativeExecutor(self.calls, moving)
 
     def profile(self) -> list[float]:
         """The seconds of each call in a run on the last arguments; what the run changes is put back."""
@@ -269,10 +302,6 @@ def _arrays_in(item: Any) -> Iterator[Array]:
     elif isinstance(item, (list, tuple)):
         for entry in item:
             yield from _arrays_in(entry)
-
-
-def _seen(memory_of_value: Array, value: Value) -> Array:
-    return memory_of_value.view(value.dtype).reshape(value.shape)
 
 
 def _reference(operation: Any) -> Callable[..., Any]:

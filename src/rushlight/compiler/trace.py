@@ -20,7 +20,7 @@ import numpy as np
 from rushlight import dtypes
 from rushlight.autograd import eager
 from rushlight.autograd.modes import mode
-from rushlight.autograd.tape import OperationNode
+from rushlight.autograd.tape import OperationNode, next_sequence
 from rushlight.compiler import layout
 from rushlight.compiler.graph import Graph, Input, Node, Value
 from rushlight.compiler.updates import UpdateCalls
@@ -64,9 +64,11 @@ class Trace:
 
     def __init__(self, arguments: Sequence[Array]) -> None:
         self.graph = Graph()
+        self.first = next_sequence()  # the tape's nodes from here on are the function's
         self.updates: list[UpdateCalls] = []  # steps of optimizers, in order
         self.draws: list[tuple[Array, Callable[[Array], None]]] = []  # random numbers, in order
         self.tensors: dict[int, tuple[weakref.ref[Tensor], Array, bool]] = {}  # those that hold state
+        self._histories: dict[int, tuple[Any, int, bool, int]] = {}  # where in the graph these were
         self.requiring: list[tuple[Tensor, bool]] = []  # tensors whose requires_grad was set, with what it was
         self._generators: list[tuple[Any, Any]] = []  # those drawn from, with their state before
         self.gradients: dict[int, tuple[Tensor, Any]] = {}  # leaves, with the `.grad` that was read at first
@@ -174,6 +176,12 @@ class Trace:
         self.graph.nodes.append(node)
         return node.outputs
 
+    def argument(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Array, Input]:
+        """A further argument that the graph gets: memory that holds it."""
+        given = Input("argument", shape, dtype)
+        self.graph.inputs.append(given)
+        return self._memory(given), given
+
     # Operations: the interpreter
 
     def evaluate(self, operation: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -246,6 +254,9 @@ class Trace:
         if root is None or (root.given is not None and root.given.kind == "state"):
             before = next((was for tensor, was in self.requiring if tensor is argument), argument._requires_grad)
             self.tensors[id(argument)] = (weakref.ref(argument), argument.array, before)
+            if argument._node is None or argument._node.sequence < self.first:
+                place = (argument._node, argument._index, argument._requires_grad, argument._history)
+                self._histories[id(argument)] = place
 
     def _values(self, operation: Operation, arrays: Sequence[Any], options: dict[str, Any]) -> Any:
         """The results as values: a list of one, or a tuple of several."""
@@ -412,19 +423,21 @@ class Trace:
         return [
             (leaf, self._gradients_before[number])
             for number, (leaf, _) in self.gradients.items()
-            if not self._is_made_here(leaf.array)
+            if not self.is_made_here(leaf.array)
         ]
 
-    def _is_made_here(self, array: Array) -> bool:
+    def is_made_here(self, array: Array) -> bool:
+        """Whether the memory is neither an argument's nor state."""
         known = self._locations.get(id(array))
         given = None if known is None else known.given
         return type(array) is Unread or (given is not None and given.kind in ("constant", "drawn"))
 
-    def keep(self, array: Array, memory: Array) -> None:
-        """Has what stands in `array` written to `memory` by each run."""
-        target = Input("state", memory.shape, memory.dtype, memory, "gradient")
+    def keep(self, array: Array) -> Input:
+        """Has each run leave what stands in `array` in memory of the program."""
+        target = Input("state", array.shape, array.dtype, None, "gradient")
         self.graph.inputs.append(target)
         self.graph.writes.append((target, self.read(array)))
+        return target
 
     def forget(self) -> list[str]:
         """Forgets all memory; lines of code that made tensors which somebody still holds.
@@ -475,10 +488,18 @@ class Trace:
             tensor._requires_grad = before
         for tensor, array, _ in self.met():
             tensor.array = array
+        self.undo_histories()
         for calls in reversed(self.updates):
             calls.step_back()
         for generator, state in self._generators:
             generator.restore_bytes(state)
+
+    def undo_histories(self) -> None:
+        """Puts tensors from outside back to where they were in the graph."""
+        for tensor, _, _ in self.met():
+            place = self._histories.get(id(tensor))
+            if place is not None and tensor._node is not place[0]:
+                tensor._node, tensor._index, tensor._requires_grad, tensor._history = place
 
 
 REPLACED = object()

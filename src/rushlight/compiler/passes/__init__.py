@@ -10,6 +10,7 @@ from rushlight.compiler.passes.fold import fold
 from rushlight.compiler.passes.fuse import fuse
 from rushlight.compiler.passes.join import join_slices
 from rushlight.compiler.passes.normalization import fold_normalization, rectify_normalization
+from rushlight.compiler.passes.recompute import recompute
 
 PASSES = (
     join_slices,
@@ -20,6 +21,7 @@ PASSES = (
     fold_normalization,
     attach_epilogues,
     fuse,
+    recompute,
 )
 
 
