@@ -128,7 +128,11 @@ def cases() -> Iterator[Case]:
     yield from convolution("5x5 64x1x28x28", (64, 1, 28, 28), (32, 1, 5, 5), padding=2)
     yield from convolution("5x5 64x32x14x14", (64, 32, 14, 14), (64, 32, 5, 5), padding=2)
     yield from convolution("7x7 stride 2, 1x3x224x224", (1, 3, 224, 224), (64, 3, 7, 7), stride=2, padding=3)
+    yield from convolution("4x4 stride 2, 64x3x32x32", (64, 3, 32, 32), (64, 3, 4, 4), stride=2, padding=1)
     yield from convolution("4x4 stride 2, 64x64x32x32", (64, 64, 32, 32), (128, 64, 4, 4), stride=2, padding=1)
+    yield from convolution("4x4 stride 2, 64x64x16x16", (64, 64, 16, 16), (128, 64, 4, 4), stride=2, padding=1)
+    yield from convolution("4x4 stride 2, 64x128x8x8", (64, 128, 8, 8), (256, 128, 4, 4), stride=2, padding=1)
+    yield from convolution("4x4 64x256x4x4", (64, 256, 4, 4), (64, 256, 4, 4))
     yield from convolution("depthwise 3x3 16x64x56x56", (16, 64, 56, 56), (64, 1, 3, 3), padding=1, groups=64)
 
 

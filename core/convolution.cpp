@@ -135,6 +135,11 @@ struct Shapes {
   bool pointwise_with_steps() const {
     return window() == 1 && stride != Extents{1, 1, 1} && padding == Extents{0, 0, 0} && groups == 1;
   }
+  // One window, which is all of the image: a product of the images by the weights, both laid out in rows.
+  bool whole() const {
+    return kernel == input && output == Extents{1, 1, 1} && padding == Extents{0, 0, 0} && groups == 1 &&
+           dilation == Extents{1, 1, 1};
+  }
   Shapes without_steps() const {
     Shapes dense = *this;
     dense.input = output;
@@ -171,6 +176,36 @@ void pointwise_input_gradient(const Shapes& shapes, const T* g, const T* w, T* g
   Product<T> product{
       shapes.in_channels, plane, shapes.out_channels, {w, 1, shapes.in_channels}, {g, plane, 1}, gx, plane, 1};
   multiply(product, shapes.images, none.data(), offsets.data(), shapes.in_channels * plane);
+}
+
+template <class T>
+void whole_forward(const Shapes& shapes, const T* x, const T* w, const Output<T>& output) {
+  const int64_t depth = shapes.in_channels * shapes.window(), channels = shapes.out_channels;
+  multiply<T>({shapes.images,
+               channels,
+               depth,
+               {x, depth, 1},
+               {w, 1, depth},
+               output.y,
+               channels,
+               1,
+               output.bias,
+               nullptr,
+               false,
+               output.residual,
+               output.activation});
+}
+
+template <class T>
+void whole_input_gradient(const Shapes& shapes, const T* g, const T* w, T* gx) {
+  const int64_t depth = shapes.in_channels * shapes.window(), channels = shapes.out_channels;
+  multiply<T>({shapes.images, depth, channels, {g, channels, 1}, {w, depth, 1}, gx, depth, 1});
+}
+
+template <class T>
+void whole_weight_gradient(const Shapes& shapes, const T* g, const T* x, T* gw) {
+  const int64_t depth = shapes.in_channels * shapes.window(), channels = shapes.out_channels;
+  multiply<T>({channels, depth, shapes.images, {g, 1, channels}, {x, depth, 1}, gw, depth, 1});
 }
 
 // Calls body(row of the input, row of the output) for every row of the input that a window without extent meets.
@@ -213,6 +248,9 @@ template <class T>
 void sum(const Windows& windows, const T* x, const Weights<T>& weights, const Output<T>& output) {
   if constexpr (sizeof(T) == sizeof(float)) {
     if (convolution::winograd_pays(windows)) return sum_windows_winograd(windows, x, weights, output);
+    if (const int results = convolution::minimal_results({&windows, 1})) {
+      return sum_windows_minimal({&windows, 1}, results, x, weights, output);
+    }
   }
   if (convolution::columns_pay(windows, weights.in_stride)) return sum_windows_columns(windows, x, weights, output);
   if (windows.in_channels == 1 && windows.groups > 1) return sum_windows_depthwise(windows, x, weights, output);
@@ -222,6 +260,7 @@ void sum(const Windows& windows, const T* x, const Weights<T>& weights, const Ou
 
 template <class T>
 void forward(const Shapes& shapes, const T* x, const T* w, const Output<T>& output) {
+  if (shapes.whole()) return whole_forward(shapes, x, w, output);
   if (shapes.pointwise()) return pointwise_forward(shapes, x, w, output);
   if (shapes.pointwise_with_steps()) {
     Scratch<T> met(shapes.images * shapes.in_channels * volume(shapes.output));
@@ -235,6 +274,7 @@ void forward(const Shapes& shapes, const T* x, const T* w, const Output<T>& outp
 
 template <class T>
 void input_gradient(const Shapes& shapes, const T* g, const T* w, T* gx) {
+  if (shapes.whole()) return whole_input_gradient(shapes, g, w, gx);
   if (shapes.pointwise()) return pointwise_input_gradient(shapes, g, w, gx);
   if (shapes.pointwise_with_steps()) {
     Scratch<T> met(shapes.images * shapes.in_channels * volume(shapes.output));
@@ -243,18 +283,26 @@ void input_gradient(const Shapes& shapes, const T* g, const T* w, T* gx) {
   }
   const int64_t window = shapes.window(), in_channels = shapes.in_channels;
   const Weights<T> weights{w, shapes.out_channels * in_channels * window, window, in_channels * window};
+  std::vector<Windows> remainders;
   Extents remainder;
   for (remainder[0] = 0; remainder[0] < std::min(shapes.stride[0], shapes.input[0]); ++remainder[0]) {
     for (remainder[1] = 0; remainder[1] < std::min(shapes.stride[1], shapes.input[1]); ++remainder[1]) {
       for (remainder[2] = 0; remainder[2] < std::min(shapes.stride[2], shapes.input[2]); ++remainder[2]) {
-        sum<T>(shapes.backward(remainder), g, weights, {gx});
+        remainders.push_back(shapes.backward(remainder));
       }
     }
   }
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (const int results = remainders.size() > 1 ? convolution::minimal_results(remainders) : 0) {
+      return sum_windows_minimal(remainders, results, g, weights, {gx});
+    }
+  }
+  for (const Windows& windows : remainders) sum<T>(windows, g, weights, {gx});
 }
 
 template <class T>
 void weights_gradient(const Shapes& shapes, const T* g, const T* x, T* gw) {
+  if (shapes.whole()) return whole_weight_gradient(shapes, g, x, gw);
   if (shapes.pointwise_with_steps()) {
     Scratch<T> met(shapes.images * shapes.in_channels * volume(shapes.output));
     gather_steps(shapes, x, met.get());
@@ -265,6 +313,7 @@ void weights_gradient(const Shapes& shapes, const T* g, const T* x, T* gw) {
   if (windows.in_channels == 1 && windows.groups > 1) return weight_gradient_depthwise(windows, g, x, gw);
   if constexpr (sizeof(T) == sizeof(float)) {
     if (convolution::winograd_pays_for_weights(windows)) return weight_gradient_winograd(windows, g, x, gw);
+    if (convolution::minimal_pays_for_weights(windows)) return weight_gradient_minimal(windows, g, x, gw);
   }
   weight_gradient(windows, g, x, gw);
 }

@@ -1,6 +1,8 @@
 // The kernels below core/convolution.cpp: sums over windows, and their gradient with respect to the weights.
 #pragma once
 
+#include <span>
+
 #include "convolution_plan.h"
 #include "epilogue.h"
 
@@ -44,6 +46,15 @@ void sum_windows_winograd(const Windows& windows, const float* x, const Weights<
                           const Output<float>& output);
 bool winograd_pays_for_weights(const Windows& windows);
 void weight_gradient_winograd(const Windows& windows, const float* g, const float* x, float* gw);
+
+// The same by minimal filtering for windows of 4x4 with steps of 2 and of 5x5 with steps of 1. Several `windows`: those
+// of all remainders of the position by the stride, which together make a dense output. How many results a tile should
+// have in each dimension: 0 where it doesn't pay.
+int minimal_results(std::span<const Windows> windows);
+void sum_windows_minimal(std::span<const Windows> windows, int results, const float* x, const Weights<float>& weights,
+                         const Output<float>& output);
+bool minimal_pays_for_weights(const Windows& windows);
+void weight_gradient_minimal(const Windows& windows, const float* g, const float* x, float* gw);
 
 // The same with vectors along the image, for windows of few terms or few output channels and steps of 1.
 bool narrow_pays(const Windows& windows);

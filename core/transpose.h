@@ -1,43 +1,87 @@
-// Transposing copies in squares of 16 bytes a side, 4x4 floats or 2x2 doubles, the same on every instruction set.
+// Transposing copies in squares of 16 bytes a side, 4x4 floats or 2x2 doubles; as many at a time as a vector holds.
 #pragma once
 
-#include <cstdint>
-#include <cstring>
 #include <utility>
+
+#include "simd.h"
 
 namespace rushlight {
 
 namespace detail {
-template <class T>
-struct Lanes16 {
-  typedef T type __attribute__((vector_size(16)));
+// Vectors of `squares` times 16 bytes.
+template <class T, int squares>
+struct RowsOf {
+  typedef T type __attribute__((vector_size(16 * squares)));
 };
 
-// a[first], b[first], a[first + 1], b[first + 1] ...
-template <int first, class V, int... lane>
-inline V interleave(V a, V b, std::integer_sequence<int, lane...>) {
-  return __builtin_shufflevector(a, b, (first + lane / 2 + lane % 2 * static_cast<int>(sizeof...(lane)))...);
+template <class V, class Half, int... lane>
+inline V join(Half low, Half high, std::integer_sequence<int, lane...>) {
+  return __builtin_shufflevector(low, high, lane...);
 }
 
-// Interleaving the upper half of the rows with the lower one, as often as halves can be halved, transposes a square.
-template <class T>
-inline void transpose_square(const T* source, int64_t source_stride, T* target, int64_t target_stride) {
+// The first `side` numbers of the rows 0, side, 2 * side ...
+template <class T, int squares>
+inline auto load_rows(const T* source, int64_t stride) {
   constexpr int side = 16 / sizeof(T);
-  constexpr auto sequence = std::make_integer_sequence<int, side>();
-  using Row = typename Lanes16<T>::type;
+  using V = typename RowsOf<T, squares>::type;
+  if constexpr (squares == 1) {
+    V row;
+    std::memcpy(&row, source, sizeof row);
+    return row;
+  } else {
+    return join<V>(load_rows<T, squares / 2>(source, stride),
+                   load_rows<T, squares / 2>(source + squares / 2 * side * stride, stride),
+                   std::make_integer_sequence<int, squares * side>());
+  }
+}
+
+// In every square: a[first], b[first], a[first + 1], b[first + 1] ...
+template <int side, int first, class V, int... lane>
+inline V interleave(V a, V b, std::integer_sequence<int, lane...>) {
+  return __builtin_shufflevector(
+      a, b, (lane / side * side + first + lane % side / 2 + lane % 2 * static_cast<int>(sizeof...(lane)))...);
+}
+
+// A column of squares. Interleaving the upper half of the rows with the lower one, as often as halves can be halved,
+// transposes each.
+template <int squares, class T>
+inline void transpose_squares(const T* source, int64_t source_stride, T* target, int64_t target_stride) {
+  constexpr int side = 16 / sizeof(T);
+  constexpr auto sequence = std::make_integer_sequence<int, squares * side>();
+  using Row = typename RowsOf<T, squares>::type;
   Row rows[side], turned[side];
-  for (int i = 0; i < side; ++i) std::memcpy(&rows[i], source + i * source_stride, sizeof(Row));
+#pragma GCC unroll 16
+  for (int i = 0; i < side; ++i) rows[i] = load_rows<T, squares>(source + i * source_stride, source_stride);
 #pragma GCC unroll 4
   for (int round = 1; round < side; round *= 2) {
 #pragma GCC unroll 8
     for (int i = 0; i < side / 2; ++i) {
-      turned[2 * i] = interleave<0>(rows[i], rows[i + side / 2], sequence);
-      turned[2 * i + 1] = interleave<side / 2>(rows[i], rows[i + side / 2], sequence);
+      turned[2 * i] = interleave<side, 0>(rows[i], rows[i + side / 2], sequence);
+      turned[2 * i + 1] = interleave<side, side / 2>(rows[i], rows[i + side / 2], sequence);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < side; ++i) rows[i] = turned[i];
   }
+#pragma GCC unroll 16
   for (int i = 0; i < side; ++i) std::memcpy(target + i * target_stride, &rows[i], sizeof(Row));
+}
+
+// `transpose` for as many of the rows from `i` on as columns of squares take; returns the first one left.
+template <int squares, class T>
+inline int64_t transpose_rows(const T* source, int64_t source_stride, int64_t i, int64_t rows, int64_t columns,
+                              T* target, int64_t target_stride) {
+  constexpr int64_t side = 16 / sizeof(T), height = squares * side;
+  for (; i + height <= rows; i += height) {
+    int64_t j = 0;
+    for (; j + side <= columns; j += side) {
+      transpose_squares<squares>(source + i * source_stride + j, source_stride, target + j * target_stride + i,
+                                 target_stride);
+    }
+    for (; j < columns; ++j) {
+      for (int64_t r = i; r < i + height; ++r) target[j * target_stride + r] = source[r * source_stride + j];
+    }
+  }
+  return i;
 }
 }  // namespace detail
 
@@ -45,17 +89,10 @@ inline void transpose_square(const T* source, int64_t source_stride, T* target, 
 template <class T>
 [[gnu::noinline]] void transpose(const T* source, int64_t source_stride, int64_t rows, int64_t columns, T* target,
                                  int64_t target_stride) {
-  constexpr int64_t side = 16 / sizeof(T);
-  int64_t i = 0;
-  for (; i + side <= rows; i += side) {
-    int64_t j = 0;
-    for (; j + side <= columns; j += side) {
-      detail::transpose_square(source + i * source_stride + j, source_stride, target + j * target_stride + i,
-                               target_stride);
-    }
-    for (; j < columns; ++j) {
-      for (int64_t r = i; r < i + side; ++r) target[j * target_stride + r] = source[r * source_stride + j];
-    }
+  constexpr int squares = vector_bytes / 16;
+  int64_t i = detail::transpose_rows<squares>(source, source_stride, 0, rows, columns, target, target_stride);
+  if constexpr (squares > 1) {
+    i = detail::transpose_rows<1>(source, source_stride, i, rows, columns, target, target_stride);
   }
   for (; i < rows; ++i) {
     for (int64_t j = 0; j < columns; ++j) target[j * target_stride + i] = source[i * source_stride + j];

@@ -102,6 +102,9 @@ LAYERS = [
     ((3, 40, 30, 30), (50, 40, 1, 1), options_of(1, 0)),
     ((3, 40, 30, 30), (50, 40, 1, 1), options_of(2, 0)),
     ((2, 33, 32, 32), (66, 33, 4, 4), options_of(2, 1)),
+    ((40, 32, 9, 8), (70, 32, 4, 4), options_of(2, 1)),
+    ((16, 32, 14, 14), (64, 32, 5, 5), options_of(1, 2)),
+    ((9, 40, 4, 4), (33, 40, 4, 4), options_of(1, 0)),
     ((3, 9, 15, 12), (70, 9, 1, 1), options_of(2, 0)),
     (
         (1, 3, 8, 7, 10),
@@ -128,6 +131,20 @@ def test_3x3_of_many_channels(images: int, size: Sizes, padding: Sizes, groups: 
         return
     x, w = (images, 35 * groups, *size), (50 * groups, 35, 3, 3)
     check(x, w, options_of(1, 0, groups) | {"padding": padding}, np.float32)
+
+
+@pytest.mark.parametrize("images", [1, 40])
+@pytest.mark.parametrize("size", [(8, 8), (9, 11), (16, 4), (5, 30)])
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 1), (4, 2), (5, 1)])
+@pytest.mark.parametrize("padding", [(0, 0), (1, 2)])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_squares_of_many_channels(
+    images: int, size: Sizes, kernel: int, stride: int, padding: Sizes, groups: int
+) -> None:
+    if any(n + 2 * p < kernel for n, p in zip(size, padding, strict=True)):
+        return
+    x, w = (images, 35 * groups, *size), (70 * groups, 35, kernel, kernel)
+    check(x, w, options_of(stride, 0, groups) | {"padding": padding}, np.float32)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
@@ -209,6 +226,40 @@ def test_error_of_the_weight_gradient_of_3x3(shape: Sizes, spread: float) -> Non
     bound = 12 * np.finfo(np.float32).eps
     assert np.sqrt(((got - want) ** 2).mean()) <= bound * np.sqrt((want**2).mean())
     assert np.abs(got - want).max() <= 3 * bound * np.abs(want).max()
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(4, 2, 1), (5, 1, 2)])
+@pytest.mark.parametrize(("images", "channels", "size"), [(32, 64, 16), (64, 128, 8), (16, 40, 27)])
+@pytest.mark.parametrize("spread", [0.0, 1.0])
+def test_error_of_larger_squares(
+    kernel: int, stride: int, padding: int, images: int, channels: int, size: int, spread: float
+) -> None:
+    """Root mean square error within 12 eps of that of the results; sums in order are within 4."""
+    random = np.random.default_rng(0)
+    shape, w_shape, options = (
+        (images, channels, size, size),
+        (64, channels, kernel, kernel),
+        options_of(stride, padding),
+    )
+    x = (random.standard_normal(shape) * np.exp(spread * random.standard_normal(shape))).astype(np.float32)
+    w = random.standard_normal(w_shape).astype(np.float32)
+    y = native.convolution(x, w, None, **options)
+    g = random.standard_normal(y.shape).astype(np.float32)
+    wide = [a.astype(np.float64) for a in (x, w, g)]
+    for got, want in (
+        (y, native.convolution(wide[0], wide[1], None, **options)),
+        (
+            native.convolution_input_gradient(g, w, size=shape, **options),
+            native.convolution_input_gradient(wide[2], wide[1], size=shape, **options),
+        ),
+        (
+            native.convolution_weight_gradient(g, x, size=w_shape, **options),
+            native.convolution_weight_gradient(wide[2], wide[0], size=w_shape, **options),
+        ),
+    ):
+        bound = 12 * np.finfo(np.float32).eps
+        assert np.sqrt(((got - want) ** 2).mean()) <= bound * np.sqrt((want**2).mean())
+        assert np.abs(got - want).max() <= 4 * bound * np.abs(want).max()
 
 
 @pytest.fixture
