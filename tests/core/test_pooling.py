@@ -228,3 +228,20 @@ def test_integers_have_their_maxima_where_floats_have_them(options):
     for got, expected in zip(kernel(x, **options), kernel(x.astype(np.float64), **options), strict=True):
         assert got.dtype == np.int64
         np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding", "dilation"), [(2, 2, 0, 1), (3, 2, 1, 1), (3, 1, 1, 3)])
+@pytest.mark.parametrize("shape", [(1, 300, 301), (2, 1, 70000), (1, 9, 80, 70)])
+def test_large_planes_of_floats_and_of_integers(kernel, stride, padding, dilation, shape):
+    """Floats are compared in vectors, a band of rows at a time; integers one by one."""
+    x = np.random.default_rng(0).integers(-99, 99, shape)
+    dims = len(shape) - 1
+    options = {"kernel_size": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+    options = {name: (value,) * dims for name, value in options.items()}
+    if shape[1] == 1:
+        options["kernel_size"], options["padding"] = (1, kernel), (0, padding)
+    for dtype in (np.float32, np.float64):
+        got = native.max_pool_with_indices(x.astype(dtype), **options, ceil_mode=False)
+        for a, b in zip(got, native.max_pool_with_indices(x, **options, ceil_mode=False), strict=True):
+            np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(native.max_pool(x.astype(dtype), **options, ceil_mode=False), got[0])
