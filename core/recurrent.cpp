@@ -3,8 +3,9 @@
 // A step is a product of the state with weights that stay the same, and arithmetic on what comes of it. The weights are
 // packed once, block by block of hidden units, so that the products of all gates of a block end in the L1 cache, where
 // the arithmetic follows at once. The gradient has the same form: the gradients of the gates of one step, times the
-// weights the other way round, give that of the state before. What the weights themselves get is one product over all
-// steps at the end.
+// weights the other way round, give that of the state before. Everything else is products over some hundred rows at a
+// time, few enough to be found in the L2 cache by the steps: the projection of the input before them, the gradients of
+// the weights after them.
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -31,10 +32,11 @@ namespace {
 
 using namespace recurrent;
 
-constexpr int64_t block_work = 32 * 1024;           // multiply-adds of a step that are worth handing to another thread
-constexpr int64_t step_work = 4 * 1024 * 1024;      // from here on the units of one step are shared out, not the rows
-constexpr int64_t own_weights = 1024 * 1024;        // bytes of weights that every thread may go through for itself
-constexpr int64_t serial_numbers = 16 * 1024;       // of simple work on one thread
+constexpr int64_t stretch_rows = 256;           // rows whose projections are computed at once
+constexpr int64_t block_work = 32 * 1024;       // multiply-adds of a step that are worth handing to another thread
+constexpr int64_t step_work = 4 * 1024 * 1024;  // from here on the units of one step are shared out, not the rows
+constexpr int64_t own_weights = 1024 * 1024;    // bytes of weights that every thread may go through for itself
+constexpr int64_t serial_numbers = 16 * 1024;   // of simple work on one thread
 
 // The rows of all steps lie one after the other. A step has no more of them than the one before it in time: sequences
 // that have ended are missing from the end.
@@ -44,8 +46,7 @@ struct Sequence {
   bool reverse;
 
   Sequence(const std::vector<int64_t>& given, int64_t hidden, bool reverse)
-      : sizes(given), steps(static_cast<int64_t>(given.size())), hidden(hidden), reverse(reverse) {
-    batch = steps == 0 ? 0 : sizes[0];
+      : sizes(given), steps(static_cast<int64_t>(given.size())), batch(given[0]), hidden(hidden), reverse(reverse) {
     for (int64_t size : sizes) {
       first.push_back(rows);
       rows += size;
@@ -63,29 +64,56 @@ struct Sequence {
   }
 };
 
+// Some steps, in the order of a pass through the sequence or back, and their rows.
+struct Stretch {
+  const Sequence& s;
+  bool backward;
+  int64_t begin = 0, end = 0, row = 0, rows = 0;
+
+  // The step that comes at this place, and the other way round.
+  int64_t at(int64_t place) const { return s.reverse != backward ? s.steps - 1 - place : place; }
+  int64_t most_steps() const { return std::max<int64_t>(1, stretch_rows / std::max<int64_t>(s.batch, 1)); }
+  int64_t most_rows() const { return std::min(s.rows, most_steps() * s.batch); }
+
+  bool next() {
+    begin = end;
+    end = std::min(begin + most_steps(), s.steps);
+    if (begin == end) return false;
+    const auto [low, high] = std::minmax({at(begin), at(end - 1)});
+    row = s.first[low];
+    rows = s.first[high] + s.sizes[high] - row;
+    return true;
+  }
+};
+
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int most_sums = 24;  // vectors of sums that fit the registers beside their factors
+#else
+constexpr int most_sums = 12;
+#endif
+
 // The weights as a matrix (depth, gates * hidden), packed block by block of hidden units: for each of the depth, the
 // columns of all gates of these units.
-template <class T, int gates, int tiles>
+template <class T, int gates>
 class Panels {
+  static constexpr int vectors = gates == 1 ? 4 : gates;  // across a block
+  static constexpr int tile = most_sums >= 6 * vectors ? vectors : vectors % 2 == 0 ? 2 : vectors;
+
  public:
-  static constexpr int64_t units = tiles * tile_columns<T>, width = gates * units;
+  static constexpr int64_t width = vectors * lanes<T>, units = width / gates;
+  static constexpr int64_t rows = most_sums / tile;
 
   Panels(Matrix<T> weights, int64_t depth, int64_t hidden, const T* bias)
-      : depth_(depth), blocks_((hidden + units - 1) / units), packed_(depth * blocks_ * width),
-        bias_(bias == nullptr ? 1 : blocks_ * width), biased_(bias != nullptr) {
-    if (biased_) std::fill_n(bias_.get(), blocks_ * width, T(0));
+      : depth_(depth), blocks_((hidden + units - 1) / units), packed_(depth * blocks_ * width), bias_(blocks_ * width) {
     parallel_for(blocks_, std::max<int64_t>(1, serial_numbers / (depth * width)), [&](int64_t begin, int64_t end) {
       for (int64_t block = begin; block < end; ++block) {
-        T* panel = packed_.get() + block * depth * width;
-        if ((block + 1) * units > hidden) std::fill_n(panel, depth * width, T(0));
-        for (int64_t tile = 0; tile < gates * tiles; ++tile) {
-          const int64_t unit = block * units + tile % tiles * tile_columns<T>;
-          const int64_t used = std::min<int64_t>(tile_columns<T>, hidden - unit);
-          if (used > 0) pack(weights, tile / tiles * hidden + unit, used, panel + tile * tile_columns<T>);
-        }
-        for (int64_t gate = 0; biased_ && gate < gates; ++gate) {
-          std::copy_n(bias + gate * hidden + block * units, std::min(units, hidden - block * units),
-                      bias_.get() + block * width + gate * units);
+        const int64_t unit = block * units, used = std::min(units, hidden - unit);
+        T *panel = packed_.get() + block * depth * width, *panel_bias = bias_.get() + block * width;
+        if (used < units) std::fill_n(panel, depth * width, T(0));
+        std::fill_n(panel_bias, width, T(0));
+        for (int64_t gate = 0; gate < gates; ++gate) {
+          pack(weights, gate * hidden + unit, used, panel + gate * units);
+          if (bias != nullptr) std::copy_n(bias + gate * hidden + unit, used, panel_bias + gate * units);
         }
       }
     });
@@ -93,17 +121,15 @@ class Panels {
 
   int64_t blocks() const { return blocks_; }
 
-  // sums (rows, width) of a block, from rows wherever they lie.
-  void multiply(int rows, const T* const* row, int64_t block, T* sums) const {
-    const T* panel = packed_.get() + block * depth_ * width;
-    const T* bias = biased_ ? bias_.get() + block * width : nullptr;
-    if (rows == 1) {
-      return multiply_tile<1, gates * tiles * tile_vectors>(depth_, row, Strided{1}, panel, width, sums, width,
-                                                            Store::overwrite, bias);
+  // sums (count, width) of a block, of no more than `rows` rows wherever they lie.
+  void multiply(int count, const T* const* row, int64_t block, T* sums) const {
+    const T *panel = packed_.get() + block * depth_ * width, *bias = bias_.get() + block * width;
+    if (count == 1) {
+      return multiply_tile<1, vectors>(depth_, row, Strided{1}, panel, width, sums, width, Store::overwrite, bias);
     }
-    for (int64_t column = 0; column < width; column += tile_columns<T>) {
-      multiply_rows<tile_vectors>(rows, depth_, row, Strided{1}, panel + column, width, sums + column, width,
-                                  Store::overwrite, bias == nullptr ? nullptr : bias + column);
+    for (int64_t j = 0; j < width; j += tile * lanes<T>) {
+      multiply_rows<tile, T, Strided, rows>(count, depth_, row, Strided{1}, panel + j, width, sums + j, width,
+                                            Store::overwrite, bias + j);
     }
   }
 
@@ -116,28 +142,34 @@ class Panels {
 
   int64_t depth_, blocks_;
   Scratch<T> packed_, bias_;
-  bool biased_;
 };
 
-// work(step, first row, last row, first block, last block) for all steps, in the order of the sequence or against it.
-// Where rows are many and the weights few, threads take rows through all steps; else they share the units of each step.
-template <class T, class Panels, class Work>
-void for_each_step(const Sequence& s, bool backward, const Panels& panels, int64_t depth, Work&& work) {
-  const auto step_at = [&](int64_t i) { return s.reverse != backward ? s.steps - 1 - i : i; };
-  const int64_t weights = panels.blocks() * Panels::width * depth;
-  if (s.batch > tile_rows && s.batch * weights < step_work &&
-      weights * static_cast<int64_t>(sizeof(T)) <= own_weights) {
-    parallel_for((s.batch + tile_rows - 1) / tile_rows, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = 0; i < s.steps; ++i) {
-        const int64_t step = step_at(i);
-        work(step, begin * tile_rows, std::min(end * tile_rows, s.sizes[step]), int64_t{0}, panels.blocks());
+// Cuts [begin, end) into parts of about equal size, none above `most`.
+template <class Work>
+void for_even_parts(int64_t begin, int64_t end, int64_t most, Work&& work) {
+  const int64_t count = end - begin, parts = (count + most - 1) / most;
+  for (int64_t i = 0; i < parts; ++i) work(begin + count * i / parts, begin + count * (i + 1) / parts);
+}
+
+// work(step, first row, last row, first block, last block) for all steps of a stretch. Where rows are many and the
+// weights few, threads take rows through all steps; else they share the units of each step.
+template <class T, class Packed, class Work>
+void for_each_step(const Stretch& stretch, const Packed& panels, int64_t depth, Work&& work) {
+  const Sequence& s = stretch.s;
+  const int64_t weights = panels.blocks() * Packed::width * depth, parts = (s.batch + Packed::rows - 1) / Packed::rows;
+  if (parts > 1 && s.batch * weights < step_work && weights * static_cast<int64_t>(sizeof(T)) <= own_weights) {
+    parallel_for(parts, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t place = stretch.begin; place < stretch.end; ++place) {
+        const int64_t step = stretch.at(place), size = s.sizes[step];
+        work(step, std::min(s.batch * begin / parts, size), std::min(s.batch * end / parts, size), int64_t{0},
+             panels.blocks());
       }
     });
     return;
   }
-  for (int64_t i = 0; i < s.steps; ++i) {
-    const int64_t step = step_at(i), one = s.sizes[step] * Panels::width * depth;
-    parallel_for(panels.blocks(), (block_work + one - 1) / std::max<int64_t>(one, 1),
+  for (int64_t place = stretch.begin; place < stretch.end; ++place) {
+    const int64_t step = stretch.at(place), work_of_block = std::max<int64_t>(1, s.sizes[step] * Packed::width * depth);
+    parallel_for(panels.blocks(), (block_work + work_of_block - 1) / work_of_block,
                  [&](int64_t begin, int64_t end) { work(step, int64_t{0}, s.sizes[step], begin, end); });
   }
 }
@@ -146,134 +178,267 @@ void for_each_step(const Sequence& s, bool backward, const Panels& panels, int64
 
 template <class T>
 struct Layer {
-  const T *x, *h, *w, *bias;  // bias may be null
-  T *y, *cell, *kept;         // cell holds that before the first step; kept may be null
+  int64_t features;
+  const T *x, *h, *weight_ih, *weight_hh, *bias_ih, *bias_hh;  // the biases may be null
+  T *y, *cell, *kept;                                          // cell: before the first step; kept may be null
 };
 
 template <Mode mode, class T>
-void run_forward(const Sequence& s, const Layer<T>& layer) {
-  constexpr int gates = gates_of(mode);
-  const int64_t hidden = s.hidden;
-  const auto advance_row = [&](int64_t step, int64_t row, const T* sums, int64_t sum_stride, int64_t unit,
-                               int64_t units) {
-    const int64_t at = s.first[step] + row;
-    advance<mode>(Forward<T>{layer.x + at * gates * hidden + unit, sums, sum_stride,
-                             s.state(step, row, layer.y, hidden, layer.h) + unit,
-                             layer.cell == nullptr ? nullptr : layer.cell + row * hidden + unit,
-                             layer.y + at * hidden + unit,
-                             layer.kept == nullptr ? nullptr : layer.kept + at * kept_of(mode) * hidden + unit},
-                  units, hidden);
-  };
-  if (s.steps == 1) {  // nothing gained by packing
-    Scratch<T> sums(s.batch * gates * hidden);
-    multiply(Product<T>{s.batch, gates * hidden, hidden, {layer.h, hidden, 1}, {layer.w, 1, hidden}, sums.get(),
-                        gates * hidden, 1, layer.bias});
-    parallel_for(s.batch, serial_numbers / (gates * hidden), [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; ++row) {
-        advance_row(0, row, sums.get() + row * gates * hidden, hidden, 0, hidden);
+class ForwardPass {
+  static constexpr int gates = gates_of(mode);
+  using Packed = Panels<T, gates>;
+
+ public:
+  ForwardPass(const Sequence& s, const Layer<T>& layer)
+      : s_(s),
+        layer_(layer),
+        hidden_(s.hidden),
+        wide_(gates * s.hidden),
+        stretch_{s, false},
+        aside_(kept_of(mode) > 0 && layer.kept == nullptr ? stretch_.most_rows() * wide_ : 0) {}
+
+  void run() {
+    if (s_.steps == 1) return run_alone();
+    const Packed panels({layer_.weight_hh, 1, hidden_}, hidden_, hidden_, layer_.bias_hh);
+    while (stretch_.next()) {
+      project();
+      for_each_step<T>(stretch_, panels, hidden_,
+                       [&](int64_t step, int64_t begin, int64_t end, int64_t block, int64_t last) {
+                         for (; block < last; ++block) advance_block(panels, step, begin, end, block);
+                       });
+    }
+  }
+
+ private:
+  // The projections of the input go where results will take their places.
+  int64_t input_stride() const {
+    return kept_of(mode) == 0 ? hidden_ : layer_.kept != nullptr ? kept_of(mode) * hidden_ : wide_;
+  }
+  T* inputs(int64_t at) const {
+    if (kept_of(mode) == 0) return layer_.y + at * hidden_;
+    return layer_.kept != nullptr ? layer_.kept + at * input_stride() : aside_.get() + (at - stretch_.row) * wide_;
+  }
+
+  void project() {
+    multiply(Product<T>{stretch_.rows,
+                        wide_,
+                        layer_.features,
+                        {layer_.x + stretch_.row * layer_.features, layer_.features, 1},
+                        {layer_.weight_ih, 1, layer_.features},
+                        inputs(stretch_.row),
+                        input_stride(),
+                        1,
+                        layer_.bias_ih});
+  }
+
+  const T* state(int64_t step, int64_t row) const { return s_.state(step, row, layer_.y, hidden_, layer_.h); }
+
+  void advance_row(int64_t step, int64_t row, const T* sums, int64_t sum_stride, int64_t unit, int64_t units) {
+    const int64_t at = s_.first[step] + row;
+    Advance<T> place{};
+    place.inputs = inputs(at) + unit;
+    place.sums = sums;
+    place.sum_stride = sum_stride;
+    place.h = state(step, row) + unit;
+    place.y = layer_.y + at * hidden_ + unit;
+    if (mode == Mode::lstm) place.cell = layer_.cell + row * hidden_ + unit;
+    if (layer_.kept != nullptr) place.kept = layer_.kept + at * kept_of(mode) * hidden_ + unit;
+    advance<mode>(place, units, hidden_);
+  }
+
+  void advance_block(const Packed& panels, int64_t step, int64_t begin, int64_t end, int64_t block) {
+    alignas(64) T sums[Packed::rows * Packed::width];
+    const T* rows[Packed::rows];
+    const int64_t unit = block * Packed::units, units = std::min(Packed::units, hidden_ - unit);
+    for_even_parts(begin, end, Packed::rows, [&](int64_t from, int64_t to) {
+      for (int64_t row = from; row < to; ++row) rows[row - from] = state(step, row);
+      panels.multiply(static_cast<int>(to - from), rows, block, sums);
+      for (int64_t row = from; row < to; ++row) {
+        advance_row(step, row, sums + (row - from) * Packed::width, Packed::units, unit, units);
       }
     });
-    return;
   }
-  using Packed = Panels<T, gates, gates == 1 ? 2 : 1>;
-  const Packed panels({layer.w, 1, hidden}, hidden, hidden, layer.bias);
-  for_each_step<T>(s, false, panels, hidden, [&](int64_t step, int64_t row, int64_t end, int64_t block, int64_t last) {
-    alignas(64) T sums[tile_rows * Packed::width];
-    const T* rows[tile_rows];
-    for (; block < last; ++block) {
-      const int64_t unit = block * Packed::units, units = std::min(Packed::units, hidden - unit);
-      for (int64_t r = row; r < end; r += tile_rows) {
-        const int count = static_cast<int>(std::min<int64_t>(tile_rows, end - r));
-        for (int i = 0; i < count; ++i) rows[i] = s.state(step, r + i, layer.y, hidden, layer.h);
-        panels.multiply(count, rows, block, sums);
-        for (int i = 0; i < count; ++i) {
-          advance_row(step, r + i, sums + i * Packed::width, Packed::units, unit, units);
-        }
-      }
-    }
-  });
-}
+
+  // A single step, for which it doesn't pay to pack the weights.
+  void run_alone() {
+    stretch_.next();
+    project();
+    Scratch<T> sums(s_.batch * wide_);
+    multiply(Product<T>{s_.batch,
+                        wide_,
+                        hidden_,
+                        {layer_.h, hidden_, 1},
+                        {layer_.weight_hh, 1, hidden_},
+                        sums.get(),
+                        wide_,
+                        1,
+                        layer_.bias_hh});
+    parallel_for(s_.batch, serial_numbers / wide_, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) advance_row(0, row, sums.get() + row * wide_, hidden_, 0, hidden_);
+    });
+  }
+
+  const Sequence& s_;
+  const Layer<T>& layer_;
+  const int64_t hidden_, wide_;
+  Stretch stretch_;
+  Scratch<T> aside_;
+};
 
 // ---- backward ------------------------------------------------------------------------------------------------------
 
 template <class T>
 struct Gradients {
-  const T* gy;  // may be null
-  int64_t gy_stride;
-  const T *y, *kept, *h, *c, *w;
-  T *gx, *gh, *gc, *gw;  // gh and gc hold the gradients with respect to the last states
-  T* products;           // with respect to the products of state and weights; those of gx but in a GRU
+  int64_t features;
+  const T *gy, *y, *kept, *x, *h, *c, *weight_hh;     // gy may be null
+  T *inputs, *gh, *gc, *of_weight_ih, *of_weight_hh;  // gh and gc: of the last states, then of the first
 };
 
 template <Mode mode, class T>
-void run_backward(const Sequence& s, const Gradients<T>& layer) {
-  constexpr int gates = gates_of(mode), kept = kept_of(mode);
-  const int64_t hidden = s.hidden, wide = gates * hidden;
-  const auto retreat_row = [&](int64_t step, int64_t row, const T* sums, int64_t unit, int64_t units) {
-    const int64_t at = s.first[step] + row;
-    const auto in = [&](auto* array, int64_t stride) { return array == nullptr ? nullptr : array + stride + unit; };
-    retreat<mode>(
-        Backward<T>{in(layer.gy, at * layer.gy_stride), sums, layer.y + at * hidden + unit,
-                    in(layer.kept, at * kept * hidden), s.state(step, row, layer.y, hidden, layer.h) + unit,
-                    mode == Mode::lstm ? s.state(step, row, layer.kept + 4 * hidden, kept * hidden, layer.c) + unit
-                                       : nullptr,
-                    layer.gh + row * hidden + unit, in(layer.gc, row * hidden), layer.gx + at * wide + unit,
-                    layer.products + at * wide + unit},
-        units, hidden);
-  };
-  if (s.steps == 1) {
-    parallel_for(s.batch, serial_numbers / wide, [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; ++row) retreat_row(0, row, nullptr, 0, hidden);
+class BackwardPass {
+  static constexpr int gates = gates_of(mode), kept = kept_of(mode);
+  using Packed = Panels<T, 1>;
+
+ public:
+  BackwardPass(const Sequence& s, const Gradients<T>& layer)
+      : s_(s),
+        layer_(layer),
+        hidden_(s.hidden),
+        wide_(gates * s.hidden),
+        stretch_{s, true},
+        aside_(mode == Mode::gru ? stretch_.most_rows() * wide_ : 0),
+        carried_(mode == Mode::gru ? s.batch * wide_ : 0),
+        states_(stretch_.most_rows() * hidden_),
+        starts_(s.batch * wide_) {}
+
+  void run() {
+    if (s_.steps == 1) {
+      run_alone();
+    } else {
+      const Packed panels({layer_.weight_hh, hidden_, 1}, wide_, hidden_, nullptr);
+      while (stretch_.next()) {
+        for_each_step<T>(stretch_, panels, wide_,
+                         [&](int64_t step, int64_t begin, int64_t end, int64_t block, int64_t last) {
+                           for (; block < last; ++block) retreat_block(panels, step, begin, end, block);
+                         });
+        finish_stretch();
+      }
+    }
+    Product<T> initial{s_.batch,  hidden_, wide_, {starts_.get(), wide_, 1}, {layer_.weight_hh, hidden_, 1},
+                       layer_.gh, hidden_, 1};
+    initial.accumulate = mode == Mode::gru;
+    multiply(initial);
+  }
+
+ private:
+  // The gradient with respect to the projected state of a row of this stretch.
+  T* products(int64_t at) const {
+    return mode == Mode::gru ? aside_.get() + (at - stretch_.row) * wide_ : layer_.inputs + at * wide_;
+  }
+  // That of the step after this one.
+  const T* products_after(int64_t step, int64_t row) const {
+    const int64_t after = s_.after(step);
+    if (mode == Mode::gru && stretch_.at(after) < stretch_.begin) return carried_.get() + row * wide_;
+    return products(s_.first[after] + row);
+  }
+
+  void retreat_row(int64_t step, int64_t row, const T* sums, int64_t unit, int64_t units) {
+    const int64_t at = s_.first[step] + row, in_state = row * hidden_ + unit;
+    Retreat<T> place{};
+    if (layer_.gy != nullptr) place.gy = layer_.gy + at * hidden_ + unit;
+    place.sums = sums;
+    place.y = layer_.y + at * hidden_ + unit;
+    place.h = s_.state(step, row, layer_.y, hidden_, layer_.h) + unit;
+    place.gh = layer_.gh + in_state;
+    place.inputs = layer_.inputs + at * wide_ + unit;
+    if (kept > 0) place.kept = layer_.kept + at * kept * hidden_ + unit;
+    if (mode == Mode::lstm) {
+      place.cell = s_.state(step, row, layer_.kept + 4 * hidden_, kept * hidden_, layer_.c) + unit;
+      place.gcell = layer_.gc + in_state;
+    }
+    if (mode == Mode::gru) place.products = products(at) + unit;
+    retreat<mode>(place, units, hidden_);
+  }
+
+  void retreat_block(const Packed& panels, int64_t step, int64_t begin, int64_t end, int64_t block) {
+    alignas(64) T sums[Packed::rows * Packed::width];
+    const T* rows[Packed::rows];
+    const int64_t unit = block * Packed::units, units = std::min(Packed::units, hidden_ - unit);
+    for_even_parts(begin, end, Packed::rows, [&](int64_t from, int64_t to) {
+      int known = 0;  // rows that go on after this step
+      for (int64_t row = from; row < to && s_.has(s_.after(step), row); ++row)
+        rows[known++] = products_after(step, row);
+      if (known > 0) panels.multiply(known, rows, block, sums);
+      for (int64_t row = from; row < to; ++row) {
+        retreat_row(step, row, row - from < known ? sums + (row - from) * Packed::width : nullptr, unit, units);
+      }
     });
-  } else {
-    using Packed = Panels<T, 1, 2>;
-    const Packed panels({layer.w, hidden, 1}, wide, hidden, nullptr);
-    for_each_step<T>(s, true, panels, wide, [&](int64_t step, int64_t row, int64_t end, int64_t block, int64_t last) {
-      alignas(64) T sums[tile_rows * Packed::width];
-      const T* rows[tile_rows];
-      const int64_t after = s.after(step), going_on = after >= 0 && after < s.steps ? s.sizes[after] : 0;
-      for (; block < last; ++block) {
-        const int64_t unit = block * Packed::units, units = std::min(Packed::units, hidden - unit);
-        for (int64_t r = row; r < end; r += tile_rows) {
-          const int64_t count = std::min<int64_t>(tile_rows, end - r), known = std::clamp<int64_t>(going_on - r, 0, count);
-          for (int64_t i = 0; i < known; ++i) rows[i] = layer.products + (s.first[after] + r + i) * wide;
-          if (known > 0) panels.multiply(static_cast<int>(known), rows, block, sums);
-          for (int64_t i = 0; i < count; ++i) {
-            retreat_row(step, r + i, i < known ? sums + i * Packed::width : nullptr, unit, units);
-          }
+  }
+
+  // Adds what the weights get from the stretch: the state before each step and the input lie beside their gradients.
+  void finish_stretch() {
+    const int64_t grain = std::max<int64_t>(1, serial_numbers / std::max<int64_t>(s_.batch * hidden_, 1));
+    parallel_for(stretch_.end - stretch_.begin, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t step = stretch_.at(stretch_.begin + i);
+        for (int64_t row = 0; row < s_.sizes[step]; ++row) {
+          const int64_t at = s_.first[step] + row;
+          std::copy_n(s_.state(step, row, layer_.y, hidden_, layer_.h), hidden_,
+                      states_.get() + (at - stretch_.row) * hidden_);
+          if (!s_.has(s_.before(step), row)) std::copy_n(products(at), wide_, starts_.get() + row * wide_);
         }
       }
     });
+    Product<T> of_hh{wide_,
+                     hidden_,
+                     stretch_.rows,
+                     {products(stretch_.row), 1, wide_},
+                     {states_.get(), hidden_, 1},
+                     layer_.of_weight_hh,
+                     hidden_,
+                     1};
+    Product<T> of_ih{wide_,
+                     layer_.features,
+                     stretch_.rows,
+                     {layer_.inputs + stretch_.row * wide_, 1, wide_},
+                     {layer_.x + stretch_.row * layer_.features, layer_.features, 1},
+                     layer_.of_weight_ih,
+                     layer_.features,
+                     1};
+    of_hh.accumulate = of_ih.accumulate = stretch_.begin > 0;
+    multiply(of_hh);
+    multiply(of_ih);
+    if (mode != Mode::gru) return;
+    const int64_t last = stretch_.at(stretch_.end - 1);
+    std::copy_n(products(s_.first[last]), s_.sizes[last] * wide_, carried_.get());
   }
-  // The initial state, and the weights: each row's state before each step lies beside its gradient.
-  Scratch<T> before(s.rows * hidden), starts(s.batch * wide);
-  parallel_for(s.steps, std::max<int64_t>(1, serial_numbers / (s.batch * hidden + 1)), [&](int64_t begin, int64_t end) {
-    for (int64_t step = begin; step < end; ++step) {
-      for (int64_t row = 0; row < s.sizes[step]; ++row) {
-        const int64_t at = s.first[step] + row;
-        std::copy_n(s.state(step, row, layer.y, hidden, layer.h), hidden, before.get() + at * hidden);
-        if (!s.has(s.before(step), row)) std::copy_n(layer.products + at * wide, wide, starts.get() + row * wide);
-      }
-    }
-  });
-  multiply(Product<T>{wide, hidden, s.rows, {layer.products, 1, wide}, {before.get(), hidden, 1}, layer.gw, hidden, 1});
-  Product<T> initial{s.batch, hidden, wide, {starts.get(), wide, 1}, {layer.w, hidden, 1}, layer.gh, hidden, 1};
-  initial.accumulate = mode == Mode::gru;
-  multiply(initial);
-}
+
+  void run_alone() {
+    stretch_.next();
+    parallel_for(s_.batch, serial_numbers / wide_, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) retreat_row(0, row, nullptr, 0, hidden_);
+    });
+    finish_stretch();
+  }
+
+  const Sequence& s_;
+  const Gradients<T>& layer_;
+  const int64_t hidden_, wide_;
+  Stretch stretch_;
+  Scratch<T> aside_, carried_, states_, starts_;
+};
 
 // ---- bindings ------------------------------------------------------------------------------------------------------
 
-bool find_mode(const std::string& name, Mode& found) {
-  const std::pair<const char*, Mode> modes[] = {
-      {"RNN_TANH", Mode::rnn_tanh}, {"RNN_RELU", Mode::rnn_relu}, {"LSTM", Mode::lstm}, {"GRU", Mode::gru}};
-  for (auto [known, mode] : modes) {
-    if (name == known) return found = mode, true;
-  }
-  return false;
+Mode mode_named(const std::string& name) {
+  if (name == "RNN_TANH") return Mode::rnn_tanh;
+  if (name == "RNN_RELU") return Mode::rnn_relu;
+  if (name == "LSTM") return Mode::lstm;
+  if (name == "GRU") return Mode::gru;
+  throw nb::value_error("recurrent_layer: no mode of this name");
 }
 
-// body(mode, type) with the two as types of constants.
+// body(constant), a type with the mode for its value.
 template <class Body>
 void dispatch_mode(Mode mode, Body&& body) {
   switch (mode) {
@@ -284,55 +449,50 @@ void dispatch_mode(Mode mode, Body&& body) {
   }
 }
 
-// Operands of one dtype and the shapes that go with one another; the shape rule has seen them already.
+// Operands of one dtype and of shapes that go with one another; the shape rule has seen them already.
 class Operands {
  public:
-  DType dtype;
+  const Mode mode;
+  const DType dtype;
 
-  explicit Operands(nb::handle first) : dtype(borrow(first).dtype) {}
+  Operands(const std::string& name, const std::vector<int64_t>& sizes, nb::handle weights)
+      : mode(mode_named(name)), dtype(borrow(weights).dtype) {
+    if (sizes.empty() || sizes.back() < 0 || !std::ranges::is_sorted(sizes, std::greater())) misfit();
+    if (borrow(weights).dimensions != 2 || borrow(weights).shape[1] == 0) misfit();
+  }
 
-  // `given` as a contiguous array of this shape, or nothing where it is None; raises ValueError where it doesn't fit.
+  // `given` as a contiguous array of this shape, or nothing where it is None.
   WorkArray take(nb::handle given, std::initializer_list<int64_t> shape) {
     if (given.is_none()) return {};
     WorkArray array = contiguous(given);
-    if (!std::ranges::equal(shape, shape_of(array.array))) throw nb::value_error("recurrent_layer: the shapes don't fit");
+    if (!std::ranges::equal(shape, shape_of(array.array))) misfit();
     same_ = same_ && array.array.dtype == dtype;
     return array;
   }
 
   bool known() const { return same_ && (dtype == DType::float32 || dtype == DType::float64); }
+  [[noreturn]] static void misfit() { throw nb::value_error("recurrent_layer: the operands don't fit"); }
 
  private:
   bool same_ = true;
 };
 
-Mode checked_mode(const std::string& name, const std::vector<int64_t>& sizes) {
-  Mode mode;
-  if (!find_mode(name, mode)) throw nb::value_error("recurrent_layer: no mode of this name");
-  if (sizes.empty() || sizes.back() < 0 || !std::ranges::is_sorted(sizes, std::greater())) {
-    throw nb::value_error("recurrent_layer: the sizes of the steps must not increase");
-  }
-  return mode;
-}
-
-int64_t hidden_of(nb::handle weights) {
-  const Array array = borrow(weights);
-  if (array.dimensions != 2 || array.shape[1] == 0) throw nb::value_error("recurrent_layer: the shapes don't fit");
-  return array.shape[1];
-}
-
-nb::object recurrent_layer(nb::handle given_x, nb::handle given_h, nb::handle given_c, nb::handle given_w,
-                           nb::handle given_bias, const std::string& mode_name, const std::vector<int64_t>& sizes,
-                           bool reverse, bool keep) {
-  const Mode mode = checked_mode(mode_name, sizes);
-  const Sequence s(sizes, hidden_of(given_w), reverse);
+nb::object recurrent_layer(nb::handle given_x, nb::handle given_h, nb::handle given_c, nb::handle given_weight_ih,
+                           nb::handle given_weight_hh, nb::handle given_bias_ih, nb::handle given_bias_hh,
+                           const std::string& mode_name, const std::vector<int64_t>& sizes, bool reverse, bool keep) {
+  Operands operands(mode_name, sizes, given_weight_hh);
+  const Mode mode = operands.mode;
+  const Sequence s(sizes, borrow(given_weight_hh).shape[1], reverse);
   const int64_t wide = gates_of(mode) * s.hidden, kept_width = keep ? kept_of(mode) * s.hidden : 0;
-  Operands operands(given_x);
-  const WorkArray x = operands.take(given_x, {s.rows, wide}), h = operands.take(given_h, {s.batch, s.hidden});
-  const WorkArray c = operands.take(given_c, {s.batch, s.hidden}), w = operands.take(given_w, {wide, s.hidden});
-  const WorkArray bias = operands.take(given_bias, {wide});
+  const Array x_array = borrow(given_x);
+  const int64_t features = x_array.dimensions == 2 ? x_array.shape[1] : -1;
+  const WorkArray x = operands.take(given_x, {s.rows, features}), h = operands.take(given_h, {s.batch, s.hidden});
+  const WorkArray c = operands.take(given_c, {s.batch, s.hidden});
+  const WorkArray weight_ih = operands.take(given_weight_ih, {wide, features});
+  const WorkArray weight_hh = operands.take(given_weight_hh, {wide, s.hidden});
+  const WorkArray bias_ih = operands.take(given_bias_ih, {wide}), bias_hh = operands.take(given_bias_hh, {wide});
   if (!operands.known()) return not_implemented();
-  if (static_cast<bool>(c) != (mode == Mode::lstm)) throw nb::value_error("recurrent_layer: an LSTM alone has a cell");
+  if (static_cast<bool>(c) != (mode == Mode::lstm)) Operands::misfit();
   const NewArray y = result(operands.dtype, {s.rows, s.hidden}), last = result(operands.dtype, {s.batch, s.hidden});
   const NewArray cell = c ? result(operands.dtype, {s.batch, s.hidden}) : NewArray();
   const NewArray kept = kept_width > 0 ? result(operands.dtype, {s.rows, kept_width}) : NewArray();
@@ -340,9 +500,17 @@ nb::object recurrent_layer(nb::handle given_x, nb::handle given_h, nb::handle gi
     using T = decltype(tag);
     Unlocked unlocked;
     if (c) std::copy_n(c.array.as<T>(), s.batch * s.hidden, cell.array.as<T>());
-    const Layer<T> layer{x.array.as<T>(), h.array.as<T>(),    w.array.as<T>(),   bias.array.as<T>(),
-                         y.array.as<T>(), cell.array.as<T>(), kept.array.as<T>()};
-    dispatch_mode(mode, [&](auto constant) { run_forward<constant.value, T>(s, layer); });
+    const Layer<T> layer{features,
+                         x.array.as<T>(),
+                         h.array.as<T>(),
+                         weight_ih.array.as<T>(),
+                         weight_hh.array.as<T>(),
+                         bias_ih.array.as<T>(),
+                         bias_hh.array.as<T>(),
+                         y.array.as<T>(),
+                         cell.array.as<T>(),
+                         kept.array.as<T>()};
+    dispatch_mode(mode, [&](auto constant) { ForwardPass<constant.value, T>(s, layer).run(); });
     for (int64_t step = 0; step < s.steps; ++step) {
       for (int64_t row = 0; row < s.sizes[step]; ++row) {
         if (s.has(s.after(step), row)) continue;
@@ -356,27 +524,30 @@ nb::object recurrent_layer(nb::handle given_x, nb::handle given_h, nb::handle gi
 
 nb::object recurrent_layer_gradient(nb::handle given_gy, nb::handle given_gh, nb::handle given_gc,
                                     nb::handle given_gkept, nb::handle given_y, nb::handle given_kept,
-                                    nb::handle given_h, nb::handle given_c, nb::handle given_w,
-                                    const std::string& mode_name, const std::vector<int64_t>& sizes, bool reverse) {
-  const Mode mode = checked_mode(mode_name, sizes);
+                                    nb::handle given_x, nb::handle given_h, nb::handle given_c,
+                                    nb::handle given_weight_hh, const std::string& mode_name,
+                                    const std::vector<int64_t>& sizes, bool reverse) {
+  Operands operands(mode_name, sizes, given_weight_hh);
   if (!given_gkept.is_none()) return not_implemented();
-  const Sequence s(sizes, hidden_of(given_w), reverse);
+  const Mode mode = operands.mode;
+  const Sequence s(sizes, borrow(given_weight_hh).shape[1], reverse);
   const int64_t wide = gates_of(mode) * s.hidden;
-  Operands operands(given_w);
+  const Array x_array = borrow(given_x);
+  const int64_t features = x_array.dimensions == 2 ? x_array.shape[1] : -1;
   const WorkArray gy = operands.take(given_gy, {s.rows, s.hidden}), y = operands.take(given_y, {s.rows, s.hidden});
   const WorkArray gh = operands.take(given_gh, {s.batch, s.hidden}), gc = operands.take(given_gc, {s.batch, s.hidden});
-  const WorkArray h = operands.take(given_h, {s.batch, s.hidden}), c = operands.take(given_c, {s.batch, s.hidden});
   const WorkArray kept = operands.take(given_kept, {s.rows, kept_of(mode) * s.hidden});
-  const WorkArray w = operands.take(given_w, {wide, s.hidden});
+  const WorkArray x = operands.take(given_x, {s.rows, features}), h = operands.take(given_h, {s.batch, s.hidden});
+  const WorkArray c = operands.take(given_c, {s.batch, s.hidden});
+  const WorkArray weight_hh = operands.take(given_weight_hh, {wide, s.hidden});
   if (!operands.known()) return not_implemented();
   if (static_cast<bool>(c) != (mode == Mode::lstm) || static_cast<bool>(kept) != (kept_of(mode) > 0)) {
-    throw nb::value_error("recurrent_layer_gradient: the operands don't go with the mode");
+    Operands::misfit();
   }
-  const NewArray of_x = result(operands.dtype, {s.rows, wide}), of_h = result(operands.dtype, {s.batch, s.hidden});
+  const NewArray inputs = result(operands.dtype, {s.rows, wide}), of_h = result(operands.dtype, {s.batch, s.hidden});
   const NewArray of_c = c ? result(operands.dtype, {s.batch, s.hidden}) : NewArray();
-  const NewArray of_w = result(operands.dtype, {wide, s.hidden});
-  const int64_t shape[] = {s.rows, wide};
-  const WorkArray products = mode == Mode::gru ? WorkArray(operands.dtype, shape) : WorkArray();
+  const NewArray of_weight_ih = result(operands.dtype, {wide, features});
+  const NewArray of_weight_hh = result(operands.dtype, {wide, s.hidden});
   dispatch_wide(operands.dtype, [&](auto tag) {
     using T = decltype(tag);
     Unlocked unlocked;
@@ -389,25 +560,35 @@ nb::object recurrent_layer_gradient(nb::handle given_gy, nb::handle given_gh, nb
     };
     start(gh, of_h);
     if (c) start(gc, of_c);
-    const Gradients<T> layer{gy.array.as<T>(),   s.hidden,          y.array.as<T>(),    kept.array.as<T>(),
-                             h.array.as<T>(),    c.array.as<T>(),   w.array.as<T>(),    of_x.array.as<T>(),
-                             of_h.array.as<T>(), of_c.array.as<T>(), of_w.array.as<T>(),
-                             products ? products.array.as<T>() : of_x.array.as<T>()};
-    dispatch_mode(mode, [&](auto constant) { run_backward<constant.value, T>(s, layer); });
+    const Gradients<T> layer{features,
+                             gy.array.as<T>(),
+                             y.array.as<T>(),
+                             kept.array.as<T>(),
+                             x.array.as<T>(),
+                             h.array.as<T>(),
+                             c.array.as<T>(),
+                             weight_hh.array.as<T>(),
+                             inputs.array.as<T>(),
+                             of_h.array.as<T>(),
+                             of_c.array.as<T>(),
+                             of_weight_ih.array.as<T>(),
+                             of_weight_hh.array.as<T>()};
+    dispatch_mode(mode, [&](auto constant) { BackwardPass<constant.value, T>(s, layer).run(); });
   });
-  return c ? results(of_x, of_h, of_c, of_w) : results(of_x, of_h, of_w);
+  return c ? results(inputs, of_h, of_c, of_weight_ih, of_weight_hh)
+           : results(inputs, of_h, of_weight_ih, of_weight_hh);
 }
 
 }  // namespace
 
 void bind_recurrent(nb::module_& module) {
   define_kernel(module, "recurrent_layer", &recurrent_layer, nb::arg("x"), nb::arg("h"), nb::arg("c").none(),
-                nb::arg("w"), nb::arg("bias").none(), nb::arg("mode"), nb::arg("sizes"), nb::arg("reverse"),
-                nb::arg("keep"));
+                nb::arg("weight_ih"), nb::arg("weight_hh"), nb::arg("bias_ih").none(), nb::arg("bias_hh").none(),
+                nb::arg("mode"), nb::arg("sizes"), nb::arg("reverse"), nb::arg("keep"));
   define_kernel(module, "recurrent_layer_gradient", &recurrent_layer_gradient, nb::arg("gy").none(),
                 nb::arg("gh").none(), nb::arg("gc").none(), nb::arg("gkept").none(), nb::arg("y"),
-                nb::arg("kept").none(), nb::arg("h"), nb::arg("c").none(), nb::arg("w"), nb::arg("mode"),
-                nb::arg("sizes"), nb::arg("reverse"));
+                nb::arg("kept").none(), nb::arg("x"), nb::arg("h"), nb::arg("c").none(), nb::arg("weight_hh"),
+                nb::arg("mode"), nb::arg("sizes"), nb::arg("reverse"));
 }
 
 }  // namespace rushlight

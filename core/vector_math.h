@@ -198,17 +198,21 @@ inline V sigmoid(V x) {
   return 1 / (1 + exp(V(-x)));
 }
 
+// tanh of floats below 0.625
+template <class V>
+inline V tanh_of_small(V x) {
+  V z = x * x;
+  return fma(V(x * z),
+             polynomial(z, -0.333333289441, 0.13332769737, -0.0538509095785, 0.0209971789991, -0.00609671416591), x);
+}
+
 template <class V>
 inline V tanh(V x) {
   using T = Lane<V>;
   V magnitude = absolute(x);
   if constexpr (sizeof(T) == 4) {
-    V z = x * x;
-    V small =
-        fma(V(x * z),
-            polynomial(z, -0.333333289441, 0.13332769737, -0.0538509095785, 0.0209971789991, -0.00609671416591), x);
     V large = 1 - 2 / (exp(V(magnitude + magnitude)) + 1);
-    return select(magnitude < T(0.625), small, copysign(large, x));
+    return select(magnitude < T(0.625), tanh_of_small(x), copysign(large, x));
   } else {
     V m = expm1(V(magnitude + magnitude));
     V value = select(magnitude < T(22), V(m / (m + 2)), T(1));

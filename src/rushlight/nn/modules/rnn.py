@@ -218,15 +218,15 @@ class RNNBase(Module):
 
     def _direction(self, data: Tensor, sizes: list[int], state: State, suffix: str) -> tuple[Tensor, State]:
         """One layer in one direction."""
-        weights = [getattr(self, n + suffix, None) for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-        weight_ih, weight_hh, bias_ih, bias_hh = weights
-        projected = linear(data, weight_ih, bias_ih)
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        weight_ih, weight_hh, bias_ih, bias_hh = (getattr(self, name + suffix, None) for name in names)
         reverse = suffix.endswith("reverse")
         if self.proj_size:
-            recurrent_weights = [weight_hh, bias_hh, getattr(self, "weight_hr" + suffix)]
-            return self._step_by_step(projected, sizes, state, recurrent_weights, reverse)
+            projected = linear(data, weight_ih, bias_ih)
+            weights = (weight_hh, bias_hh, getattr(self, "weight_hr" + suffix))
+            return self._step_by_step(projected, sizes, state, weights, reverse)
         h, c = state if self.mode == "LSTM" else (*state, None)
-        given = (projected, h, c, weight_hh, bias_hh)
+        given = (data, h, c, weight_ih, weight_hh, bias_ih, bias_hh)
         keep = is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
         output, *found = recurrent_layer(*given, mode=self.mode, sizes=tuple(sizes), reverse=reverse, keep=keep)
         return output, tuple(found[: len(state)])
