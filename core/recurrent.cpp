@@ -199,9 +199,10 @@ class ForwardPass {
 
   void run() {
     if (s_.steps == 1) return run_alone();
+    const Packed of_input({layer_.weight_ih, 1, layer_.features}, layer_.features, hidden_, layer_.bias_ih);
     const Packed panels({layer_.weight_hh, 1, hidden_}, hidden_, hidden_, layer_.bias_hh);
     while (stretch_.next()) {
-      project();
+      project(of_input);
       for_each_step<T>(stretch_, panels, hidden_,
                        [&](int64_t step, int64_t begin, int64_t end, int64_t block, int64_t last) {
                          for (; block < last; ++block) advance_block(panels, step, begin, end, block);
@@ -219,16 +220,29 @@ class ForwardPass {
     return layer_.kept != nullptr ? layer_.kept + at * input_stride() : aside_.get() + (at - stretch_.row) * wide_;
   }
 
-  void project() {
-    multiply(Product<T>{stretch_.rows,
-                        wide_,
-                        layer_.features,
-                        {layer_.x + stretch_.row * layer_.features, layer_.features, 1},
-                        {layer_.weight_ih, 1, layer_.features},
-                        inputs(stretch_.row),
-                        input_stride(),
-                        1,
-                        layer_.bias_ih});
+  // Of all rows of the stretch.
+  void project(const Packed& panels) {
+    const int64_t block_work_here = std::max<int64_t>(1, stretch_.rows * Packed::width * layer_.features);
+    parallel_for(
+        panels.blocks(), (block_work + block_work_here - 1) / block_work_here, [&](int64_t block, int64_t last) {
+          alignas(64) T sums[Packed::rows * Packed::width];
+          const T* rows[Packed::rows];
+          for (; block < last; ++block) {
+            const int64_t unit = block * Packed::units, units = std::min(Packed::units, hidden_ - unit);
+            for_even_parts(stretch_.row, stretch_.row + stretch_.rows, Packed::rows, [&](int64_t from, int64_t to) {
+              for (int64_t at = from; at < to; ++at) {
+                rows[at - from] = layer_.x + at * layer_.features;
+                for (int gate = 0; gate < gates; ++gate) __builtin_prefetch(inputs(at) + gate * hidden_ + unit, 1);
+              }
+              panels.multiply(static_cast<int>(to - from), rows, block, sums);
+              for (int64_t i = 0; i < (to - from) * gates; ++i) {
+                T* target = inputs(from + i / gates) + i % gates * hidden_ + unit;
+                for_units<T>(units,
+                             [&](int64_t j, auto part) { part.put(target + j, load(sums + i * Packed::units + j)); });
+              }
+            });
+          }
+        });
   }
 
   const T* state(int64_t step, int64_t row) const { return s_.state(step, row, layer_.y, hidden_, layer_.h); }
@@ -262,17 +276,12 @@ class ForwardPass {
   // A single step, for which it doesn't pay to pack the weights.
   void run_alone() {
     stretch_.next();
-    project();
     Scratch<T> sums(s_.batch * wide_);
-    multiply(Product<T>{s_.batch,
-                        wide_,
-                        hidden_,
-                        {layer_.h, hidden_, 1},
-                        {layer_.weight_hh, 1, hidden_},
-                        sums.get(),
-                        wide_,
-                        1,
-                        layer_.bias_hh});
+    const auto product = [&](const T* x, int64_t features, const T* weight, const T* bias, T* c, int64_t stride) {
+      multiply(Product<T>{s_.batch, wide_, features, {x, features, 1}, {weight, 1, features}, c, stride, 1, bias});
+    };
+    product(layer_.x, layer_.features, layer_.weight_ih, layer_.bias_ih, inputs(0), input_stride());
+    product(layer_.h, hidden_, layer_.weight_hh, layer_.bias_hh, sums.get(), wide_);
     parallel_for(s_.batch, serial_numbers / wide_, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) advance_row(0, row, sums.get() + row * wide_, hidden_, 0, hidden_);
     });
@@ -308,26 +317,22 @@ class BackwardPass {
         stretch_{s, true},
         aside_(mode == Mode::gru ? stretch_.most_rows() * wide_ : 0),
         carried_(mode == Mode::gru ? s.batch * wide_ : 0),
-        states_(stretch_.most_rows() * hidden_),
+        turned_((hidden_ + layer.features) * turned_stride()),
+        sums_((hidden_ + layer.features) * wide_),
         starts_(s.batch * wide_) {}
 
   void run() {
-    if (s_.steps == 1) {
-      run_alone();
-    } else {
-      const Packed panels({layer_.weight_hh, hidden_, 1}, wide_, hidden_, nullptr);
-      while (stretch_.next()) {
-        for_each_step<T>(stretch_, panels, wide_,
-                         [&](int64_t step, int64_t begin, int64_t end, int64_t block, int64_t last) {
-                           for (; block < last; ++block) retreat_block(panels, step, begin, end, block);
-                         });
-        finish_stretch();
-      }
+    if (s_.steps == 1) return run_alone();
+    const Packed panels({layer_.weight_hh, hidden_, 1}, wide_, hidden_, nullptr);
+    while (stretch_.next()) {
+      for_each_step<T>(stretch_, panels, wide_,
+                       [&](int64_t step, int64_t begin, int64_t end, int64_t block, int64_t last) {
+                         for (; block < last; ++block) retreat_block(panels, step, begin, end, block);
+                       });
+      finish_stretch();
     }
-    Product<T> initial{s_.batch,  hidden_, wide_, {starts_.get(), wide_, 1}, {layer_.weight_hh, hidden_, 1},
-                       layer_.gh, hidden_, 1};
-    initial.accumulate = mode == Mode::gru;
-    multiply(initial);
+    turn_sums();
+    multiply_initial(starts_.get());
   }
 
  private:
@@ -375,42 +380,52 @@ class BackwardPass {
     });
   }
 
-  // Adds what the weights get from the stretch: the state before each step and the input lie beside their gradients.
+  // Adds what the weights get from the stretch, transposed: (hidden + features, wide).
   void finish_stretch() {
     const int64_t grain = std::max<int64_t>(1, serial_numbers / std::max<int64_t>(s_.batch * hidden_, 1));
     parallel_for(stretch_.end - stretch_.begin, grain, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t step = stretch_.at(stretch_.begin + i);
-        for (int64_t row = 0; row < s_.sizes[step]; ++row) {
-          const int64_t at = s_.first[step] + row;
-          std::copy_n(s_.state(step, row, layer_.y, hidden_, layer_.h), hidden_,
-                      states_.get() + (at - stretch_.row) * hidden_);
-          if (!s_.has(s_.before(step), row)) std::copy_n(products(at), wide_, starts_.get() + row * wide_);
-        }
-      }
+      for (int64_t i = begin; i < end; ++i) turn_step(stretch_.at(stretch_.begin + i));
     });
-    Product<T> of_hh{wide_,
-                     hidden_,
-                     stretch_.rows,
-                     {products(stretch_.row), 1, wide_},
-                     {states_.get(), hidden_, 1},
-                     layer_.of_weight_hh,
-                     hidden_,
-                     1};
-    Product<T> of_ih{wide_,
-                     layer_.features,
-                     stretch_.rows,
-                     {layer_.inputs + stretch_.row * wide_, 1, wide_},
-                     {layer_.x + stretch_.row * layer_.features, layer_.features, 1},
-                     layer_.of_weight_ih,
-                     layer_.features,
-                     1};
-    of_hh.accumulate = of_ih.accumulate = stretch_.begin > 0;
-    multiply(of_hh);
-    multiply(of_ih);
-    if (mode != Mode::gru) return;
+    Product<T> sums{hidden_ + layer_.features,
+                    wide_,
+                    stretch_.rows,
+                    {turned_.get(), turned_stride(), 1},
+                    {layer_.inputs + stretch_.row * wide_, wide_, 1},
+                    sums_.get(),
+                    wide_,
+                    1};
+    sums.accumulate = stretch_.begin > 0;
+    if (mode != Mode::gru) return multiply(sums);
+    multiply(sums.block(hidden_, layer_.features, 0, wide_));
+    sums = sums.block(0, hidden_, 0, wide_);
+    sums.b.data = products(stretch_.row);
+    multiply(sums);
     const int64_t last = stretch_.at(stretch_.end - 1);
     std::copy_n(products(s_.first[last]), s_.sizes[last] * wide_, carried_.get());
+  }
+
+  // No power of two, which would bring many rows to the same place in the cache.
+  int64_t turned_stride() const { return (stretch_.most_rows() + 31) / 32 * 32 + 16; }
+
+  // The states before a step and its inputs become columns.
+  void turn_step(int64_t step) {
+    const int64_t size = s_.sizes[step], from = s_.first[step], before = s_.before(step);
+    const int64_t known = before >= 0 && before < s_.steps ? std::min(size, s_.sizes[before]) : 0;
+    T* to = turned_.get() + from - stretch_.row;
+    if (known > 0) transpose(layer_.y + s_.first[before] * hidden_, hidden_, known, hidden_, to, turned_stride());
+    transpose(layer_.h + known * hidden_, hidden_, size - known, hidden_, to + known, turned_stride());
+    transpose(layer_.x + from * layer_.features, layer_.features, size, layer_.features, to + hidden_ * turned_stride(),
+              turned_stride());
+    std::copy_n(products(from + known), (size - known) * wide_, starts_.get() + known * wide_);
+  }
+
+  void turn_sums() {
+    parallel_for(wide_, serial_numbers / (hidden_ + layer_.features) + 1, [&](int64_t begin, int64_t end) {
+      const T* sums = sums_.get() + begin;
+      transpose(sums, wide_, hidden_, end - begin, layer_.of_weight_hh + begin * hidden_, hidden_);
+      transpose(sums + hidden_ * wide_, wide_, layer_.features, end - begin,
+                layer_.of_weight_ih + begin * layer_.features, layer_.features);
+    });
   }
 
   void run_alone() {
@@ -418,14 +433,27 @@ class BackwardPass {
     parallel_for(s_.batch, serial_numbers / wide_, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) retreat_row(0, row, nullptr, 0, hidden_);
     });
-    finish_stretch();
+    const auto product = [&](const T* gates, const T* x, int64_t features, T* of_weight) {
+      multiply(Product<T>{wide_, features, s_.batch, {gates, 1, wide_}, {x, features, 1}, of_weight, features, 1});
+    };
+    product(products(0), layer_.h, hidden_, layer_.of_weight_hh);
+    product(layer_.inputs, layer_.x, layer_.features, layer_.of_weight_ih);
+    multiply_initial(products(0));
+  }
+
+  // The gradient of the initial state, from those of the products that it went into.
+  void multiply_initial(const T* first_products) {
+    Product<T> initial{s_.batch,  hidden_, wide_, {first_products, wide_, 1}, {layer_.weight_hh, hidden_, 1},
+                       layer_.gh, hidden_, 1};
+    initial.accumulate = mode == Mode::gru;
+    multiply(initial);
   }
 
   const Sequence& s_;
   const Gradients<T>& layer_;
   const int64_t hidden_, wide_;
   Stretch stretch_;
-  Scratch<T> aside_, carried_, states_, starts_;
+  Scratch<T> aside_, carried_, turned_, sums_, starts_;
 };
 
 // ---- bindings ------------------------------------------------------------------------------------------------------

@@ -14,17 +14,31 @@ constexpr int gates_of(Mode mode) { return mode == Mode::lstm ? 4 : mode == Mode
 // n of a GRU; none of others.
 constexpr int kept_of(Mode mode) { return mode == Mode::lstm ? 5 : mode == Mode::gru ? 4 : 0; }
 
-template <class T>
-inline Vec<T> take(const T* from, int64_t count) {
-  return count >= lanes<T> ? load(from) : load_partial(from, count);
-}
-template <class T>
-inline void put(T* to, Vec<T> value, int64_t count) {
-  if (count >= lanes<T>) {
-    store(to, value);
-  } else {
-    store_partial(to, value, count);
+// The next vector of units, or what is left of one.
+template <bool whole>
+struct Units {
+  int64_t count = 0;
+
+  template <class T>
+  Vec<T> take(const T* from) const {
+    return whole ? load(from) : load_partial(from, count);
   }
+  template <class T>
+  void put(T* to, Vec<T> value) const {
+    if constexpr (whole) {
+      store(to, value);
+    } else {
+      store_partial(to, value, count);
+    }
+  }
+};
+
+// work(first of a vector of units, Units) for all of them.
+template <class T, class Work>
+inline void for_units(int64_t units, Work&& work) {
+  int64_t j = 0;
+  for (; j + lanes<T> <= units; j += lanes<T>) work(j, Units<true>());
+  if (j < units) work(j, Units<false>{units - j});
 }
 
 // sigmoid and tanh in two halves, so that those of one unit share a division: first of all decays, e^-|x| and e^-2|x|,
@@ -82,12 +96,11 @@ struct Advance {
 
 template <Mode mode, class T>
 inline void advance(const Advance<T>& at, int64_t units, int64_t hidden) {
-  for (int64_t j = 0; j < units; j += lanes<T>) {
-    const int64_t count = units - j;
-    const auto input = [&](int gate) { return take(at.inputs + gate * hidden + j, count); };
-    const auto state = [&](int gate) { return take(at.sums + gate * at.sum_stride + j, count); };
+  for_units<T>(units, [&](int64_t j, auto part) {
+    const auto input = [&](int gate) { return part.take(at.inputs + gate * hidden + j); };
+    const auto state = [&](int gate) { return part.take(at.sums + gate * at.sum_stride + j); };
     const auto keep = [&](int place, Vec<T> value) {
-      if (at.kept != nullptr) put(at.kept + place * hidden + j, value, count);
+      if (at.kept != nullptr) part.put(at.kept + place * hidden + j, value);
     };
     if constexpr (mode == Mode::lstm) {
       const Vec<T> xi = input(0) + state(0), xf = input(1) + state(1), xg = input(2) + state(2);
@@ -97,9 +110,9 @@ inline void advance(const Advance<T>& at, int64_t units, int64_t hidden) {
       invert(decays, inverses);
       const Vec<T> i = sigmoid_of(xi, decays[0], inverses[0]), f = sigmoid_of(xf, decays[1], inverses[1]);
       const Vec<T> g = tanh_of(xg, decays[2], inverses[2]), o = sigmoid_of(xo, decays[3], inverses[3]);
-      const Vec<T> c = f * take(at.cell + j, count) + i * g;
-      put(at.cell + j, c, count);
-      put(at.y + j, Vec<T>(o * fast_tanh(c)), count);
+      const Vec<T> c = f * part.take(at.cell + j) + i * g;
+      part.put(at.cell + j, c);
+      part.put(at.y + j, Vec<T>(o * fast_tanh(c)));
       keep(0, i), keep(1, f), keep(2, g), keep(3, o), keep(4, c);
     } else if constexpr (mode == Mode::gru) {
       const Vec<T> xr = input(0) + state(0), xz = input(1) + state(1);
@@ -108,13 +121,13 @@ inline void advance(const Advance<T>& at, int64_t units, int64_t hidden) {
       invert(decays, inverses);
       const Vec<T> r = sigmoid_of(xr, decays[0], inverses[0]), z = sigmoid_of(xz, decays[1], inverses[1]);
       const Vec<T> s = state(2), n = fast_tanh(Vec<T>(input(2) + r * s));
-      put(at.y + j, Vec<T>(n + z * (take(at.h + j, count) - n)), count);
+      part.put(at.y + j, Vec<T>(n + z * (part.take(at.h + j) - n)));
       keep(0, r), keep(1, z), keep(2, n), keep(3, s);
     } else {
       const Vec<T> sum = input(0) + state(0);
-      put(at.y + j, mode == Mode::rnn_tanh ? fast_tanh(sum) : maximum(sum, Vec<T>{}), count);
+      part.put(at.y + j, mode == Mode::rnn_tanh ? fast_tanh(sum) : maximum(sum, Vec<T>{}));
     }
-  }
+  });
 }
 
 // The gradients of a step, with pointers as above.
@@ -130,35 +143,34 @@ struct Retreat {
 
 template <Mode mode, class T>
 inline void retreat(const Retreat<T>& at, int64_t units, int64_t hidden) {
-  for (int64_t j = 0; j < units; j += lanes<T>) {
-    const int64_t count = units - j;
-    const auto kept = [&](int place) { return take(at.kept + place * hidden + j, count); };
-    const auto give = [&](int gate, Vec<T> value) { put(at.inputs + gate * hidden + j, value, count); };
-    Vec<T> g = at.sums == nullptr || mode == Mode::gru ? take(at.gh + j, count) : Vec<T>{};
-    if (at.sums != nullptr) g += take(at.sums + j, count);
-    if (at.gy != nullptr) g += take(at.gy + j, count);
+  for_units<T>(units, [&](int64_t j, auto part) {
+    const auto kept = [&](int place) { return part.take(at.kept + place * hidden + j); };
+    const auto give = [&](int gate, Vec<T> value) { part.put(at.inputs + gate * hidden + j, value); };
+    Vec<T> g = at.sums == nullptr || mode == Mode::gru ? part.take(at.gh + j) : Vec<T>{};
+    if (at.sums != nullptr) g += part.take(at.sums + j);
+    if (at.gy != nullptr) g += part.take(at.gy + j);
     if constexpr (mode == Mode::lstm) {
       const Vec<T> i = kept(0), f = kept(1), candidate = kept(2), o = kept(3), c = fast_tanh(kept(4));
-      const Vec<T> gc = take(at.gcell + j, count) + g * o * (1 - c * c);
+      const Vec<T> gc = part.take(at.gcell + j) + g * o * (1 - c * c);
       give(0, gc * candidate * i * (1 - i));
-      give(1, gc * take(at.cell + j, count) * f * (1 - f));
+      give(1, gc * part.take(at.cell + j) * f * (1 - f));
       give(2, gc * i * (1 - candidate * candidate));
       give(3, g * c * o * (1 - o));
-      put(at.gcell + j, Vec<T>(gc * f), count);
+      part.put(at.gcell + j, Vec<T>(gc * f));
     } else if constexpr (mode == Mode::gru) {
       const Vec<T> r = kept(0), z = kept(1), n = kept(2), s = kept(3);
       const Vec<T> gn = g * (1 - z) * (1 - n * n), gr = gn * s * r * (1 - r);
-      const Vec<T> gz = g * (take(at.h + j, count) - n) * z * (1 - z);
+      const Vec<T> gz = g * (part.take(at.h + j) - n) * z * (1 - z);
       give(0, gr), give(1, gz), give(2, gn);
-      put(at.products + j, gr, count);
-      put(at.products + hidden + j, gz, count);
-      put(at.products + 2 * hidden + j, Vec<T>(gn * r), count);
-      put(at.gh + j, Vec<T>(g * z), count);
+      part.put(at.products + j, gr);
+      part.put(at.products + hidden + j, gz);
+      part.put(at.products + 2 * hidden + j, Vec<T>(gn * r));
+      part.put(at.gh + j, Vec<T>(g * z));
     } else {
-      const Vec<T> y = take(at.y + j, count);
+      const Vec<T> y = part.take(at.y + j);
       give(0, mode == Mode::rnn_tanh ? g * (1 - y * y) : select(y > 0, g, T(0)));
     }
-  }
+  });
 }
 
 }  // namespace rushlight::recurrent
