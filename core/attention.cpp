@@ -342,13 +342,6 @@ struct Operands {
   }
 };
 
-template <class Body>
-bool dispatch_wide(DType dtype, Body&& body) {
-  if (dtype == DType::float32) return body(float{}), true;
-  if (dtype == DType::float64) return body(double{}), true;
-  return false;
-}
-
 nb::object attention(nb::handle query, nb::handle key, nb::handle value, nb::handle mask, bool causal, double scale) {
   Operands given;
   if (!given.take(query, key, value, mask, causal, scale)) return not_implemented();

@@ -30,6 +30,7 @@ NB_MODULE(RUSHLIGHT_MODULE, module) {
   rushlight::bind_instruction(module);
   rushlight::bind_executor(module);
   rushlight::bind_memory(module);
+  rushlight::bind_recurrent(module);
   rushlight::bind_reduction(module);
   rushlight::bind_dropout(module);
   rushlight::bind_random(module);

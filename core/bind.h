@@ -15,6 +15,7 @@ void bind_instruction(nanobind::module_& module);
 void bind_executor(nanobind::module_& module);
 void bind_elementwise(nanobind::module_& module);
 void bind_memory(nanobind::module_& module);
+void bind_recurrent(nanobind::module_& module);
 void bind_reduction(nanobind::module_& module);
 void bind_dropout(nanobind::module_& module);
 void bind_random(nanobind::module_& module);

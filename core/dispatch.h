@@ -35,4 +35,14 @@ bool dispatch_floating(DType dtype, Body&& body) {
   }
 }
 
+// The same for float32 and float64 alone, where the 16-bit types are left to the NumPy meaning.
+template <class Body>
+bool dispatch_wide(DType dtype, Body&& body) {
+  switch (dtype) {
+    case DType::float32: body(float{}); return true;
+    case DType::float64: body(double{}); return true;
+    default: return false;
+  }
+}
+
 }  // namespace rushlight

@@ -177,14 +177,6 @@ void softmax_gradient_strips(const T* g, const T* y, T* gx, const Classes& shape
   });
 }
 
-// Runs body(T{}) for float32 and float64; the 16-bit types are left to the NumPy meaning.
-template <class Body>
-bool dispatch_wide(DType dtype, Body&& body) {
-  if (dtype == DType::float32) return body(float{}), true;
-  if (dtype == DType::float64) return body(double{}), true;
-  return false;
-}
-
 nb::object softmax(nb::handle input, int64_t dim, bool logarithm) {
   WorkArray x = contiguous(input);
   NewArray y;

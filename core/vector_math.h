@@ -202,6 +202,14 @@ inline V sigmoid(V x) {
   return 1 / (1 + exp(V(-x)));
 }
 
+// tanh of floats below 0.625
+template <class V>
+inline V tanh_of_small(V x) {
+  V z = x * x;
+  return fma(V(x * z),
+             polynomial(z, -0.333333289441, 0.13332769737, -0.0538509095785, 0.0209971789991, -0.00609671416591), x);
+}
+
 // x P(x^2) / Q(x^2), the best approximation of tanh in single precision up to 9; beyond, where it passes 1, it is cut.
 inline Vec<float> tanh(Vec<float> x) {
   using V = Vec<float>;

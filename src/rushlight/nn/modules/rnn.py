@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from rushlight.autograd.modes import is_grad_enabled
 from rushlight.errors import ShapeError
 from rushlight.nn import functional as F
 from rushlight.nn import init
@@ -16,6 +17,7 @@ from rushlight.nn.parameter import Parameter
 from rushlight.nn.utils.rnn import PackedSequence
 from rushlight.ops import elementwise, recurrent
 from rushlight.ops.linear import linear
+from rushlight.ops.recurrent_layer import recurrent_layer
 from rushlight.tensor.creation import empty, zeros
 from rushlight.tensor.joining import cat, stack
 from rushlight.tensor.tensor import Tensor
@@ -216,18 +218,32 @@ class RNNBase(Module):
 
     def _direction(self, data: Tensor, sizes: list[int], state: State, suffix: str) -> tuple[Tensor, State]:
         """One layer in one direction."""
-        weights = self._parameters
-        recurrent_weights = [weights.get(n + suffix) for n in ("weight_hh", "bias_hh", "weight_hr")]
-        projected = linear(data, weights["weight_ih" + suffix], weights.get("bias_ih" + suffix))
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        weight_ih, weight_hh, bias_ih, bias_hh = (getattr(self, name + suffix, None) for name in names)
+        reverse = suffix.endswith("reverse")
+        if self.proj_size:
+            projected = linear(data, weight_ih, bias_ih)
+            weights = (weight_hh, bias_hh, getattr(self, "weight_hr" + suffix))
+            return self._step_by_step(projected, sizes, state, weights, reverse)
+        h, c = state if self.mode == "LSTM" else (*state, None)
+        given = (data, h, c, weight_ih, weight_hh, bias_ih, bias_hh)
+        keep = is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
+        output, *found = recurrent_layer(*given, mode=self.mode, sizes=tuple(sizes), reverse=reverse, keep=keep)
+        return output, tuple(found[: len(state)])
+
+    def _step_by_step(
+        self, projected: Tensor, sizes: list[int], state: State, weights: Sequence[Tensor | None], reverse: bool
+    ) -> tuple[Tensor, State]:
+        """The same where the hidden state is projected after every step."""
         steps = recurrent.parts(projected, sizes=tuple(sizes), dim=0)
         outputs: list[Tensor] = []
-        if suffix.endswith("reverse"):
+        if reverse:
             running = tuple(s[: sizes[-1]] for s in state)
             for step, size in zip(reversed(steps), reversed(sizes), strict=True):
                 known = running[0].shape[0]
                 if size > known:  # longer than those before, so that they begin here
                     running = tuple(cat([r, s[known:size]]) for r, s in zip(running, state, strict=True))
-                running = _rnn_step(self.mode, step, running, recurrent_weights)
+                running = _rnn_step(self.mode, step, running, weights)
                 outputs.append(running[0])
             return cat(outputs[::-1]), running
         ended: list[State] = []
@@ -236,7 +252,7 @@ class RNNBase(Module):
             if size < running[0].shape[0]:
                 ended.append(tuple(s[size:] for s in running))
                 running = tuple(s[:size] for s in running)
-            running = _rnn_step(self.mode, step, running, recurrent_weights)
+            running = _rnn_step(self.mode, step, running, weights)
             outputs.append(running[0])
         if ended:
             running = tuple(cat(parts) for parts in zip(running, *ended[::-1], strict=True))
