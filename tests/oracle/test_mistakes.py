@@ -4,10 +4,10 @@ import warnings
 
 import numpy as np
 import pytest
-import torch
 
 import rushlight
 
+torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.oracle, pytest.mark.filterwarnings("ignore")]
 CASES = {}
 
