@@ -242,7 +242,8 @@ class Program:
                 error.add_note(f"in {node.operation}, called at {node.line}")
             raise
         if type(self.executor) is PythonExecutor:
-            found = [np.array(array, order="C") for array in self._outputs]
+            copies = {id(array): np.array(array, order="C") for array in self._outputs}
+            found = [copies[id(array)] for array in self._outputs]
             written = [self.arguments[position] for position in self._written_arguments]
         else:
             found = [
