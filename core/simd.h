@@ -91,12 +91,7 @@ inline To reinterpret(From value) {
   return (To)value;
 }
 
-// a * b + c; one instruction, rounded once, where the processor has it.
-#if defined(__FMA__) || defined(__aarch64__)
-constexpr bool fma_rounds_once = true;
-#else
-constexpr bool fma_rounds_once = false;
-#endif
+// a * b + c; one instruction where the processor has it and the compiler, which need not, makes it of this.
 template <class V>
 inline V fma(V a, V b, V c) {
   return a * b + c;
@@ -104,6 +99,24 @@ inline V fma(V a, V b, V c) {
 template <class V>
 inline V fma(V a, V b, Lane<V> c) {
   return a * b + c;
+}
+
+// The same, rounded once for certain, for what rests on that; there only where `fma_rounds_once`.
+#if defined(__AVX512F__) || (defined(__AVX2__) && defined(__FMA__)) || defined(__aarch64__)
+constexpr bool fma_rounds_once = true;
+#else
+constexpr bool fma_rounds_once = false;
+#endif
+inline Vec<float> fma_exactly(Vec<float> a, Vec<float> b, Vec<float> c) {
+#if defined(__AVX512F__)
+  return (Vec<float>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__AVX2__) && defined(__FMA__)
+  return (Vec<float>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__aarch64__)
+  return (Vec<float>)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+  return a * b + c;
+#endif
 }
 
 // coefficients[0] + x * (coefficients[1] + ...), lowest power first

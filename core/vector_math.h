@@ -319,9 +319,9 @@ inline Vec<float> cos_reduced(Vec<float> r) {
 // positive: then -0 stays what it is. With fma the first difference is exact; without it, all is done in double.
 inline Vec<float> subtract_half_pis(Vec<float> x, Vec<float> n) {
   if constexpr (fma_rounds_once) {
-    Vec<float> r = fma(Vec<float>(-n), broadcast(0x1.921fb4p+0f), x);
-    r = fma(Vec<float>(-n), broadcast(0x1.4442d0p-24f), r);
-    return fma(Vec<float>(-n), broadcast(0x1.846988p-48f), r);
+    Vec<float> r = fma_exactly(-n, broadcast(0x1.921fb4p+0f), x);
+    r = fma_exactly(-n, broadcast(0x1.4442d0p-24f), r);
+    return fma_exactly(-n, broadcast(0x1.846988p-48f), r);
   } else {
     auto subtract = [](Vec<double> v, Vec<double> m) -> Vec<double> {
       return (v - m * 1.57079632673412561417) - m * 6.0771005065061926e-11;
