@@ -18,6 +18,7 @@ namespace {
 
 constexpr int64_t depth_limit = 384;         // k of one packed block: a tile of A stays in L1, a block of B in L2
 constexpr int64_t turned_depth_limit = 800;  // the same where tiles are transposed into C, at a cost each time
+constexpr int64_t panel_bytes = 32 * 1024;   // of a panel of B that stays in L1 while tiles pass by
 constexpr int64_t block_columns_limit = 256;
 constexpr int64_t block_rows_limit = 512;
 constexpr int64_t most_rows = 2048, most_columns = 2048, most_depth = 1536;  // of what is packed at once
@@ -49,45 +50,60 @@ int64_t depth_of(const Product<T>& p) {
   return even_part(p.k, p.c_column_stride == 1 ? depth_limit : turned_depth_limit, 1);
 }
 
-// Where the rows of a tile begin, packed ones if they had to be.
+// Where the rows of a tile begin, packed ones if they had to be, at the k-th term.
 template <class T>
 struct Rows {
   const T* first[tile_rows];
   int count;
   Strided step;
 
-  Rows(const Product<T>& p, const T* packed_rows, int64_t i)
+  Rows(const Product<T>& p, const T* packed_rows, int64_t i, int64_t k)
       : count(static_cast<int>(std::min<int64_t>(tile_rows, p.m - i))), step{packs_rows(p) ? tile_rows : 1} {
-    for (int r = 0; r < count; ++r) {
-      first[r] = packs_rows(p) ? packed_rows + i * p.k + r : p.a.data + (i + r) * p.a.row_stride;
-    }
+    const T* begin = packs_rows(p) ? packed_rows + i * p.k + k * step.stride : p.a.data + i * p.a.row_stride + k;
+    const int64_t apart = packs_rows(p) ? 1 : p.a.row_stride;
+    for (int r = 0; r < count; ++r) first[r] = begin + r * apart;
   }
 };
 
-// C, of rows that lie side by side, tile by tile.
+// `count` terms from the k-th on of the sums of C from (i, j) to the end of its panel; `tile` is room for one tile.
+template <class T>
+void multiply_at(const Product<T>& p, int64_t i, int64_t j, int64_t k, int64_t count, const T* packed_rows,
+                 const T* packed_columns, T* tile) {
+  constexpr int64_t columns = tile_columns<T>;
+  const Rows<T> rows(p, packed_rows, i, k);
+  const T* panel = packed_columns + j * p.k + k * columns;
+  T* corner = p.c + i * p.c_row_stride + j;
+  const bool accumulate = p.accumulate || k > 0;
+  const int64_t used = std::min(columns, p.n - j);
+  if (used == columns) {
+    multiply_panel(rows.count, columns, count, rows.first, rows.step, panel, corner, p.c_row_stride,
+                   accumulate ? Store::accumulate : Store::overwrite);
+  } else {
+    multiply_panel(rows.count, used, count, rows.first, rows.step, panel, tile, columns, Store::overwrite);
+    for (int r = 0; r < rows.count; ++r, corner += p.c_row_stride, tile += columns) {
+      for (int64_t c = 0; c < used; ++c) corner[c] = accumulate ? corner[c] + tile[c] : tile[c];
+    }
+  }
+  if (p.has_epilogue() && k + count == p.k) finish(p.block(i, rows.count, j, used));
+}
+
+// C, of rows that lie side by side, tile by tile. Of long sums a few terms at a time, so that a panel of B stays in L1.
 template <class T>
 void multiply_straight(const Product<T>& p, const T* packed_rows, const T* packed_columns) {
-  constexpr int64_t columns = tile_columns<T>;
+  constexpr int64_t columns = tile_columns<T>, terms = panel_bytes / sizeof(T) / columns;
   alignas(64) T tile[tile_rows * columns];
-  const Store mode = p.accumulate ? Store::accumulate : Store::overwrite;
-  for (int64_t i = 0; i < p.m; i += tile_rows) {
-    const Rows<T> rows(p, packed_rows, i);
-    for (int64_t j = 0; j < p.n; j += columns) {
-      const T* panel = packed_columns + j * p.k;
-      T* corner = p.c + i * p.c_row_stride + j;
-      if (j + columns <= p.n) {
-        multiply_panel(rows.count, columns, p.k, rows.first, rows.step, panel, corner, p.c_row_stride, mode);
-        continue;
-      }
-      const int64_t used = p.n - j;
-      multiply_panel(rows.count, used, p.k, rows.first, rows.step, panel, tile, columns, Store::overwrite);
-      for (int r = 0; r < rows.count; ++r, corner += p.c_row_stride) {
-        for (int64_t c = 0; c < used; ++c) {
-          corner[c] = p.accumulate ? corner[c] + tile[r * columns + c] : tile[r * columns + c];
-        }
-      }
+  if (p.k <= terms) {  // whole rows of C, one after the other
+    for (int64_t i = 0; i < p.m; i += tile_rows) {
+      for (int64_t j = 0; j < p.n; j += columns) multiply_at(p, i, j, 0, p.k, packed_rows, packed_columns, tile);
     }
-    finish(p.block(i, rows.count, 0, p.n));
+    return;
+  }
+  const int64_t step = even_part(p.k, terms, 1);
+  for (int64_t j = 0; j < p.n; j += columns) {
+    for (int64_t k = 0; k < p.k; k += step) {
+      const int64_t count = std::min(step, p.k - k);
+      for (int64_t i = 0; i < p.m; i += tile_rows) multiply_at(p, i, j, k, count, packed_rows, packed_columns, tile);
+    }
   }
 }
 
@@ -95,7 +111,7 @@ void multiply_straight(const Product<T>& p, const T* packed_rows, const T* packe
 // panel's stay in L1, then transposed to where they belong.
 template <class T>
 void multiply_turned(const Product<T>& p, const T* packed_rows, const T* packed_columns) {
-  constexpr int64_t columns = tile_columns<T>, group = 8 * tile_rows, terms = 32 * 1024 / sizeof(T) / columns;
+  constexpr int64_t columns = tile_columns<T>, group = 8 * tile_rows, terms = panel_bytes / sizeof(T) / columns;
   alignas(64) T tiles[group * columns], turned[group * columns];
   for (int64_t i = 0; i < p.m; i += group) {
     const int64_t height = std::min(group, p.m - i);
@@ -104,8 +120,7 @@ void multiply_turned(const Product<T>& p, const T* packed_rows, const T* packed_
       for (int64_t k = 0; k < p.k; k += terms) {
         const int64_t count = std::min(terms, p.k - k);
         for (int64_t r = 0; r < height; r += tile_rows) {
-          Rows<T> rows(p, packed_rows, i + r);
-          for (int q = 0; q < rows.count; ++q) rows.first[q] += rows.step(k);
+          const Rows<T> rows(p, packed_rows, i + r, k);
           multiply_panel(rows.count, used, count, rows.first, rows.step, packed_columns + j * p.k + k * columns,
                          tiles + r * columns, columns, k == 0 ? Store::overwrite : Store::accumulate);
         }

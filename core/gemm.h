@@ -29,6 +29,11 @@ struct Product {
   const T* residual = nullptr;  // (m, n), lying as C does
   Activation activation = Activation::none;
 
+  // Whether something is to be done to the sums when they are complete.
+  bool has_epilogue() const {
+    return column_bias != nullptr || row_bias != nullptr || residual != nullptr || activation != Activation::none;
+  }
+
   // C^T = B^T A^T
   Product transposed() const {
     return {n,

@@ -13,12 +13,13 @@ namespace rushlight {
 // zeros.
 template <class T>
 void pack_columns(Matrix<T> b, int64_t depth, int64_t width, T* packed, int64_t panel_step) {
-  constexpr int64_t columns = tile_columns<T>;
+  constexpr int64_t columns = tile_columns<T>, ahead = 8;  // rows that are on their way
   const int64_t whole = width / columns * columns, rest = width - whole;
   if (b.column_stride == 1) {  // along whole rows, each page of B once
     for (int64_t k = 0; k < depth; ++k) {
       const T* from = b.data + k * b.row_stride;
       T* to = packed + k * columns;
+      for (int64_t j = 0; j < whole; j += 64 / sizeof(T)) __builtin_prefetch(from + ahead * b.row_stride + j);
       for (int64_t j = 0; j < whole; j += columns, to += panel_step) std::memcpy(to, from + j, columns * sizeof(T));
     }
   }
@@ -48,6 +49,7 @@ void pack_rows(Matrix<T> a, int64_t height, int64_t depth, T* packed, int64_t pa
     for (int64_t k0 = 0; k0 < depth; k0 += chunk) {
       for (int64_t k = k0; k < std::min(k0 + chunk, depth); ++k) {
         const T* from = a.data + k * a.column_stride;
+        for (int64_t i = i0; i < whole; i += 64 / sizeof(T)) __builtin_prefetch(from + chunk * a.column_stride + i);
         T* to = packed + i0 / tile_rows * panel_step + k * tile_rows;
         for (int64_t i = i0; i < whole; i += tile_rows, to += panel_step) {
           std::memcpy(to, from + i, tile_rows * sizeof(T));

@@ -11,9 +11,7 @@ namespace rushlight {
 // Adds bias and residual to C and applies the activation, line by line.
 template <class T>
 void finish(const Product<T>& p) {
-  if (p.column_bias == nullptr && p.row_bias == nullptr && p.residual == nullptr && p.activation == Activation::none) {
-    return;
-  }
+  if (!p.has_epilogue()) return;
   const Product<T> lines = p.c_column_stride == 1 ? p : p.transposed();
   for (int64_t i = 0; i < lines.m; ++i) {
     const int64_t begin = i * lines.c_row_stride;

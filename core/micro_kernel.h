@@ -39,7 +39,11 @@ template <int R, int V, class T, class Step>
 [[gnu::noinline]] void multiply_tile(int64_t count, const T* const* rows, Step step, const T* b, int64_t b_stride, T* c,
                                      int64_t c_stride, Store mode, const T* bias) {
   const T* row[R];
-  for (int i = 0; i < R; ++i) row[i] = rows[i];
+#pragma GCC unroll 16
+  for (int i = 0; i < R; ++i) {
+    row[i] = rows[i];
+    asm("" : "+r"(row[i]));  // one by one: a vector of them would wait for the stores that they come from
+  }
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i) {  // the lines of C are on their way while the sums are made
 #pragma GCC unroll 8
