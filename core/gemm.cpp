@@ -113,6 +113,7 @@ template <class T>
 void multiply_turned(const Product<T>& p, const T* packed_rows, const T* packed_columns) {
   constexpr int64_t columns = tile_columns<T>, group = 8 * tile_rows, terms = panel_bytes / sizeof(T) / columns;
   alignas(64) T tiles[group * columns], turned[group * columns];
+  const bool aside = p.has_epilogue() && !p.accumulate && p.residual == nullptr;  // finished before they are turned
   for (int64_t i = 0; i < p.m; i += group) {
     const int64_t height = std::min(group, p.m - i);
     for (int64_t j = 0; j < p.n; j += columns) {
@@ -125,6 +126,11 @@ void multiply_turned(const Product<T>& p, const T* packed_rows, const T* packed_
                          tiles + r * columns, columns, k == 0 ? Store::overwrite : Store::accumulate);
         }
       }
+      for (int64_t r = 0; aside && r < height; ++r) {
+        finish_line(tiles + r * columns, used, p.row_bias == nullptr ? T(0) : p.row_bias[i + r],
+                    p.column_bias == nullptr ? nullptr : p.column_bias + j, static_cast<const T*>(nullptr),
+                    p.activation);
+      }
       T* corner = p.c + i + j * p.c_column_stride;
       transpose(tiles, columns, height, used, p.accumulate ? turned : corner, p.accumulate ? group : p.c_column_stride);
       for (int64_t c = 0; p.accumulate && c < used; ++c) {
@@ -132,7 +138,7 @@ void multiply_turned(const Product<T>& p, const T* packed_rows, const T* packed_
       }
     }
   }
-  finish(p);
+  if (!aside) finish(p);
 }
 
 template <class T>
@@ -189,11 +195,13 @@ void multiply_together(const Product<T>& p, int64_t block_rows, int64_t block_co
     }
   });
   const int64_t row_blocks = divide_up(p.m, block_rows), column_blocks = divide_up(p.n, block_columns);
+  // Neighbouring blocks, which one thread computes, lie side by side in C, unless one side is much the larger: then
+  // they share a part of that.
+  const bool rows_first = p.c_column_stride == 1 ? 4 * p.m > p.n : p.m > 4 * p.n;
   parallel_for(row_blocks * column_blocks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t index = begin; index < end; ++index) {
-      // Neighbouring blocks, which one thread computes, share a part of the larger side.
-      const int64_t row = p.m > p.n ? index / column_blocks : index % row_blocks;
-      const int64_t column = p.m > p.n ? index % column_blocks : index / row_blocks;
+      const int64_t row = rows_first ? index / column_blocks : index % row_blocks;
+      const int64_t column = rows_first ? index % column_blocks : index / row_blocks;
       const int64_t i = row * block_rows, j = column * block_columns;
       const Product<T> block = p.block(i, std::min(block_rows, p.m - i), j, std::min(block_columns, p.n - j));
       for (int64_t k = 0; k < p.k; k += depth) {

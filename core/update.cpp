@@ -1,5 +1,6 @@
 // Optimizer steps over all parameters of a group at once, in place. The formulas, and the order of their operations,
-// are PyTorch's. The items of all parameters count as one sequence, which is cut into fixed blocks.
+// are PyTorch's. A block of work has the same part of every parameter: the one that its thread multiplies by and makes
+// the gradient of, so that it finds them in its cache.
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/vector.h>
 
@@ -17,7 +18,8 @@ namespace rushlight {
 
 namespace {
 
-constexpr int64_t block_items = 1 << 15;
+constexpr int64_t block_items = 1 << 15, most_blocks = 64;
+constexpr int64_t part_items = 1 << 12;  // of a parameter; a smaller one isn't cut
 
 using List = std::vector<nb::handle>;
 
@@ -57,18 +59,35 @@ bool collect(const List& gradients, std::initializer_list<const List*> in_place,
   return true;
 }
 
+// Calls part(begin, end), in items, for what belongs to one of `blocks` blocks of a parameter of `size` items that
+// stands `place` items from the first of all, which have `total`.
+template <class Part>
+void for_parts(int64_t block, int64_t blocks, int64_t size, int64_t place, int64_t total, Part&& part) {
+  const int64_t parts = std::clamp<int64_t>(size / part_items, 1, blocks);
+  if (parts == 1) {
+    if (place * blocks / total == block) part(int64_t{0}, size);
+    return;
+  }
+  constexpr int64_t line = 64;
+  const auto bound = [&](int64_t of_block) {
+    const int64_t first = (of_block * parts + blocks - 1) / blocks;  // of the parts that are in this block or behind
+    return first == parts ? size : size * first / parts / line * line;
+  };
+  part(bound(block), bound(block + 1));
+}
+
 // step(count, gradient, parameter, states...) on pieces of neighbouring items.
 template <class T, size_t lists, class Step>
 void for_pieces(const Group& group, Step&& step) {
-  parallel_for(group.starts.back(), block_items, [&](int64_t begin, int64_t end) {
-    size_t k = static_cast<size_t>(std::ranges::upper_bound(group.starts, begin) - group.starts.begin()) - 1;
-    for (; begin < end; ++k) {
-      int64_t offset = begin - group.starts[k];
-      int64_t count = std::min(end, group.starts[k + 1]) - begin;
-      T* pointers[lists];
-      for (size_t list = 0; list < lists; ++list) pointers[list] = group.in_place[list][k].as<T>() + offset;
-      if (count > 0) step(count, group.gradients[k].array.as<T>() + offset, pointers);
-      begin += count;
+  const int64_t total = group.starts.back(), blocks = std::min((total + block_items - 1) / block_items, most_blocks);
+  parallel_for(blocks, 1, [&](int64_t block, int64_t) {
+    for (size_t k = 0; k + 1 < group.starts.size(); ++k) {
+      const int64_t place = group.starts[k], size = group.starts[k + 1] - place;
+      for_parts(block, blocks, size, place, total, [&](int64_t begin, int64_t end) {
+        T* pointers[lists];
+        for (size_t list = 0; list < lists; ++list) pointers[list] = group.in_place[list][k].as<T>() + begin;
+        if (begin < end) step(end - begin, group.gradients[k].array.as<T>() + begin, pointers);
+      });
     }
   });
 }
