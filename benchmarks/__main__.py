@@ -50,9 +50,15 @@ class Runner:
         self.process.join()
 
 
-def agree(a: list[float], b: list[float], steps: int = 5) -> bool:
-    """Whether the first losses, from equal weights on equal data, are equal to float32's rounding."""
-    return all(math.isclose(x, y, rel_tol=2e-3, abs_tol=1e-5) for x, y in zip(a[:steps], b[:steps], strict=False))
+def agree(a: list[float], b: list[float]) -> bool:
+    """Whether the first losses, from equal weights on equal data, are equal to float32's rounding.
+
+    Each step of training makes differences larger, between the ways that one library has too.
+    """
+    tolerances = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+    return all(
+        math.isclose(x, y, rel_tol=tolerance, abs_tol=1e-5) for x, y, tolerance in zip(a, b, tolerances, strict=False)
+    )
 
 
 def measure(

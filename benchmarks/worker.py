@@ -6,6 +6,7 @@ import ctypes
 import gc
 import re
 import time
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,24 @@ def load(library: str, threads: int) -> tuple[Any, Builders]:
     return torch, BUILDERS | FURTHER
 
 
+def compile_for_torch(torch: Any, build: Any, weights: list[dict[str, np.ndarray]]) -> Any:
+    """The step of a workload with these weights, compiled as a whole, or where PyTorch can't do that each network."""
+
+    def built() -> Any:
+        workload = build()
+        exchange_weights(torch, workload, weights)
+        return workload
+
+    try:
+        torch.compile(built().step)()
+    except RuntimeError:
+        workload = built()
+        for module in workload.modules:
+            module.compile()
+        return workload.step
+    return torch.compile(built().step)
+
+
 def serve(connection: Connection, library: str, name: str, channels_last: bool, compiled: bool, threads: int) -> None:
     """Builds the workload, then answers orders until ("end", None).
 
@@ -67,12 +86,15 @@ def serve(connection: Connection, library: str, name: str, channels_last: bool, 
     namespace, builders = load(library, threads)
     reset_peak()
     before = resident_bytes(peak=False)
-    workload = builders[name](namespace, channels_last)
+    build = partial(builders[name], namespace, channels_last)
+    workload = build()
     step: Any = namespace.compile(workload.step) if compiled else workload.step
     while True:
         order, argument = connection.recv()
         if order == "weights":
             connection.send(exchange_weights(namespace, workload, argument))
+            if compiled and library == "torch" and argument is not None:
+                step = compile_for_torch(namespace, build, argument)
             argument = None
             reset_peak()
         elif order == "run":
