@@ -2,6 +2,7 @@
 
 #define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
 #define NPY_TARGET_VERSION NPY_2_0_API_VERSION
+#include <nanobind/stl/vector.h>
 #include <numpy/arrayobject.h>
 
 #include <algorithm>
@@ -20,8 +21,8 @@ std::atomic<PyArray_Descr*> bfloat16_descriptor = nullptr;  // ml_dtypes registe
 
 PyArrayObject* as_numpy(PyObject* object) { return reinterpret_cast<PyArrayObject*>(object); }
 
-DType dtype_of(PyArrayObject* array) {
-  switch (PyArray_TYPE(array)) {
+DType dtype_numbered(int type_number) {
+  switch (type_number) {
     case NPY_BOOL: return DType::boolean;
     case NPY_UINT8: return DType::uint8;
     case NPY_INT8: return DType::int8;
@@ -35,7 +36,7 @@ DType dtype_of(PyArrayObject* array) {
     default: break;
   }
   PyArray_Descr* bfloat16 = bfloat16_descriptor;
-  if (bfloat16 != nullptr && PyArray_TYPE(array) == bfloat16->type_num) return DType::bfloat16;
+  if (bfloat16 != nullptr && type_number == bfloat16->type_num) return DType::bfloat16;
   return DType::other;
 }
 
@@ -81,7 +82,7 @@ Array borrow(nb::handle object) {
   array.shape = reinterpret_cast<const int64_t*>(PyArray_SHAPE(numpy));
   array.strides = reinterpret_cast<const int64_t*>(PyArray_STRIDES(numpy));
   bool usable = PyArray_ISALIGNED(numpy) && PyArray_ISNOTSWAPPED(numpy);
-  array.dtype = usable ? dtype_of(numpy) : DType::other;
+  array.dtype = usable ? dtype_numbered(PyArray_TYPE(numpy)) : DType::other;
   array.writeable = PyArray_ISWRITEABLE(numpy);
   return array;
 }
@@ -154,6 +155,17 @@ void bind_array(nb::module_& module) {
         bfloat16_descriptor = found;  // kept for the life of the process
       },
       nb::arg("dtype"), "Tells the core the NumPy dtype that ml_dtypes registered as bfloat16.");
+  module.def(
+      "empty",
+      [](const std::vector<int64_t>& shape, nb::handle given) -> nb::object {
+        PyArray_Descr* found = nullptr;
+        if (!PyArray_DescrConverter(given.ptr(), &found)) throw nb::python_error();
+        nb::object owner = nb::steal(reinterpret_cast<PyObject*>(found));
+        DType dtype = PyArray_ISNBO(found->byteorder) ? dtype_numbered(found->type_num) : DType::other;
+        return dtype == DType::other ? nb::none() : empty(dtype, shape).object;
+      },
+      nb::arg("shape"), nb::arg("dtype"),
+      "A new, uninitialised, row-major array from the caching allocator; None for dtypes without kernels.");
   module.def(
       "empty_like",
       [](nb::handle array) {

@@ -7,6 +7,9 @@ NumPy meaning, slower and right.
 import importlib
 import os
 from types import ModuleType
+from typing import Any
+
+import numpy as np
 
 ISAS = ("avx512", "avx2", "baseline")
 
@@ -43,6 +46,12 @@ def _module(isa: str) -> ModuleType | None:
 
 native: ModuleType | None = _load()
 """The extension module that holds the kernels, or None where the NumPy meanings run instead."""
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
+    """An uninitialised row-major array for a tensor: it begins at a cache line, as kernels like their operands to."""
+    array = None if native is None else native.empty(shape, dtype)
+    return np.empty(shape, dtype) if array is None else array
 
 
 def built() -> tuple[str, ...]:

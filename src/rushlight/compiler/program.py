@@ -127,7 +127,7 @@ class Program:
         if value in self._direct:
             return self._direct[value].array  # type: ignore[no-any-return]
         if value in self._returned:
-            return np.empty(value.shape, value.dtype)
+            return core.empty(value.shape, value.dtype)
         return self._in_arena(value)
 
     def _gradient(self, target: Input) -> Array:

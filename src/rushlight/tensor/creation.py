@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rushlight import dtypes
+from rushlight import core, dtypes
 from rushlight.dtypes import dtype as Dtype
 from rushlight.errors import ShapeError
 from rushlight.ops import movement
@@ -26,7 +26,15 @@ if TYPE_CHECKING:
 # Filled
 
 
-def _filled(name: str, fill: Callable[..., np.ndarray[Any, Any]], doc: str) -> Callable[..., Tensor]:
+def _filled_array(shape: tuple[int, ...], dtype: Any, value: Any) -> np.ndarray[Any, Any]:
+    """`value` in an array of its own; None leaves it as it is found."""
+    array = core.empty(shape, dtype)
+    if value is not None:
+        array.fill(value)
+    return array
+
+
+def _filled(name: str, value: int | None, doc: str) -> Callable[..., Tensor]:
     def function(
         *size: Any,
         out: Tensor | None = None,
@@ -44,7 +52,7 @@ def _filled(name: str, fill: Callable[..., np.ndarray[Any, Any]], doc: str) -> C
             raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(named))}'")
         shape, wanted = arguments.size(name, size), arguments.numpy_dtype(dtype if out is None else out.dtype)
         check_memory(name, shape, wanted)
-        array = fill(shape, wanted)
+        array = _filled_array(shape, wanted, value)
         if out is not None:
             return into(out, array)
         return made(array, requires_grad, device)
@@ -65,9 +73,9 @@ def into(out: Tensor, array: np.ndarray[Any, Any]) -> Tensor:
     return out
 
 
-zeros = _filled("zeros", np.zeros, "A tensor of zeros; the sizes as numbers or as one sequence.")
-ones = _filled("ones", np.ones, "A tensor of ones; the sizes as numbers or as one sequence.")
-empty = _filled("empty", np.empty, "An uninitialised tensor; the sizes as numbers or as one sequence.")
+zeros = _filled("zeros", 0, "A tensor of zeros; the sizes as numbers or as one sequence.")
+ones = _filled("ones", 1, "A tensor of ones; the sizes as numbers or as one sequence.")
+empty = _filled("empty", None, "An uninitialised tensor; the sizes as numbers or as one sequence.")
 
 
 def full(
@@ -88,7 +96,7 @@ def full(
     wanted = dtypes.of_numpy(array_of(fill_value).dtype) if dtype is None else dtype_of(dtype)
     assert wanted is not None
     sizes = arguments.size("full", (size,))
-    array = np.full(sizes, _fit(fill_value, wanted), wanted.numpy)
+    array = _filled_array(sizes, wanted.numpy, _fit(fill_value, wanted))
     return made(array, requires_grad, device) if out is None else into(out, array)
 
 
@@ -263,7 +271,7 @@ def logspace(
 # Like another tensor
 
 
-def _like(name: str, fill: Callable[..., np.ndarray[Any, Any]], doc: str) -> Callable[..., Tensor]:
+def _like(name: str, value: int | None, doc: str) -> Callable[..., Tensor]:
     def function(
         input: Tensor,
         *,
@@ -277,16 +285,16 @@ def _like(name: str, fill: Callable[..., np.ndarray[Any, Any]], doc: str) -> Cal
         if not isinstance(input, tensors.Tensor):
             raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
         d = input.array.dtype if dtype is None else arguments.numpy_dtype(dtype)
-        return made(fill(input.array.shape, d), requires_grad, device)
+        return made(_filled_array(input.array.shape, d, value), requires_grad, device)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
     return function
 
 
-zeros_like = _like("zeros_like", np.zeros, "Zeros in the shape and dtype of `input`.")
-ones_like = _like("ones_like", np.ones, "Ones in the shape and dtype of `input`.")
-empty_like = _like("empty_like", np.empty, "An uninitialised tensor in the shape and dtype of `input`.")
+zeros_like = _like("zeros_like", 0, "Zeros in the shape and dtype of `input`.")
+ones_like = _like("ones_like", 1, "Ones in the shape and dtype of `input`.")
+empty_like = _like("empty_like", None, "An uninitialised tensor in the shape and dtype of `input`.")
 
 
 def full_like(input: Tensor, fill_value: Any, *, dtype: Dtype | None = None, **options: Any) -> Tensor:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from rushlight import dtypes
+from rushlight import core, dtypes
 from rushlight.dtypes import dtype as Dtype
 from rushlight.tensor import arguments
 from rushlight.tensor import tensor as tensors
@@ -28,10 +28,10 @@ def legacy_tensor(cls: type[Tensor], *size: Any, device: Any = None, dtype: Dtyp
         if isinstance(data, tensors.Tensor):
             array = data.array if data.dtype is wanted else values_of(data, "Tensor").astype(wanted.numpy)
         elif type(data).__name__ == "Size":
-            array = np.empty(tuple(data), wanted.numpy)
+            array = core.empty(tuple(data), wanted.numpy)
         elif isinstance(data, (float, str)) or not (hasattr(data, "__len__") or hasattr(data, "__array__")):
             try:
-                array = np.empty(arguments.size("new", size), wanted.numpy)
+                array = core.empty(arguments.size("new", size), wanted.numpy)
             except TypeError:
                 raise TypeError(f"new(): data must be a sequence (got {type(data).__name__})") from None
         else:
@@ -39,7 +39,7 @@ def legacy_tensor(cls: type[Tensor], *size: Any, device: Any = None, dtype: Dtyp
     elif not size:
         array = np.empty(0, wanted.numpy)
     else:
-        array = np.empty(arguments.size("new", size), wanted.numpy)
+        array = core.empty(arguments.size("new", size), wanted.numpy)
     result = object.__new__(cls)
     result.array = array
     return result

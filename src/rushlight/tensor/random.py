@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rushlight import dtypes
+from rushlight import core, dtypes
 from rushlight.autograd.modes import mode
 from rushlight.dtypes import dtype as Dtype
 from rushlight.errors import InputError, ShapeError
@@ -224,7 +224,7 @@ def _new(name: str, fill: Callable[[Generator, np.ndarray[Any, Any]], None], doc
             size = (named.pop("size"),)
         if named:
             raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(named))}'")
-        array = np.empty(arguments.size(name, size), arguments.numpy_dtype(dtype if out is None else out.dtype))
+        array = core.empty(arguments.size(name, size), arguments.numpy_dtype(dtype if out is None else out.dtype))
         source = _source(name, generator)
         _drawn(source, array, lambda memory: fill(source, memory))
         return data.made(array, requires_grad, device) if out is None else creation.into(out, array)
@@ -312,7 +312,7 @@ def randint(
         raise TypeError(f"randint() got an unexpected keyword argument '{next(iter(named))}'")
     if out is not None:
         dtype = out.dtype
-    array = np.empty(arguments.size("randint", (size,)), arguments.numpy_dtype(dtype or dtypes.int64))
+    array = core.empty(arguments.size("randint", (size,)), arguments.numpy_dtype(dtype or dtypes.int64))
     source = _source("randint", generator)
     _drawn(source, array, lambda memory: distributions.fill_integers(source, memory, low, high))
     return data.made(array, requires_grad, device) if out is None else creation.into(out, array)
@@ -380,7 +380,7 @@ def normal(
     if size is not None or not given:
         if size is None:
             raise TypeError("normal(): takes a size where neither mean nor std is a tensor")
-        array = np.empty(arguments.size("normal", (size,)), arguments.numpy_dtype(dtype if out is None else out.dtype))
+        array = core.empty(arguments.size("normal", (size,)), arguments.numpy_dtype(dtype if out is None else out.dtype))
         center, spread = _real(mean), _real(std)
         _drawn(source, array, lambda memory: distributions.fill_normal(source, memory, center, spread))
     else:
