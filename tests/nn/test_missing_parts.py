@@ -34,6 +34,9 @@ def test_other_paths_are_the_same_objects():
     assert importlib.import_module("rushlight.distributions.normal").Normal is distributions.Normal
     assert importlib.import_module("rushlight.optim.adamw").AdamW is optim.AdamW
     assert importlib.import_module("rushlight.nn.modules").Linear is rushlight.nn.Linear
+    for name in ("weight_norm", "spectral_norm"):  # modules there, and functions
+        assert not hasattr(getattr(rushlight.nn.utils, name), "__path__")
+        assert callable(getattr(rushlight.nn.utils, name))
 
 
 def test_more_memory_than_there_is():

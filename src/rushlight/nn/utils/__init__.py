@@ -1,5 +1,9 @@
 """Tools around modules: clipping of gradients, normalised weights, parameters as a vector, packed sequences."""
 
+import sys
+from types import ModuleType
+from typing import Any
+
 from rushlight.nn.utils import parametrizations as parametrizations
 from rushlight.nn.utils import parametrize as parametrize
 from rushlight.nn.utils import prune as prune
@@ -16,3 +20,14 @@ from rushlight.nn.utils.normalization import spectral_norm as spectral_norm
 from rushlight.nn.utils.normalization import weight_norm as weight_norm
 from rushlight.nn.utils.vectors import parameters_to_vector as parameters_to_vector
 from rushlight.nn.utils.vectors import vector_to_parameters as vector_to_parameters
+
+
+class _Package(ModuleType):
+    """PyTorch has modules `weight_norm` and `spectral_norm` too: importing them leaves the functions where they are."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (isinstance(value, ModuleType) and callable(self.__dict__.get(name))):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
