@@ -380,7 +380,9 @@ def normal(
     if size is not None or not given:
         if size is None:
             raise TypeError("normal(): takes a size where neither mean nor std is a tensor")
-        array = core.empty(arguments.size("normal", (size,)), arguments.numpy_dtype(dtype if out is None else out.dtype))
+        array = core.empty(
+            arguments.size("normal", (size,)), arguments.numpy_dtype(dtype if out is None else out.dtype)
+        )
         center, spread = _real(mean), _real(std)
         _drawn(source, array, lambda memory: distributions.fill_normal(source, memory, center, spread))
     else:
