@@ -18,7 +18,6 @@ namespace {
 
 constexpr int64_t depth_limit = 384;         // k of one packed block: a tile of A stays in L1, a block of B in L2
 constexpr int64_t turned_depth_limit = 800;  // the same where tiles are transposed into C, at a cost each time
-constexpr int64_t panel_bytes = 32 * 1024;   // of a panel of B that stays in L1 while tiles pass by
 constexpr int64_t block_columns_limit = 256;
 constexpr int64_t block_rows_limit = 512;
 constexpr int64_t most_rows = 2048, most_columns = 2048, most_depth = 1536;  // of what is packed at once
@@ -65,45 +64,30 @@ struct Rows {
   }
 };
 
-// `count` terms from the k-th on of the sums of C from (i, j) to the end of its panel; `tile` is room for one tile.
-template <class T>
-void multiply_at(const Product<T>& p, int64_t i, int64_t j, int64_t k, int64_t count, const T* packed_rows,
-                 const T* packed_columns, T* tile) {
-  constexpr int64_t columns = tile_columns<T>;
-  const Rows<T> rows(p, packed_rows, i, k);
-  const T* panel = packed_columns + j * p.k + k * columns;
-  T* corner = p.c + i * p.c_row_stride + j;
-  const bool accumulate = p.accumulate || k > 0;
-  const int64_t used = std::min(columns, p.n - j);
-  if (used == columns) {
-    multiply_panel(rows.count, columns, count, rows.first, rows.step, panel, corner, p.c_row_stride,
-                   accumulate ? Store::accumulate : Store::overwrite);
-  } else {
-    multiply_panel(rows.count, used, count, rows.first, rows.step, panel, tile, columns, Store::overwrite);
-    for (int r = 0; r < rows.count; ++r, corner += p.c_row_stride, tile += columns) {
-      for (int64_t c = 0; c < used; ++c) corner[c] = accumulate ? corner[c] + tile[c] : tile[c];
-    }
-  }
-  if (p.has_epilogue() && k + count == p.k) finish(p.block(i, rows.count, j, used));
-}
-
-// C, of rows that lie side by side, tile by tile. Of long sums a few terms at a time, so that a panel of B stays in L1.
+// C, of rows that lie side by side, tile by tile.
 template <class T>
 void multiply_straight(const Product<T>& p, const T* packed_rows, const T* packed_columns) {
-  constexpr int64_t columns = tile_columns<T>, terms = panel_bytes / sizeof(T) / columns;
+  constexpr int64_t columns = tile_columns<T>;
   alignas(64) T tile[tile_rows * columns];
-  if (p.k <= terms) {  // whole rows of C, one after the other
-    for (int64_t i = 0; i < p.m; i += tile_rows) {
-      for (int64_t j = 0; j < p.n; j += columns) multiply_at(p, i, j, 0, p.k, packed_rows, packed_columns, tile);
+  const Store mode = p.accumulate ? Store::accumulate : Store::overwrite;
+  for (int64_t i = 0; i < p.m; i += tile_rows) {
+    const Rows<T> rows(p, packed_rows, i, 0);
+    for (int64_t j = 0; j < p.n; j += columns) {
+      const T* panel = packed_columns + j * p.k;
+      T* corner = p.c + i * p.c_row_stride + j;
+      const int64_t used = std::min(columns, p.n - j);
+      if (used == columns) {
+        multiply_panel(rows.count, columns, p.k, rows.first, rows.step, panel, corner, p.c_row_stride, mode);
+        continue;
+      }
+      multiply_panel(rows.count, used, p.k, rows.first, rows.step, panel, tile, columns, Store::overwrite);
+      for (int r = 0; r < rows.count; ++r, corner += p.c_row_stride) {
+        for (int64_t c = 0; c < used; ++c) {
+          corner[c] = p.accumulate ? corner[c] + tile[r * columns + c] : tile[r * columns + c];
+        }
+      }
     }
-    return;
-  }
-  const int64_t step = even_part(p.k, terms, 1);
-  for (int64_t j = 0; j < p.n; j += columns) {
-    for (int64_t k = 0; k < p.k; k += step) {
-      const int64_t count = std::min(step, p.k - k);
-      for (int64_t i = 0; i < p.m; i += tile_rows) multiply_at(p, i, j, k, count, packed_rows, packed_columns, tile);
-    }
+    if (p.has_epilogue()) finish(p.block(i, rows.count, 0, p.n));
   }
 }
 
@@ -111,7 +95,7 @@ void multiply_straight(const Product<T>& p, const T* packed_rows, const T* packe
 // panel's stay in L1, then transposed to where they belong.
 template <class T>
 void multiply_turned(const Product<T>& p, const T* packed_rows, const T* packed_columns) {
-  constexpr int64_t columns = tile_columns<T>, group = 8 * tile_rows, terms = panel_bytes / sizeof(T) / columns;
+  constexpr int64_t columns = tile_columns<T>, group = 8 * tile_rows, terms = 32 * 1024 / sizeof(T) / columns;
   alignas(64) T tiles[group * columns], turned[group * columns];
   const bool aside = p.has_epilogue() && !p.accumulate && p.residual == nullptr;  // finished before they are turned
   for (int64_t i = 0; i < p.m; i += group) {
