@@ -17,14 +17,17 @@
 #include <vector>
 
 #include "convert.h"
+#include "scratch.h"
 #include "strided.h"
 #include "threads.h"
+#include "transpose.h"
 
 namespace rushlight {
 
 constexpr int64_t reduction_block = 1024;     // items that are summed up at one level, before totals are merged
 constexpr int64_t reduction_rows = 64;        // the same for panels
 constexpr int64_t reduction_columns = 512;    // of a panel
+constexpr int64_t turned_items = 4096;        // of a panel that is a transposed copy
 constexpr int64_t reduction_chunk = 1 << 16;  // items reduced by one task
 
 // The dimensions of an array, split into those that are kept and those that are reduced, ordered by stride and merged.
@@ -35,8 +38,10 @@ struct ReductionPlan {
   int64_t steps[max_dimensions];   // in the input, bytes
   int64_t places[max_dimensions];  // in the result, items
   int64_t kept_count = 1, reduced_count = 1;
-  int64_t columns = 1, column_place = 1;  // the innermost kept dimension where panels suit; it isn't in `shape` then
+  // The innermost kept dimension where panels suit; it isn't in `shape` then.
+  int64_t columns = 1, column_place = 1, column_step = 0;
   bool panels = false;
+  bool turned = false;  // a panel is a transposed copy of short rows
 
   // `in_order`: the reduced dimensions keep their order, for operations to which it matters.
   ReductionPlan(const Array& array, const bool* is_reduced, bool in_order);
@@ -140,12 +145,35 @@ void reduce_panels(const Op& op, const ReductionPlan& plan, char* data, DType dt
   });
 }
 
+// The same for `columns` short rows, whose items lie side by side: turned, they are a panel.
+template <class Op>
+void reduce_turned(const Op& op, const ReductionPlan& plan, const char* data, DType dtype, ConvertRun convert,
+                   int64_t columns, typename Op::Total* totals) {
+  using Item = typename Op::Item;
+  const int64_t rows = plan.reduced_count, item = item_size(dtype);
+  const Item* source = reinterpret_cast<const Item*>(data);
+  int64_t stride = plan.column_step / static_cast<int64_t>(sizeof(Item));
+  Scratch<Item> panel(rows * columns), converted(dtype == reduction_dtype<Item>() ? 1 : rows * columns);
+  if (dtype != reduction_dtype<Item>()) {
+    for (int64_t c = 0; c < columns; ++c) {
+      convert(reinterpret_cast<char*>(converted.get() + c * rows), sizeof(Item), data + c * plan.column_step, item,
+              rows);
+    }
+    source = converted.get();
+    stride = rows;
+  }
+  transpose(source, stride, columns, rows, panel.get(), columns);
+  op.panel(panel.get(), columns, rows, columns, 0, totals);
+}
+
 // Calls result(place, value) for every kept index; `place` counts items of the row-major result.
 template <class Op, class Result>
 void reduce(const Op& op, const Array& array, const ReductionPlan& plan, Result&& result) {
   using Total = typename Op::Total;
   ConvertRun convert = converter(reduction_dtype<typename Op::Item>(), array.dtype);
-  int64_t width = plan.panels ? std::min(plan.columns, reduction_columns) : 1;
+  int64_t widest =
+      plan.turned ? std::min(turned_items / plan.reduced_count / 16 * 16, reduction_columns) : reduction_columns;
+  int64_t width = plan.panels ? std::min(plan.columns, widest) : 1;
   int64_t strips = plan.panels ? (plan.columns + width - 1) / width : 1;
   // A task reduces a chunk of the reduced items of a strip; small ones are put together.
   int64_t length = std::max<int64_t>(reduction_chunk / width, 1);
@@ -164,12 +192,14 @@ void reduce(const Op& op, const Array& array, const ReductionPlan& plan, Result&
       int64_t chunk = task % chunks, strip = task / chunks % strips, kept = task / chunks / strips;
       int64_t step, place, first_column = strip * width, columns = std::min(width, plan.columns - first_column);
       plan.locate(kept, step, place);
-      char* data = array.data + step + (plan.panels ? first_column * item_size(array.dtype) : 0);
+      char* data = array.data + step + first_column * plan.column_step;
       int64_t first = chunk * length, last = std::min(first + length, plan.reduced_count);
       Total* totals = chunks > 1 ? partial.data() + task * width : local;
       for (int64_t c = 0; c < columns; ++c) new (totals + c) Total{};
       if (first < last) {
-        if (plan.panels) {
+        if (plan.turned) {
+          reduce_turned(op, plan, data, array.dtype, convert, columns, totals);
+        } else if (plan.panels) {
           reduce_panels(op, plan, data, array.dtype, convert, first, last, columns, totals);
         } else {
           reduce_stretch(op, plan, data, array.dtype, convert, first, last, totals[0]);

@@ -37,21 +37,31 @@ inline T fold(const T* x, int64_t count) {
   return reduce_lanes(Vec<T>(F::join(F::join(a, b), F::join(c, d))), [](T p, T q) { return F::join(p, q); });
 }
 
+// `vectors` of the accumulators of all rows, from registers.
+template <int vectors, class T, class F>
+inline void fold_columns(const T* x, int64_t stride, int64_t rows, T* accumulators) {
+  Vec<T> sum[vectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < vectors; ++v) sum[v] = broadcast<T>(T(F::template start<T>()));
+  for (int64_t r = 0; r < rows; ++r) {
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) sum[v] = F::take(sum[v], load(x + r * stride + v * lanes<T>));
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < vectors; ++v) store<T>(accumulators + v * lanes<T>, sum[v]);
+}
+
 // accumulators[c] = take(..., x[row][c]) for all rows.
 template <class T, class F>
 inline void fold_rows(const T* x, int64_t stride, int64_t rows, int64_t columns, T* accumulators) {
   constexpr int n = lanes<T>;
-  for (int64_t c = 0; c < columns; ++c) accumulators[c] = T(F::template start<T>());
-  for (int64_t r = 0; r < rows; ++r) {
-    const T* row = x + r * stride;
-    int64_t c = 0;
-    for (; c + n <= columns; c += n) store<T>(accumulators + c, F::take(load(accumulators + c), load(row + c)));
-    if (c < columns) {
-      int64_t rest = columns - c;
-      Vec<T> value = F::take(load_partial(accumulators + c, rest), load_partial(row + c, rest));
-      store_partial<T>(accumulators + c, value, rest);
-    }
-  }
+  int64_t c = 0;
+  for (; c + 8 * n <= columns; c += 8 * n) fold_columns<8, T, F>(x + c, stride, rows, accumulators + c);
+  for (; c + n <= columns; c += n) fold_columns<1, T, F>(x + c, stride, rows, accumulators + c);
+  if (c == columns) return;
+  Vec<T> sum = broadcast<T>(T(F::template start<T>()));
+  for (int64_t r = 0; r < rows; ++r) sum = F::take(sum, load_partial(x + r * stride + c, columns - c));
+  store_partial<T>(accumulators + c, sum, columns - c);
 }
 
 // For additions that wrap around.

@@ -46,15 +46,18 @@ ReductionPlan::ReductionPlan(const Array& array, const bool* is_reduced, bool in
       places[kept++] = place_of[i];
     }
   }
-  // Panels: where items that lie side by side belong to different results.
-  if (kept > 0 && steps[kept - 1] == item_size(array.dtype) && shape[kept - 1] >= 16 && reduced_count > 0 &&
-      (reduced.dimensions == 0 || std::abs(reduced.strides[reduced.dimensions - 1]) > steps[kept - 1])) {
-    panels = true;
-    --kept;
-    columns = shape[kept];
-    column_place = places[kept];
-    kept_count /= columns;
-  }
+  // Panels: where items that lie side by side belong to different results, or where there are few to each result.
+  if (kept == 0 || shape[kept - 1] < 16 || reduced_count == 0) return;
+  const int64_t item = item_size(array.dtype),
+                nearest = reduced.dimensions == 0 ? 0 : reduced.strides[reduced.dimensions - 1];
+  turned = reduced.dimensions == 1 && nearest == item && reduced_count <= reduction_rows && steps[kept - 1] > item;
+  panels = turned || (steps[kept - 1] == item && (reduced.dimensions == 0 || std::abs(nearest) > item));
+  if (!panels) return;
+  --kept;
+  columns = shape[kept];
+  column_place = places[kept];
+  column_step = steps[kept];
+  kept_count /= columns;
 }
 
 }  // namespace rushlight

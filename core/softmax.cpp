@@ -11,7 +11,9 @@
 #include "bind.h"
 #include "instruction.h"
 #include "lanes.h"
+#include "scratch.h"
 #include "threads.h"
+#include "transpose.h"
 #include "vector_math.h"
 
 namespace rushlight {
@@ -118,24 +120,49 @@ void softmax_rows(const T* x, T* y, const Classes& shape, bool logarithm) {
   });
 }
 
+// Of `width` columns at once; `width` may be a constant.
+template <class T, class Width>
+void softmax_strip(const T* from, T* to, int64_t n, int64_t stride, Width width, bool logarithm) {
+  Vec<T> top = broadcast(minus_infinity<T>), sum = {};
+  for (int64_t k = 0; k < n; ++k) top = maximum(top, load_some(from + k * stride, width, T(0)));
+  for (int64_t k = 0; k < n; ++k) {
+    Vec<T> value = exp_of_weight(Vec<T>(load_some(from + k * stride, width, T(0)) - top));
+    sum += value;
+    if (!logarithm) store_some(to + k * stride, value, width);
+  }
+  Vec<T> rest = logarithm ? log(sum) : 1 / sum;
+  for (int64_t k = 0; k < n; ++k) {
+    Vec<T> value = logarithm ? load_some(from + k * stride, width, T(0)) - top - rest
+                             : load_some(to + k * stride, width, T(0)) * rest;
+    store_some(to + k * stride, value, width);
+  }
+}
+
 template <class T>
 void softmax_strips(const T* x, T* y, const Classes& shape, bool logarithm) {
-  int64_t n = shape.count, stride = shape.inner;
   for_strips<T>(shape, [&](int64_t start, int64_t, int64_t width) {
-    const T* from = x + start;
-    T* to = y + start;
-    Vec<T> top = broadcast(minus_infinity<T>), sum = {};
-    for (int64_t k = 0; k < n; ++k) top = maximum(top, load_some(from + k * stride, width, T(0)));
-    for (int64_t k = 0; k < n; ++k) {
-      Vec<T> value = exp_of_weight(Vec<T>(load_some(from + k * stride, width, T(0)) - top));
-      sum += value;
-      if (!logarithm) store_some(to + k * stride, value, width);
-    }
-    Vec<T> rest = logarithm ? log(sum) : 1 / sum;
-    for (int64_t k = 0; k < n; ++k) {
-      Vec<T> value = logarithm ? load_some(from + k * stride, width, T(0)) - top - rest
-                               : load_some(to + k * stride, width, T(0)) * rest;
-      store_some(to + k * stride, value, width);
+    softmax_strip(x + start, y + start, shape.count, shape.inner, width, logarithm);
+  });
+}
+
+// Short rows are turned, a group of them at a time, and computed as columns.
+constexpr int64_t short_row = 64;
+
+template <class T>
+void softmax_short_rows(const T* x, T* y, const Classes& shape, bool logarithm) {
+  constexpr int64_t group = 4 * lanes<T>;
+  const int64_t n = shape.count, groups = (shape.outer + group - 1) / group;
+  parallel_for(groups, std::max<int64_t>(1, (1 << 13) / (n * group)), [&](int64_t begin, int64_t end) {
+    Scratch<T> columns(n * group);
+    std::fill_n(columns.get(), n * group, T(0));
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t first = i * group, rows = std::min(group, shape.outer - first);
+      transpose(x + first * n, n, rows, n, columns.get(), group);
+      for (int64_t c = 0; c < rows; c += lanes<T>) {
+        T* strip = columns.get() + c;
+        softmax_strip(strip, strip, n, group, std::integral_constant<int64_t, lanes<T>>(), logarithm);
+      }
+      transpose(columns.get(), group, n, rows, y + first * n, n);
     }
   });
 }
@@ -187,8 +214,11 @@ nb::object softmax(nb::handle input, int64_t dim, bool logarithm) {
     y = result(x.array.dtype, shape_of(x.array));
     const T* from = x.array.as<T>();
     Unlocked unlocked;
-    shape.inner == 1 ? softmax_rows(from, y.array.as<T>(), shape, logarithm)
-                     : softmax_strips(from, y.array.as<T>(), shape, logarithm);
+    const auto compute = shape.inner == 1 && shape.count <= short_row && shape.outer >= lanes<T>
+                             ? &softmax_short_rows<T>
+                         : shape.inner == 1 ? &softmax_rows<T>
+                                            : &softmax_strips<T>;
+    compute(from, y.array.as<T>(), shape, logarithm);
   });
   return known ? y.object : not_implemented();
 }
