@@ -58,6 +58,10 @@ from rushlight.tensor.legacy import (
     DoubleTensor as DoubleTensor, FloatTensor as FloatTensor, HalfTensor as HalfTensor, IntTensor as IntTensor,
     LongTensor as LongTensor, ShortTensor as ShortTensor,
 )
+from rushlight.tensor.windows import (
+    bartlett_window as bartlett_window, blackman_window as blackman_window, hamming_window as hamming_window,
+    hann_window as hann_window, kaiser_window as kaiser_window,
+)
 from rushlight.tensor.layout import (
     channels_last as channels_last, channels_last_3d as channels_last_3d, contiguous_format as contiguous_format,
     preserve_format as preserve_format, strided as strided,
@@ -122,7 +126,7 @@ from rushlight.tensor.comparing import allclose as allclose, equal as equal, isc
 from rushlight.ops.linear import (
     addbmm as addbmm, addmm as addmm, addmv as addmv, addr as addr, baddbmm as baddbmm, bilinear as bilinear,
     bmm as bmm, dot as dot, einsum as einsum, matmul as matmul, mm as mm, mv as mv, outer as outer,
-    tensordot as tensordot,
+    tensordot as tensordot, vdot as vdot,
 )
 from rushlight.linalg import (
     cholesky_inverse as cholesky_inverse, cholesky_solve as cholesky_solve, det as det, householder_product as orgqr,
@@ -132,9 +136,9 @@ from rushlight.linalg import (
 )
 from rushlight.tensor.statistics import (
     cdist as cdist, corrcoef as corrcoef, cov as cov, cumulative_trapezoid as cumulative_trapezoid, pdist as pdist,
-    renorm as renorm, trapezoid as trapezoid, trapezoid as trapz, unravel_index as unravel_index,
+    gradient as gradient, renorm as renorm, trapezoid as trapezoid, trapezoid as trapz, unravel_index as unravel_index,
 )
-from rushlight.ops.linear import dot as vdot, outer as ger
+from rushlight.ops.linear import outer as ger
 
 # Shape
 from rushlight.tensor.shaping import (
@@ -148,7 +152,7 @@ from rushlight.tensor.shaping import (
     chunk as unsafe_chunk, matrix_transpose as adjoint, narrow_copy as narrow_copy, split as split_with_sizes,
     split as unsafe_split, split as unsafe_split_with_sizes,
 )
-from rushlight.tensor.shaping import movedim as moveaxis, transpose as swapaxes, transpose as swapdims
+from rushlight.tensor.shaping import movedim as moveaxis, swapaxes as swapaxes, transpose as swapdims
 from rushlight.tensor.joining import (
     block_diag as block_diag, broadcast_shapes as broadcast_shapes, broadcast_tensors as broadcast_tensors,
     cartesian_prod as cartesian_prod, cat as cat, column_stack as column_stack, combinations as combinations,
@@ -164,7 +168,7 @@ from rushlight.tensor.conversion import clone as clone, detach as detach
 from rushlight.tensor.choosing import (
     argwhere as argwhere, count_nonzero as count_nonzero, diagonal_scatter as diagonal_scatter, gather as gather,
     index_add as index_add, index_copy as index_copy, index_fill as index_fill, index_put as index_put,
-    index_select as index_select, masked_fill as masked_fill, masked_scatter as masked_scatter,
+    index_reduce as index_reduce, index_select as index_select, masked_fill as masked_fill, masked_scatter as masked_scatter,
     masked_select as masked_select, nonzero as nonzero, put as put, scatter as scatter, scatter_add as scatter_add,
     scatter_reduce as scatter_reduce, select_scatter as select_scatter, slice_scatter as slice_scatter, take as take,
     take_along_dim as take_along_dim, where as where,

@@ -107,6 +107,7 @@ class Operation:
         promotion: str = "arithmetic",
         domain: tuple[float, float] = (-3.0, 3.0),
         differentiable: bool = True,
+        piecewise_linear: bool = False,
         of_memory: bool = False,
         traceable: bool = True,
     ) -> None:
@@ -116,6 +117,7 @@ class Operation:
         self.promotion = promotion
         self.domain = domain
         self.differentiable = differentiable
+        self.piecewise_linear = piecewise_linear
         self.of_memory = of_memory
         self.traceable = traceable
         self.__doc__ = meaning.__doc__
@@ -438,6 +440,7 @@ def elementwise(
     promotion: str = "arithmetic",
     domain: tuple[float, float] = (-3.0, 3.0),
     differentiable: bool = True,
+    piecewise_linear: bool = False,
 ) -> Callable[[Callable[..., Any]], Operation]:
     """Declares an elementwise operation by its meaning, which is compiled to a native program as it stands.
 
@@ -445,9 +448,16 @@ def elementwise(
     (arithmetic promotion of the inputs, a bool result), "where" (the first input is a condition).
     domain: the interval that the samples of floating inputs are drawn from.
     differentiable: False for operations without a useful gradient (comparisons, integers).
+    piecewise_linear: whether the slope is constant between corners. As in PyTorch, the gradient then has a gradient of
+    zeros, and not none, with respect to what the operation was applied to.
     """
     return lambda meaning: Operation(
-        meaning, kind="elementwise", promotion=promotion, domain=domain, differentiable=differentiable
+        meaning,
+        kind="elementwise",
+        promotion=promotion,
+        domain=domain,
+        differentiable=differentiable,
+        piecewise_linear=piecewise_linear,
     )
 
 

@@ -127,6 +127,36 @@ def index_add_(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     return index_add(self, dim, index, source, alpha=alpha, out=self)
 
 
+def index_reduce(
+    input: Tensor,
+    dim: int,
+    index: Tensor,
+    source: Tensor,
+    reduce: str,
+    *,
+    include_self: bool = True,
+    out: Tensor | None = None,
+) -> Tensor:
+    """`input` combined with the slices of `source` at `index` along `dim` by prod, mean, amax or amin."""
+    if reduce not in ("prod", "mean", "amax", "amin"):
+        raise ShapeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
+    at = movement.normalize_dim("index_reduce", dim, source.array.ndim)
+    if index.array.ndim != 1 or index.array.shape[0] != source.array.shape[at]:
+        raise ShapeError(
+            f"index_reduce(): index must be 1-dimensional, with an entry for each of the {source.array.shape[at]} "
+            f"slices of source, but its shape is {tuple(index.shape)}"
+        )
+    places = index.reshape((-1,) + (1,) * (source.array.ndim - 1 - at)).expand(source.array.shape)
+    return scatter_reduce(input, dim, places, source, reduce, include_self=include_self, out=out)
+
+
+def index_reduce_(
+    self: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """In-place version of `index_reduce`."""
+    return index_reduce(self, dim, index, source, reduce, include_self=include_self, out=self)
+
+
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor, *, out: Tensor | None = None) -> Tensor:
     """`input` with the slices of `source` in the place of those at `index` along `dim`."""
     return gathering.index_copy(input, index, source, dim=dim, **_out(out))  # type: ignore[no-any-return]

@@ -263,7 +263,7 @@ class Methods:
     addr_ = overwriting(linear.addr)
     baddbmm_ = overwriting(linear.baddbmm)
     addbmm_ = overwriting(linear.addbmm)
-    vdot = linear.dot
+    vdot = linear.vdot
     det = linalg.det
     logdet = linalg.logdet
     slogdet = linalg.older_slogdet
@@ -304,7 +304,8 @@ class Methods:
     squeeze = shaping.squeeze
     unsqueeze = shaping.unsqueeze
     permute = shaping.permute
-    transpose = swapaxes = swapdims = shaping.transpose
+    transpose = swapdims = shaping.transpose
+    swapaxes = shaping.swapaxes
     t = shaping.t
     movedim = moveaxis = shaping.movedim
     T = property(shaping.reversed_dims)
@@ -317,7 +318,7 @@ class Methods:
     broadcast_to = shaping.broadcast_to
     select = shaping.select
     narrow = shaping.narrow
-    split = shaping.split
+    split = shaping.split_method
     chunk = shaping.chunk
     tensor_split = shaping.tensor_split
     split_with_sizes = unsafe_split = unsafe_split_with_sizes = shaping.split
@@ -361,6 +362,8 @@ class Methods:
     index_select = choosing.index_select
     index_add = choosing.index_add
     index_add_ = choosing.index_add_
+    index_reduce = choosing.index_reduce
+    index_reduce_ = choosing.index_reduce_
     index_copy = choosing.index_copy
     index_copy_ = choosing.index_copy_
     index_fill = choosing.index_fill

@@ -221,14 +221,22 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
 
 def searchsorted(
     sorted_sequence: Tensor,
-    input: Any,
+    values: Any = None,
     *,
+    input: Any = None,
     out_int32: bool = False,
     right: bool = False,
     side: str | None = None,
+    sorter: Tensor | None = None,
 ) -> Tensor:
-    """Where in the sorted rows each value would be put in: before its equals, or with `right` behind them."""
-    values = input if isinstance(input, tensors.Tensor) else tensors.wrap(np.asarray(input))
+    """Where in the sorted rows each value would be put in: before its equals, or with `right` behind them.
+
+    sorter: the order that sorts rows which aren't sorted.
+    """
+    values = input if values is None else values
+    values = values if isinstance(values, tensors.Tensor) else tensors.wrap(np.asarray(values))
+    if sorter is not None:
+        sorted_sequence = sorted_sequence.gather(-1, sorter)
     found = sorting.searchsorted(sorted_sequence, values, right=right or side == "right")
     return found.to(dtypes.int32) if out_int32 else found  # type: ignore[no-any-return]
 

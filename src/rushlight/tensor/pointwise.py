@@ -10,6 +10,7 @@ import numpy as np
 from rushlight.errors import DtypeError, ShapeError
 from rushlight.ops import elementwise
 from rushlight.ops import softmax as softmaxes
+from rushlight.ops.declare import routing
 from rushlight.tensor import arguments, arithmetic
 from rushlight.tensor import tensor as tensors
 
@@ -65,16 +66,25 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor
 
 def pow(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:
     """`input` to the power `exponent`."""
-    if (
-        isinstance(exponent, int)
-        and exponent < 0
-        and isinstance(input, tensors.Tensor)
-        and input.array.dtype.kind in "iu"
-    ):
-        raise ShapeError("Integers to negative integer powers are not allowed.")
-    return elementwise.power(  # type: ignore[no-any-return]
-        _operand("pow", "input", input), _operand("pow", "exponent", exponent), **_out(out)
-    )
+    return to_the_power(_operand("pow", "input", input), _operand("pow", "exponent", exponent), **_out(out))
+
+
+def to_the_power(self: Any, exponent: Any, **options: Any) -> Tensor:
+    """The operator `**`; raises where an integer is to get a negative integer for its exponent."""
+    exponent = arithmetic.operand(exponent)
+    if exponent is NotImplemented:
+        return NotImplemented
+    if type(exponent) is int and exponent < 0 and self.array.dtype.kind in "iu":
+        raise ShapeError(
+            f"Integers to negative integer powers are not allowed: {self.dtype} to the power {exponent}. Use a float "
+            f"tensor, or {float(exponent)}"
+        )
+    return routing.interpreter(elementwise.power, (self, exponent), options)  # type: ignore[no-any-return]
+
+
+def assigned_power(self: Tensor, exponent: Any) -> Tensor:
+    """The operator `**=`."""
+    return to_the_power(self, exponent, out=self)
 
 
 def float_power(input: Any, exponent: Any) -> Tensor:

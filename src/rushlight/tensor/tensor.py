@@ -302,9 +302,9 @@ class Tensor(Methods):
     __truediv__ = arithmetic.binary(elementwise.divide)
     __rtruediv__ = arithmetic.reflected(elementwise.divide)
     __itruediv__ = arithmetic.assigned(elementwise.divide)
-    __pow__ = arithmetic.binary(elementwise.power)
+    __pow__ = pointwise.to_the_power
     __rpow__ = arithmetic.reflected(elementwise.power)
-    __ipow__ = arithmetic.assigned(elementwise.power)
+    __ipow__ = pointwise.assigned_power
     __and__ = __rand__ = arithmetic.binary(elementwise.bitwise_and)
     __iand__ = arithmetic.assigned(elementwise.bitwise_and)
     __or__ = __ror__ = arithmetic.binary(elementwise.bitwise_or)

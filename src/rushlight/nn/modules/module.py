@@ -233,6 +233,12 @@ class Module(StateMethods):
             self._hook_options[handle.id] = options
         return handle
 
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Makes this module's call a native program, in place; the arguments are those of `rushlight.compile`."""
+        from rushlight.compiler.module import compile_in_place
+
+        compile_in_place(self, *args, **kwargs)
+
     # Registration
 
     def __getattr__(self, name: str) -> Any:
