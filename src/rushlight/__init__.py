@@ -32,8 +32,8 @@ from rushlight.tensor.limits import finfo as finfo, iinfo as iinfo
 from rushlight.tensor.size import Size as Size
 from rushlight.tensor.tensor import Tensor as Tensor
 from rushlight.tensor.queries import (
-    get_device as get_device, is_complex as is_complex, is_floating_point as is_floating_point,
-    is_nonzero as is_nonzero, is_same_size as is_same_size, is_signed as is_signed, is_storage as is_storage,
+    get_device as get_device, is_complex as is_complex, is_conj as is_conj, is_floating_point as is_floating_point,
+    is_inference as is_inference, is_neg as is_neg, is_nonzero as is_nonzero, is_same_size as is_same_size, is_signed as is_signed, is_storage as is_storage,
     is_tensor as is_tensor, numel as numel, result_type as result_type,
     set_default_tensor_type as set_default_tensor_type, typename as typename,
 )
@@ -64,7 +64,7 @@ from rushlight.tensor.windows import (
 )
 from rushlight.tensor.layout import (
     channels_last as channels_last, channels_last_3d as channels_last_3d, contiguous_format as contiguous_format,
-    preserve_format as preserve_format, strided as strided,
+    layout as layout, memory_format as memory_format, preserve_format as preserve_format, strided as strided,
 )
 
 # Random numbers
@@ -91,7 +91,7 @@ from rushlight.ops.elementwise import (
     less_equal as less_equal, lgamma as lgamma, log as log, log10 as log10, log1p as log1p, log2 as log2,
     logaddexp as logaddexp, logaddexp2 as logaddexp2, logical_and as logical_and, logical_not as logical_not,
     logical_or as logical_or, logical_xor as logical_xor, maximum as maximum, minimum as minimum, negative as negative,
-    not_equal as not_equal, rad2deg as rad2deg, reciprocal as reciprocal, relu as relu, remainder as remainder,
+    nextafter as nextafter, not_equal as not_equal, rad2deg as rad2deg, reciprocal as reciprocal, relu as relu, remainder as remainder,
     rsqrt as rsqrt, selu as selu, sigmoid as sigmoid, sign as sign, signbit as signbit, sin as sin, sinc as sinc,
     sinh as sinh, sqrt as sqrt, square as square, tan as tan, tanh as tanh, trunc as trunc, xlogy as xlogy,
 )
@@ -102,7 +102,7 @@ from rushlight.ops.elementwise import (
 )
 from rushlight.tensor.pointwise import (
     add as add, addcdiv as addcdiv, addcmul as addcmul, angle as angle, clamp as clamp, cross as cross, diff as diff,
-    dist as dist, div as div, fill as fill, float_power as float_power, inner as inner, ldexp as ldexp,
+    dist as dist, div as div, fill as fill, float_power as float_power, frexp as frexp, inner as inner, ldexp as ldexp,
     isreal as isreal, kron as kron, log_softmax as log_softmax, logit as logit, mul as mul, nan_to_num as nan_to_num,
     positive as positive, pow as pow, round as round, rsub as rsub, softmax as softmax, sub as sub,
 )
@@ -132,7 +132,7 @@ from rushlight.linalg import (
     cholesky_inverse as cholesky_inverse, cholesky_solve as cholesky_solve, det as det, householder_product as orgqr,
     inv as inverse, logdet as logdet, matrix_exp as matrix_exp, matrix_power as matrix_power,
     older_cholesky as cholesky, older_qr as qr, older_slogdet as slogdet, older_svd as svd, pinv as pinverse,
-    chain_matmul as chain_matmul,
+    chain_matmul as chain_matmul, pca_lowrank as pca_lowrank, svd_lowrank as svd_lowrank,
 )
 from rushlight.tensor.statistics import (
     cdist as cdist, corrcoef as corrcoef, cov as cov, cumulative_trapezoid as cumulative_trapezoid, pdist as pdist,
@@ -174,7 +174,7 @@ from rushlight.tensor.choosing import (
     take_along_dim as take_along_dim, where as where,
 )
 from rushlight.tensor.ordering import (
-    argsort as argsort, bincount as bincount, bucketize as bucketize, histc as histc, isin as isin,
+    argsort as argsort, bincount as bincount, bucketize as bucketize, histc as histc, histogram as histogram, isin as isin,
     kthvalue as kthvalue, median as median, mode as mode, msort as msort, nanmedian as nanmedian,
     nanquantile as nanquantile, quantile as quantile, searchsorted as searchsorted, sort as sort, topk as topk,
     unique as unique, unique_consecutive as unique_consecutive,

@@ -87,6 +87,22 @@ def custom_bwd(bwd: Any = None, *, device_type: str = "cpu") -> Any:
     return bwd if bwd is not None else lambda function: function
 
 
+def is_autocast_enabled(device_type: str | None = None) -> bool:
+    """False: `autocast` changes no precision here."""
+    return False
+
+
+def get_autocast_dtype(device_type: str) -> Any:
+    """The dtype that operations within `autocast` compute in: that of their inputs, by default float32."""
+    from rushlight.dtypes import get_default_dtype
+
+    return get_default_dtype()
+
+
+def clear_autocast_cache() -> None:
+    """Nothing is cached."""
+
+
 def is_autocast_available(device_type: str) -> bool:
     """Whether `autocast` is accepted for this device: for "cpu"."""
     return device_type == "cpu"

@@ -297,6 +297,11 @@ def rebuild(cls: type[Tensor], array: np.ndarray[Any, Any], requires_grad: bool,
 # Overwriting all elements
 
 
+def to_dense(self: Tensor, dtype: Dtype | None = None, *, masked_grad: bool | None = None) -> Tensor:
+    """The tensor itself: there are no sparse ones."""
+    return self if dtype is None else self.to(dtype)  # type: ignore[no-any-return]
+
+
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Overwritten by `src`, which is broadcast and cast to fit."""
     return movement.assign(self, src if isinstance(src, tensors.Tensor) else tensors.wrap(src), out=self)  # type: ignore[no-any-return]

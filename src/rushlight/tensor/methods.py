@@ -46,6 +46,8 @@ class Methods:
     sign = sgn = elementwise.sign
     signbit = elementwise.signbit
     copysign = elementwise.copysign
+    nextafter = elementwise.nextafter
+    frexp = pointwise.frexp
     addcmul = pointwise.addcmul
     addcdiv = pointwise.addcdiv
     lerp = elementwise.lerp
@@ -105,9 +107,12 @@ class Methods:
     erfc = elementwise.erfc
     erfinv = elementwise.erfinv
     lgamma = elementwise.lgamma
+    mvlgamma = pointwise.mvlgamma
+    polygamma = pointwise.polygamma
     digamma = elementwise.digamma
     sigmoid = elementwise.sigmoid
     relu = elementwise.relu
+    prelu = pointwise.prelu
     hardshrink = pointwise.hardshrink
     ldexp = pointwise.ldexp
     ldexp_ = overwriting(pointwise.ldexp)
@@ -400,6 +405,7 @@ class Methods:
     unique_consecutive = ordering.unique_consecutive
     bincount = ordering.bincount
     histc = ordering.histc
+    histogram = ordering.histogram
 
     # Conversions and copies
 
@@ -420,6 +426,7 @@ class Methods:
     cuda = conversion.cuda
     clone = conversion.clone
     contiguous = conversion.contiguous
+    to_dense = conversion.to_dense
     is_contiguous = conversion.is_contiguous
     copy_ = conversion.copy_
     fill_ = conversion.fill_

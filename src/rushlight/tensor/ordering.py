@@ -219,6 +219,27 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     return tensors.wrap(np.bincount(place, minlength=bins).astype(input.array.dtype))
 
 
+def histogram(
+    input: Tensor,
+    bins: Any,
+    *,
+    range: tuple[float, float] | None = None,
+    weight: Tensor | None = None,
+    density: bool = False,
+) -> Any:
+    """(hist, bin_edges): how many elements, or how much of `weight`, falls into each bin; the last has both its edges.
+
+    bins: their number, equal parts of `range` (by default of the whole range of `input`), or a tensor of edges.
+    density: the counts divided by their sum and the widths of the bins.
+    """
+    values = values_of(input, "histogram").reshape(-1)
+    edges = values_of(bins, "histogram") if isinstance(bins, tensors.Tensor) else bins
+    weights = None if weight is None else values_of(weight, "histogram").reshape(-1)
+    counts, found = np.histogram(values, edges, range, density, weights)
+    dtype = input.array.dtype
+    return results.histogram(tensors.wrap(counts.astype(dtype)), tensors.wrap(found.astype(dtype)))
+
+
 def searchsorted(
     sorted_sequence: Tensor,
     values: Any = None,

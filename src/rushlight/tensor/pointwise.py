@@ -11,8 +11,9 @@ from rushlight.errors import DtypeError, ShapeError
 from rushlight.ops import elementwise
 from rushlight.ops import softmax as softmaxes
 from rushlight.ops.declare import routing
-from rushlight.tensor import arguments, arithmetic
+from rushlight.tensor import arguments, arithmetic, results
 from rushlight.tensor import tensor as tensors
+from rushlight.tensor.unread import values_of
 
 if TYPE_CHECKING:
     from rushlight.tensor.tensor import Tensor
@@ -191,6 +192,33 @@ def fill(input: Tensor, value: Any) -> Tensor:
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x where |x| > lambd, 0 elsewhere."""
     return elementwise.hardshrink(input, lambd)  # type: ignore[no-any-return]
+
+
+def prelu(self: Tensor, weight: Tensor) -> Tensor:
+    """See `nn.functional.prelu`."""
+    from rushlight.nn import functional
+
+    return functional.prelu(self, weight)
+
+
+def polygamma(self: Tensor, n: int) -> Tensor:
+    """See `special.polygamma`."""
+    from rushlight import special
+
+    return special.polygamma(n, self)
+
+
+def mvlgamma(self: Tensor, p: int) -> Tensor:
+    """See `special.multigammaln`."""
+    from rushlight import special
+
+    return special.multigammaln(self, p)
+
+
+def frexp(input: Tensor) -> Any:
+    """(mantissa, exponent): mantissas from 0.5 to 1 in size, exponents of 2, int32, that they are multiplied with."""
+    mantissas, exponents = np.frexp(values_of(input, "frexp"))
+    return results.frexp(tensors.wrap(mantissas), tensors.wrap(exponents))
 
 
 def ldexp(input: Tensor, other: Tensor) -> Tensor:

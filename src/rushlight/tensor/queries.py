@@ -38,6 +38,21 @@ def is_signed(input: Tensor) -> bool:
     return input.array.dtype.kind not in "ub"
 
 
+def is_inference(input: Tensor) -> bool:
+    """Whether the tensor was made in inference mode and is closed to autograd: never here."""
+    return False
+
+
+def is_neg(input: Tensor) -> bool:
+    """Whether the tensor is a view that negates: never here."""
+    return False
+
+
+def is_conj(input: Tensor) -> bool:
+    """Whether the tensor is a view of conjugates: never here."""
+    return False
+
+
 def is_nonzero(input: Tensor) -> bool:
     """Whether the one element isn't zero."""
     return bool(input)

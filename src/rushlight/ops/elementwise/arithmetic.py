@@ -373,6 +373,12 @@ def _(make):
 
 
 @elementwise(differentiable=False)
+def nextafter(xp, x, other):
+    """The next number after x in the direction of `other`."""
+    return xp.nextafter(x, other)
+
+
+@elementwise(differentiable=False)
 def heaviside(xp, x, values):
     """0 where x < 0, values where x = 0, 1 where x > 0; 0 for NaN."""
     return xp.where(x == 0, values, xp.where(x > 0, 1, 0))
