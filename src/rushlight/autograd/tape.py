@@ -305,8 +305,9 @@ class _Results:
 
 def _tied(gradient: Tensor | None, read: Sequence[Any]) -> Tensor | None:
     """`gradient`, from which zeros go to what its rule read, where it is itself differentiated."""
+    shape = None if gradient is None else gradient.array.shape
     for value in read:
-        if gradient is not None and isinstance(value, Tensor) and value._requires_grad:
+        if isinstance(value, Tensor) and value._requires_grad and value.array.shape == shape:
             return tied(gradient, value)  # type: ignore[no-any-return]
     return gradient
 

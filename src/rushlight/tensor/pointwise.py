@@ -24,6 +24,8 @@ def _out(out: Tensor | None) -> dict[str, Any]:
 
 
 def _operand(function: str, name: str, value: Any) -> Any:
+    if type(value) is tensors.Tensor:
+        return value
     found = arithmetic.operand(value)
     if found is NotImplemented:
         raise TypeError(f"{function}(): argument '{name}' must be Tensor or number, not {type(value).__name__}")

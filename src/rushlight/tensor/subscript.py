@@ -123,6 +123,8 @@ def _explain(tensor: Tensor, items: tuple[Any, ...]) -> None:
 def resolve(tensor: Tensor, items: tuple[Any, ...]) -> tuple[Tensor, list[Tensor], tuple[int, ...]]:
     """The view that the basic items take, and the index tensors with their dimensions in it."""
     shape = tensor.array.shape
+    if len(items) == 1 and _is_plain_index(items[0]) and tensor.array.size and shape:
+        return tensor, [items[0]], (0,)
     items = tuple([_plain(item) for item in items])
     used = 0
     for item in items:
@@ -193,6 +195,10 @@ def resolve(tensor: Tensor, items: tuple[Any, ...]) -> tuple[Tensor, list[Tensor
         # Nothing is taken, and so PyTorch doesn't look at what the indices are.
         indices = [tensors.wrap(np.zeros(i.array.shape, np.int64)) for i in indices]
     return view, indices, tuple(dims)
+
+
+def _is_plain_index(item: Any) -> bool:
+    return isinstance(item, tensors.Tensor) and item.array.dtype.kind == "i" and item.array.ndim > 0
 
 
 def _plain(item: Any) -> Any:
