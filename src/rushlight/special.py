@@ -40,7 +40,7 @@ def xlog1py(input: Tensor, other: Tensor) -> Tensor:
 
 def ndtr(input: Tensor) -> Tensor:
     """The probability that a standard normal number is at most x."""
-    return erfc(-input / math.sqrt(2)) / 2  # type: ignore[no-any-return]
+    return erfc(input * -math.sqrt(0.5)) / 2  # type: ignore[no-any-return]
 
 
 def ndtri(input: Tensor) -> Tensor:

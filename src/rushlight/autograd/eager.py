@@ -17,6 +17,18 @@ from rushlight.ops.movement import assign
 from rushlight.tensor.tensor import Tensor, bump_version, wrap
 
 _new = object.__new__
+_PLAIN = frozenset([int, float, bool, type(None)])
+_CONVERSIONS = {
+    "ndarray": "torch.from_numpy() makes one of it",
+    "list": "torch.tensor() makes one of numbers, torch.stack() of tensors",
+    "tuple": "take it out of the tuple, as in output, state = layer(x)",
+}
+
+
+def _not_a_tensor(operation: Operation, position: int, argument: Any) -> TypeError:
+    kind = type(argument).__name__
+    hint = f": {_CONVERSIONS[kind]}" if kind in _CONVERSIONS else ""
+    return TypeError(f"{operation.name}(): argument {position + 1} must be Tensor, not {kind}{hint}")
 
 
 def evaluate(operation: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -34,6 +46,8 @@ def evaluate(operation: Operation, args: tuple[Any, ...], options: dict[str, Any
                 needs |= bit
             arrays.append(argument.array)
         else:
+            if type(argument) not in _PLAIN and not isinstance(argument, (int, float)):
+                raise _not_a_tensor(operation, len(arrays), argument)
             arrays.append(argument)
         bit += bit
     if needs and not mode.grad_enabled:

@@ -75,7 +75,7 @@ def _check_floating(name: str, dtype: Any) -> None:
 
 def _check_not_empty(name: str, shape: Any, dim: Any) -> None:
     if _count(shape, dim) == 0 and 0 not in reduced_shape(name, shape, dim, False):
-        raise ShapeError(
+        raise DimensionError(
             f"{name}(): a tensor of shape {tuple(shape)} has no elements along dim={dim}, and {name} has no value for "
             "none; reduce over a dimension with elements"
         )

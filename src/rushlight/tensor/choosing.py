@@ -9,7 +9,7 @@ import numpy as np
 from rushlight import dtypes
 from rushlight.errors import DimensionError, DtypeError, ShapeError
 from rushlight.ops import elementwise, gathering, indexing, movement
-from rushlight.tensor import arguments
+from rushlight.tensor import arguments, data
 from rushlight.tensor import tensor as tensors
 from rushlight.tensor.unread import has_values, values_of
 
@@ -235,9 +235,10 @@ def _fill_number(name: str, input: Tensor, value: Any) -> Any:
                 f"{name} only supports a 0-dimensional value tensor, but got tensor with {value.ndim} dimension(s)."
             )
         return value.to(input.dtype)
-    if isinstance(value, float) and input.array.dtype.kind in "iub":
-        if value != int(value):
-            raise DtypeError(f"value cannot be converted to type {input.dtype.name} without overflow")
+    if input.array.dtype.kind == "b":
+        return bool(value)
+    if input.array.dtype.kind in "iu":
+        data.check_overflow(value, input.dtype)
         return int(value)
     return value
 

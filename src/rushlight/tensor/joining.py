@@ -139,7 +139,6 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
         shaping.expand(p.reshape((1,) * i + (-1,) + (1,) * (len(parts) - 1 - i)), shape) for i, p in enumerate(parts)
     ]
     if swapped:
-        grids = [shaping.transpose(g, 0, 1) for g in grids]
         grids[0], grids[1] = grids[1], grids[0]
     return tuple(grids)
 

@@ -224,6 +224,7 @@ class Methods:
     bitwise_left_shift_ = inplace(elementwise.bitwise_left_shift)
     bitwise_right_shift_ = inplace(elementwise.bitwise_right_shift)
     heaviside_ = inplace(elementwise.heaviside)
+    nextafter_ = inplace(elementwise.nextafter)
 
     # Reductions and linear algebra
 

@@ -171,7 +171,7 @@ def unique_consecutive(
     rows = array.reshape(-1) if dim is None else np.moveaxis(array, dim, 0)
     length = rows.shape[0]
     if length:
-        changed = np.concatenate([[True], (rows[1:] != rows[:-1]).reshape(length - 1, -1).any(1)])
+        changed = np.concatenate([[True], (rows[1:] != rows[:-1]).any(tuple(range(1, rows.ndim)))])
     else:
         changed = np.zeros(0, bool)
     values = rows[changed] if dim is None else np.moveaxis(rows[changed], 0, dim)

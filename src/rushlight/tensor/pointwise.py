@@ -90,10 +90,13 @@ def assigned_power(self: Tensor, exponent: Any) -> Tensor:
     return to_the_power(self, exponent, out=self)
 
 
-def float_power(input: Any, exponent: Any) -> Tensor:
+def float_power(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:
     """`input` to the power `exponent`, in float64."""
+    if out is input and out.array.dtype != np.float64:
+        raise DtypeError(f"float_power_: the result is float64, which doesn't go into a tensor of dtype {out.dtype}")
     base = input.double() if isinstance(input, tensors.Tensor) else float(input)
-    return elementwise.power(base, exponent.double() if isinstance(exponent, tensors.Tensor) else float(exponent))  # type: ignore[no-any-return]
+    exponent = exponent.double() if isinstance(exponent, tensors.Tensor) else float(exponent)
+    return elementwise.power(base, exponent, **_out(out))  # type: ignore[no-any-return]
 
 
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1, out: Tensor | None = None) -> Tensor:
@@ -182,8 +185,8 @@ def log_softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
 
 def angle(input: Tensor) -> Tensor:
     """The angle of real numbers in the complex plane: pi for negative ones, else 0; NaN for NaN."""
-    turned = elementwise.where(input < 0, math.pi, 0.0)
-    return elementwise.where(input == input, turned, math.nan)  # type: ignore[no-any-return]
+    angles = elementwise.where(input == input, elementwise.where(input < 0, math.pi, 0.0), math.nan)
+    return angles.to(input.dtype) if input.is_floating_point() else angles  # type: ignore[no-any-return]
 
 
 def fill(input: Tensor, value: Any) -> Tensor:

@@ -175,12 +175,17 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False, *, axis
 
 def all(input: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None) -> Tensor:
     """Whether no element of all, or over `dim`, is zero."""
-    return reduction.all_(input, dim=_dims("all", dim, axis), keepdim=keepdim)  # type: ignore[no-any-return]
+    return _truth(reduction.all_(input, dim=_dims("all", dim, axis), keepdim=keepdim), input)
 
 
 def any(input: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None) -> Tensor:
     """Whether some element of all, or over `dim`, isn't zero."""
-    return reduction.any_(input, dim=_dims("any", dim, axis), keepdim=keepdim)  # type: ignore[no-any-return]
+    return _truth(reduction.any_(input, dim=_dims("any", dim, axis), keepdim=keepdim), input)
+
+
+def _truth(found: Tensor, input: Tensor) -> Tensor:
+    """bool, but for uint8, which was PyTorch's bool before it had one, and stays uint8."""
+    return found.to(dtypes.uint8) if input.array.dtype == np.uint8 else found  # type: ignore[no-any-return]
 
 
 # Moments and norms
@@ -253,7 +258,8 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
 
 @arguments.numpy_names
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
-    """log(sum(exp(input))) over `dim`, computed without leaving the range of the dtype."""
+    """log(sum(exp(input))) over `dim`, computed without leaving the range of the dtype; of integers in float."""
+    input = input if input.is_floating_point() else input.to(dtypes.get_default_dtype())
     return reduction.logsumexp(input, dim=_dims("logsumexp", dim), keepdim=keepdim, **_out(out))  # type: ignore[no-any-return]
 
 

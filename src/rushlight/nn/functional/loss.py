@@ -17,6 +17,10 @@ from rushlight.tensor.unread import has_values
 
 def resolve_reduction(reduction: str, size_average: bool | None = None, reduce: bool | None = None) -> str:
     """The reduction to do; `size_average` and `reduce` are PyTorch's older way to say it."""
+    if isinstance(size_average, Tensor) or isinstance(reduce, Tensor):
+        raise InputError(
+            "a loss is made of settings, and is then called with tensors: loss_fn = nn.MSELoss(); loss_fn(output, target)"
+        )
     if size_average is not None or reduce is not None:
         if reduce is False:
             reduction = "none"

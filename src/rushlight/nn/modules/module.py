@@ -66,7 +66,8 @@ def register_module_full_backward_hook(hook: Callable[..., Any]) -> RemovableHan
 
 
 def _forward_missing(self: Module, *args: Any) -> Any:
-    raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
+    listed = ": call the modules that it holds, or put them in a Sequential" if hasattr(self, "__len__") else ""
+    raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function{listed}')
 
 
 class Module(StateMethods):
