@@ -33,9 +33,9 @@ from rushlight.tensor.size import Size as Size
 from rushlight.tensor.tensor import Tensor as Tensor
 from rushlight.tensor.queries import (
     get_device as get_device, is_complex as is_complex, is_conj as is_conj, is_floating_point as is_floating_point,
-    is_inference as is_inference, is_neg as is_neg, is_nonzero as is_nonzero, is_same_size as is_same_size, is_signed as is_signed, is_storage as is_storage,
-    is_tensor as is_tensor, numel as numel, result_type as result_type,
-    set_default_tensor_type as set_default_tensor_type, typename as typename,
+    is_inference as is_inference, is_neg as is_neg, is_nonzero as is_nonzero, is_same_size as is_same_size,
+    is_signed as is_signed, is_storage as is_storage, is_tensor as is_tensor, numel as numel,
+    result_type as result_type, set_default_tensor_type as set_default_tensor_type, typename as typename,
 )
 
 # Constants
@@ -91,9 +91,10 @@ from rushlight.ops.elementwise import (
     less_equal as less_equal, lgamma as lgamma, log as log, log10 as log10, log1p as log1p, log2 as log2,
     logaddexp as logaddexp, logaddexp2 as logaddexp2, logical_and as logical_and, logical_not as logical_not,
     logical_or as logical_or, logical_xor as logical_xor, maximum as maximum, minimum as minimum, negative as negative,
-    nextafter as nextafter, not_equal as not_equal, rad2deg as rad2deg, reciprocal as reciprocal, relu as relu, remainder as remainder,
-    rsqrt as rsqrt, selu as selu, sigmoid as sigmoid, sign as sign, signbit as signbit, sin as sin, sinc as sinc,
-    sinh as sinh, sqrt as sqrt, square as square, tan as tan, tanh as tanh, trunc as trunc, xlogy as xlogy,
+    nextafter as nextafter, not_equal as not_equal, rad2deg as rad2deg, reciprocal as reciprocal, relu as relu,
+    remainder as remainder, rsqrt as rsqrt, selu as selu, sigmoid as sigmoid, sign as sign, signbit as signbit,
+    sin as sin, sinc as sinc, sinh as sinh, sqrt as sqrt, square as square, tan as tan, tanh as tanh, trunc as trunc,
+    xlogy as xlogy,
 )
 from rushlight.ops.elementwise import (
     absolute as abs, acos as arccos, acosh as arccosh, asin as arcsin, asinh as arcsinh, atan as arctan,
@@ -168,14 +169,14 @@ from rushlight.tensor.conversion import clone as clone, detach as detach
 from rushlight.tensor.choosing import (
     argwhere as argwhere, count_nonzero as count_nonzero, diagonal_scatter as diagonal_scatter, gather as gather,
     index_add as index_add, index_copy as index_copy, index_fill as index_fill, index_put as index_put,
-    index_reduce as index_reduce, index_select as index_select, masked_fill as masked_fill, masked_scatter as masked_scatter,
-    masked_select as masked_select, nonzero as nonzero, put as put, scatter as scatter, scatter_add as scatter_add,
-    scatter_reduce as scatter_reduce, select_scatter as select_scatter, slice_scatter as slice_scatter, take as take,
-    take_along_dim as take_along_dim, where as where,
+    index_reduce as index_reduce, index_select as index_select, masked_fill as masked_fill,
+    masked_scatter as masked_scatter, masked_select as masked_select, nonzero as nonzero, put as put,
+    scatter as scatter, scatter_add as scatter_add, scatter_reduce as scatter_reduce, select_scatter as select_scatter,
+    slice_scatter as slice_scatter, take as take, take_along_dim as take_along_dim, where as where,
 )
 from rushlight.tensor.ordering import (
-    argsort as argsort, bincount as bincount, bucketize as bucketize, histc as histc, histogram as histogram, isin as isin,
-    kthvalue as kthvalue, median as median, mode as mode, msort as msort, nanmedian as nanmedian,
+    argsort as argsort, bincount as bincount, bucketize as bucketize, histc as histc, histogram as histogram,
+    isin as isin, kthvalue as kthvalue, median as median, mode as mode, msort as msort, nanmedian as nanmedian,
     nanquantile as nanquantile, quantile as quantile, searchsorted as searchsorted, sort as sort, topk as topk,
     unique as unique, unique_consecutive as unique_consecutive,
 )

@@ -66,13 +66,13 @@ def polygamma(n: int, input: Tensor) -> Tensor:
     for k, bernoulli in enumerate((1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730)):
         series = series + bernoulli / math.factorial(2 * k + 2) * rising * z ** (-s - 2 * k - 1)
         rising *= (s + 2 * k + 1) * (s + 2 * k + 2)
-    return (total + series) * float((-1) ** s * math.factorial(n))  # type: ignore[no-any-return]
+    return (total + series) * float((-1) ** s * math.factorial(n))
 
 
 def multigammaln(a: Tensor, p: int) -> Tensor:
     """The logarithm of the gamma function of p dimensions, for a > (p - 1) / 2."""
     total: Tensor = sum(gammaln(a - 0.5 * i) for i in range(p))
-    return total + p * (p - 1) / 4 * math.log(math.pi)  # type: ignore[no-any-return]
+    return total + p * (p - 1) / 4 * math.log(math.pi)
 
 
 __all__ = [

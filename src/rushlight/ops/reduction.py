@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rushlight import dtypes
-from rushlight.errors import DimensionError, DtypeError, ShapeError
+from rushlight.errors import DimensionError, DtypeError
 from rushlight.ops.declare import Sample, Spec, operation
 from rushlight.ops.elementwise import exp, where
 from rushlight.ops.movement import expand, permute, reshape

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from rushlight.ops.optimizer import muon_update
 from rushlight.optim.optimizer import Optimizer, Parameters, gradients_of, refuse_negative
 from rushlight.tensor import Tensor
 
-_ADJUSTMENTS = {
+_ADJUSTMENTS: dict[str, Callable[[int, int], float]] = {
     "original": lambda rows, columns: math.sqrt(max(1, rows / columns)),
     "match_rms_adamw": lambda rows, columns: 0.2 * math.sqrt(max(rows, columns)),
 }

@@ -45,7 +45,9 @@ class Optimizer:
             )
         if hasattr(params, "parameters"):
             name = type(params).__name__
-            raise TypeError(f"params argument given to the optimizer is a {name}, not parameters: call its parameters()")
+            raise TypeError(
+                f"params argument given to the optimizer is a {name}, not parameters: call its parameters()"
+            )
         self.defaults = defaults
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []

@@ -76,7 +76,7 @@ def to_the_power(self: Any, exponent: Any, **options: Any) -> Tensor:
     """The operator `**`; raises where an integer is to get a negative integer for its exponent."""
     exponent = arithmetic.operand(exponent)
     if exponent is NotImplemented:
-        return NotImplemented
+        return NotImplemented  # type: ignore[no-any-return]
     if type(exponent) is int and exponent < 0 and self.array.dtype.kind in "iu":
         raise ShapeError(
             f"Integers to negative integer powers are not allowed: {self.dtype} to the power {exponent}. Use a float "

@@ -185,7 +185,7 @@ def any(input: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = No
 
 def _truth(found: Tensor, input: Tensor) -> Tensor:
     """bool, but for uint8, which was PyTorch's bool before it had one, and stays uint8."""
-    return found.to(dtypes.uint8) if input.array.dtype == np.uint8 else found  # type: ignore[no-any-return]
+    return found.to(dtypes.uint8) if input.array.dtype == np.uint8 else found
 
 
 # Moments and norms

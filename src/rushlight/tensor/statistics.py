@@ -156,9 +156,9 @@ def _slope(x: Tensor, dim: int, spacing: Any, edge_order: int) -> Tensor:
     def edge(at: int, beside: int) -> Tensor:
         outer = slopes.narrow(dim, at, 1)
         if edge_order == 1:
-            return outer
+            return outer  # type: ignore[no-any-return]
         inner = slopes.narrow(dim, beside, 1)
-        return outer + (outer - inner) * (step(at) / (step(at) + step(beside)))
+        return outer + (outer - inner) * (step(at) / (step(at) + step(beside)))  # type: ignore[no-any-return]
 
     parts = [edge(0, 1), edge(last, last - 1)]
     if last:

@@ -36,7 +36,9 @@ def _window(
 
 
 def _of_cosines(*factors: float) -> Shape:
-    return lambda t: sum(factor * np.cos(2 * math.pi * order * t) for order, factor in enumerate(factors))
+    # The highest order first, as in PyTorch: Blackman's window then ends in 0.
+    terms = list(enumerate(factors))[::-1]
+    return lambda t: sum(factor * np.cos(2 * math.pi * order * t) for order, factor in terms)
 
 
 def hann_window(window_length: int, periodic: bool = True, **options: Any) -> Tensor:

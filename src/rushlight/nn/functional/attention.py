@@ -243,7 +243,9 @@ def _check_heads(
 ) -> None:
     shapes = f"query {tuple(query.shape)}, key {tuple(key.shape)}, value {tuple(value.shape)}"
     if query.ndim not in (2, 3) or key.ndim != query.ndim or value.ndim != query.ndim:
-        raise AssertedError(f"MultiheadAttention: query, key and value must all have 3 dimensions, or all 2, got {shapes}")
+        raise AssertedError(
+            f"MultiheadAttention: query, key and value must all have 3 dimensions, or all 2, got {shapes}"
+        )
     if key.shape[:-1] != value.shape[:-1] or (query.ndim == 3 and query.shape[1] != key.shape[1]):
         raise AssertedError(
             f"MultiheadAttention: key and value must have the same length, and all the same batch size, got {shapes} "

@@ -19,7 +19,8 @@ def resolve_reduction(reduction: str, size_average: bool | None = None, reduce: 
     """The reduction to do; `size_average` and `reduce` are PyTorch's older way to say it."""
     if isinstance(size_average, Tensor) or isinstance(reduce, Tensor):
         raise InputError(
-            "a loss is made of settings, and is then called with tensors: loss_fn = nn.MSELoss(); loss_fn(output, target)"
+            "a loss is made of settings, and is then called with tensors: loss_fn = nn.MSELoss(), and then "
+            "loss_fn(output, target)"
         )
     if size_average is not None or reduce is not None:
         if reduce is False:
@@ -233,7 +234,7 @@ def cross_entropy(
     loss, _ = operations.cross_entropy(
         input, target, weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing
     )
-    return loss
+    return shown_as("AddBackward0", loss) if label_smoothing > 0 else loss
 
 
 def _with_probabilities(

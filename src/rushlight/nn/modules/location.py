@@ -70,7 +70,7 @@ class _Location:
 def _took_for_tensor(error: AttributeError, args: tuple[Any, ...]) -> bool:
     """Whether an argument that isn't a Tensor was asked for what Tensors have."""
     given = any(error.obj is argument for argument in args)
-    return given and not isinstance(error.obj, Tensor) and hasattr(Tensor, error.name)
+    return given and not isinstance(error.obj, Tensor) and hasattr(Tensor, error.name or "")
 
 
 def locate(error: Exception, module: Module, args: tuple[Any, ...]) -> None:

@@ -40,7 +40,7 @@ def _fused(layer: Layer, bn: Any, shape: tuple[int, int]) -> Layer:
     fused: Any = copy.deepcopy(layer)
     averages = (bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias)
     fused.weight, fused.bias = _fused_weights(fused.weight, fused.bias, *averages, shape)
-    return fused  # type: ignore[no-any-return]
+    return fused
 
 
 def fuse_conv_bn_weights(
@@ -53,7 +53,7 @@ def fuse_conv_bn_weights(
     bn_b: Tensor | None,
     transpose: bool = False,
 ) -> Fused:
-    """Weight and bias of a convolution with the running mean, variance, eps, weight and bias of a batch norm in them."""
+    """Weight and bias of a convolution with a batch norm's running mean, variance, eps, weight and bias in them."""
     return _fused_weights(conv_w, conv_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, (1, -1) if transpose else (-1, 1))
 
 
