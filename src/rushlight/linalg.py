@@ -155,9 +155,9 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     return decompositions.solve(A, B)  # type: ignore[no-any-return]
 
 
-def _attempt(compute: Callable[[], Tensor], like: Tensor, check_errors: bool) -> tuple[Tensor, Tensor]:
-    """The result, or NaN in the shape of `like`, and int32 numbers, 0 where all went well, for the matrices of it."""
-    batch = tuple(like.shape[:-2])
+def _attempt(compute: Callable[[], Tensor], A: Tensor, like: Tensor, check_errors: bool) -> tuple[Tensor, Tensor]:
+    """The result, or NaN in the shape of `like`, and int32 numbers, 0 where all went well, for the matrices A."""
+    batch = tuple(A.shape[:-2])
     try:
         return compute(), creation.zeros(batch, dtype=dtypes.int32)
     except LinAlgError:
@@ -168,17 +168,17 @@ def _attempt(compute: Callable[[], Tensor], like: Tensor, check_errors: bool) ->
 
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> Any:
     """`solve` as (result, info): where a matrix is singular, `info` isn't 0 and the result NaN, and nothing raises."""
-    return results.linalg_solve_ex(*_attempt(lambda: solve(A, B, left=left), B, check_errors))
+    return results.linalg_solve_ex(*_attempt(lambda: solve(A, B, left=left), A, B, check_errors))
 
 
 def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
     """`inv` as (inverse, info): where a matrix is singular, `info` isn't 0 and the inverses NaN; nothing raises."""
-    return results.linalg_inv_ex(*_attempt(lambda: inv(A), A, check_errors))
+    return results.linalg_inv_ex(*_attempt(lambda: inv(A), A, A, check_errors))
 
 
 def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> Any:
     """`cholesky` as (L, info): where a matrix isn't positive definite, `info` isn't 0 and L NaN; nothing raises."""
-    return results.linalg_cholesky_ex(*_attempt(lambda: cholesky(A, upper=upper), A, check_errors))
+    return results.linalg_cholesky_ex(*_attempt(lambda: cholesky(A, upper=upper), A, A, check_errors))
 
 
 def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
@@ -240,7 +240,10 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     if A.shape[-2] > wanted and bool((rank == wanted).all()):
         residuals = ((matmul(A, solution) - columns) ** 2).sum(-2)
     return results.linalg_lstsq(
-        solution.squeeze(-1) if vector else solution, residuals, rank, creation.empty(0, dtype=A.dtype)
+        solution.squeeze(-1) if vector else solution,
+        residuals,
+        rank,
+        svdvals(A) if driver in ("gelsd", "gelss") else creation.empty(0, dtype=A.dtype),
     )
 
 

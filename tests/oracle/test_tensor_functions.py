@@ -69,7 +69,9 @@ x.take(torch.tensor([0, -1])); x.take(torch.tensor([12])); x.put(torch.tensor([0
 x.take_along_dim(j, 1); torch.take_along_dim(x, torch.tensor([[0], [1], [2]]), dim=1); torch.take_along_dim(x, j)
 x.masked_fill(b, 0); x.masked_fill(b, -float('inf')); x.masked_fill(b, s); x.masked_fill(b[0], 1.5)
 x.masked_fill(i, 0); i.masked_fill(b, 7); x.masked_fill(b, v); x.masked_select(b); x.masked_select(b[0])
-torch.masked_select(x, x > 0); x.masked_scatter(b, y); x.masked_scatter(b, v[:1]); torch.where(b, x, y)
+torch.masked_select(x, x > 0); x.masked_scatter(b, y); x.masked_scatter(b, v[:1]); v.masked_scatter(b, y)
+s.masked_scatter(b, y); i.masked_fill(b, 1.7); b.masked_fill(b, 0); x.index_fill(1, torch.tensor([0, 2, 2]), s)
+torch.where(b, x, y)
 torch.where(b, x, 0.0); torch.where(b, 1, 0); torch.where(b, 1.0, x); torch.where(b, i, x); torch.where(b)
 torch.where(x > 0, x, v); x.where(b, y); torch.where(i, x, y); torch.where(b, x, d); torch.where(b, 1, 2.5)
 x.nonzero(); b.nonzero(); torch.nonzero(b, as_tuple=True); s.nonzero(); torch.argwhere(b); torch.count_nonzero(b)
@@ -81,7 +83,9 @@ torch.argsort(x, dim=1); x.topk(2); x.topk(2, 0); x.topk(2, largest=False); x.to
 torch.topk(x, k=1, dim=1); x.kthvalue(2); x.kthvalue(1, 0, True); x.kthvalue(0); x.median(); x.median(0)
 x.median(1, keepdim=True); p.median(); n.median(); n.nanmedian(); torch.median(i, dim=1); p.mode(); p.mode(0)
 x.quantile(0.5); x.quantile(torch.tensor([0.1, 0.6])); x.quantile(0.25, dim=1); x.quantile(0.3, 0, True)
-x.quantile(0.3, interpolation='nearest'); x.quantile(2.0); p.unique(); p.unique(return_inverse=True)
+x.quantile(0.3, interpolation='nearest'); s.quantile(0.5, dim=0, keepdim=True); v[:1].unique_consecutive()
+u.all(); u.any(1); i.logsumexp(0); i.cov(); i.corrcoef(); x[:1, :2].cov(); x.quantile(2.0); p.unique()
+p.unique(return_inverse=True)
 p.unique(return_counts=True); p.unique(dim=0); p.unique(return_inverse=True, return_counts=True, dim=1); i.unique()
 b.unique(); torch.unique_consecutive(p); p.unique_consecutive(return_counts=True, return_inverse=True); k.bincount()
 k.bincount(minlength=7); torch.bincount(k, weights=torch.ones(5)); i.bincount(); p.histc(4, 0, 4)
@@ -118,7 +122,10 @@ torch.floor_divide(x, y); torch.copysign(x, y); x.deg2rad(); torch.heaviside(x, 
 x.xlogy(y.abs()); x.exp2(); x.log2(); x.log10(); x.mul(other=y); torch.mul(input=x, other=y); torch.exp(input=x)
 torch.abs(i); torch.exp('a'); torch.add(1, 2); torch.mul(x, 'a'); x.exp(2); torch.logit(x.sigmoid())
 torch.true_divide(i, 2); torch.square(i); torch.sign(i); torch.relu(i); torch.lerp(x, y, y); torch.rsub(x, 1)
-torch.dist(x, y)
+torch.dist(x, y); d.angle(); x.diff(n=0, append=y); torch.norm(x, 'nuc'); torch.norm(x * 0, 3)
+torch.nn.functional.cosine_similarity(x[None], y[:, None], dim=-2); torch.nn.functional.pairwise_distance(x, y)
+torch.nn.functional.pad(z[None], (-1, 1, -2, 1), mode='circular')
+torch.nn.functional.gaussian_nll_loss(x, y, y[:1].abs() + 1); torch.nn.functional.gaussian_nll_loss(x, y, y[:2].abs())
 """
 
 CONVERSION = """
@@ -152,6 +159,8 @@ torch.zeros(2, 3.0); torch.zeros(-1); torch.zeros(); torch.ones(2, 3); torch.one
 torch.full((2,), 1.5); torch.full((2,), True); torch.full((2,), 1, dtype=torch.float32); torch.empty(2, 3).shape
 torch.eye(3); torch.eye(2, 3); torch.arange(5); torch.arange(2, 8, 3); torch.arange(0, 1, 0.25); torch.arange(5.0)
 torch.arange(5, 0, -2); torch.arange(5, 0); torch.arange(0, 5, 0); torch.arange(1, 2, 0.1)
+torch.arange(-0.9, 2.1, 2.0, dtype=torch.int64); torch.arange(0, -8.01, -4.0, dtype=torch.int64)
+torch.linspace(4.3, -3, 9, dtype=torch.int64); torch.logspace(0, 1.2, 4, dtype=torch.int64)
 torch.arange(3, dtype=torch.float64); torch.arange(start=1, end=4); torch.arange(end=3); torch.arange(1, 6, step=2)
 torch.linspace(0, 1, 5); torch.linspace(-3, 10, 7); torch.linspace(0, 10, 5, dtype=torch.int64)
 torch.linspace(0, 1, 1); torch.linspace(0, 1, 0); torch.linspace(0, 1, steps=4, dtype=torch.float64)

@@ -174,6 +174,9 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any, *, out: Tenso
             raise ShapeError(
                 f"index_fill_ only supports a 0-dimensional value tensor, but got one with {value.ndim} dimension(s)."
             )
+        if value.requires_grad:
+            chosen = index_fill(tensors.wrap(np.zeros(input.array.shape, bool)), dim, index, True)
+            return indexing.masked_fill(input, chosen, value.to(input.dtype), **_out(out))  # type: ignore[no-any-return]
         value = value.item()
     return gathering.index_copy(input, index, value, dim=dim, **_out(out))  # type: ignore[no-any-return]
 
@@ -267,6 +270,9 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> 
 
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """`input` with its elements where `mask` holds replaced by those of `source`, in their order."""
+    from rushlight.tensor import joining
+
+    input, mask = joining.broadcast_tensors(input, mask)
     return gathering.masked_scatter(input, mask, source)  # type: ignore[no-any-return]
 
 

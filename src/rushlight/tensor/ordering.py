@@ -104,7 +104,7 @@ def _quantile(input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolati
     if ranks.size and not ((ranks >= 0) & (ranks <= 1)).all():
         raise ShapeError("quantile() q values must be in the range [0, 1]")
     ndim = input.ndim
-    rows = input.reshape(-1) if dim is None else input.movedim(dim, -1)
+    rows = input.reshape(-1) if dim is None or not ndim else input.movedim(dim, -1)
     ordered = sort(rows, -1)[0]
     nans = np.isnan(values_of(ordered, "quantile")).sum(-1, keepdims=True)
     length = ordered.array.shape[-1]
@@ -127,7 +127,7 @@ def _quantile(input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolati
     result: Tensor = found.movedim(-1, 0) if ranks.ndim else found.squeeze(-1)
     if keepdim:
         lead = int(bool(ranks.ndim))
-        if dim is None:
+        if dim is None or not ndim:
             result = result.reshape(*result.shape[:lead], *(1,) * ndim)
         else:
             result = result.unsqueeze(dim % ndim + lead)

@@ -185,8 +185,11 @@ def log_softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
 
 def angle(input: Tensor) -> Tensor:
     """The angle of real numbers in the complex plane: pi for negative ones, else 0; NaN for NaN."""
-    angles = elementwise.where(input == input, elementwise.where(input < 0, math.pi, 0.0), math.nan)
-    return angles.to(input.dtype) if input.is_floating_point() else angles  # type: ignore[no-any-return]
+    if not input.is_floating_point():
+        return elementwise.where(input < 0, math.pi, 0.0)  # type: ignore[no-any-return]
+    turned, none, unknown = (tensors.wrap(np.asarray(n, input.array.dtype)) for n in (math.pi, 0.0, math.nan))
+    angles = elementwise.where(input == input, elementwise.where(input < 0, turned, none), unknown)
+    return elementwise.tied(angles, input)  # type: ignore[no-any-return]
 
 
 def fill(input: Tensor, value: Any) -> Tensor:
@@ -250,6 +253,8 @@ def diff(
     """The differences of neighbours along `dim`, taken `n` times."""
     from rushlight.tensor import joining
 
+    if n == 0:
+        return input
     parts = [part for part in (prepend, input, append) if part is not None]
     result = joining.cat(parts, dim) if len(parts) > 1 else input
     for _ in range(n):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rushlight import dtypes
 from rushlight.dtypes import dtype as Dtype
-from rushlight.tensor import conversion, legacy
+from rushlight.tensor import conversion, legacy, storage
 from rushlight.tensor import tensor as tensors
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ def is_tensor(obj: Any) -> bool:
 
 
 def is_storage(obj: Any) -> bool:
-    """Whether `obj` is a storage: there are none apart from tensors here."""
-    return False
+    """Whether `obj` is the memory of a tensor, from its `storage()` or `untyped_storage()`."""
+    return isinstance(obj, (storage.TypedStorage, storage.UntypedStorage))
 
 
 def is_floating_point(input: Tensor) -> bool:

@@ -236,11 +236,15 @@ def std_mean(input: Tensor, *args: Any, **options: Any) -> tuple[Tensor, Tensor]
 
 
 def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-    """The p-norm of all elements or over `dim`; p is a number, infinite ones too, or "fro" for 2."""
+    """The p-norm of all elements or over `dim`; p is a number, also an infinite one, "fro" for 2, or "nuc"."""
     if dtype is not None:
         input = input.to(dtype)
     _check_floating("norm", input)
     options = {"dim": _dims("norm", dim), "keepdim": keepdim}
+    if p == "nuc":
+        from rushlight import linalg
+
+        return linalg.matrix_norm(input, p, (-2, -1) if dim is None else dim, keepdim)
     order = 2.0 if p in ("fro", None) else float(p)
     if order == 2:
         return reduction.euclidean_norm(input, **options)  # type: ignore[no-any-return]
@@ -253,7 +257,12 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
         return reduction.sum_(elementwise.not_equal(input, 0).to(input.dtype), **options)  # type: ignore[no-any-return]
     if order == 1:
         return reduction.sum_(size, **options)  # type: ignore[no-any-return]
-    return elementwise.power(reduction.sum_(elementwise.power(size, order), **options), 1 / order)  # type: ignore[no-any-return]
+    total = reduction.sum_(elementwise.power(size, order), **options)
+    if order > 0:  # at zero the root has no slope, and that of the norm is taken as zero
+        nothing = elementwise.equal(total, 0)
+        root = elementwise.power(elementwise.where(nothing, 1.0, total), 1 / order)
+        return elementwise.where(nothing, 0.0, root)  # type: ignore[no-any-return]
+    return elementwise.power(total, 1 / order)  # type: ignore[no-any-return]
 
 
 @arguments.numpy_names

@@ -42,6 +42,7 @@ def cov(
     if input.ndim > 2:
         raise ShapeError(f"cov(): expected input to have two or fewer dimensions but got {input.ndim} dimensions")
     x = input.reshape(1, -1) if input.ndim < 2 else input
+    x = x if x.is_floating_point() else x.float()
     weights = None
     for given in (fweights, aweights):
         if given is not None:
@@ -58,7 +59,7 @@ def cov(
         scale = 1 if aweights is None else (weights * aweights).sum() / total
         freedom = total - correction * scale
     result = product / freedom
-    return result.reshape(()) if input.ndim < 2 else result  # type: ignore[no-any-return]
+    return result.squeeze() if result.numel() == 1 else result  # type: ignore[no-any-return]
 
 
 def corrcoef(input: Tensor) -> Tensor:
@@ -106,7 +107,7 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
 
 
 def gradient(
-    input: Tensor, *, spacing: Any = 1, dim: int | Sequence[int] | None = None, edge_order: int = 1
+    input: Tensor, *, spacing: Any = None, dim: int | Sequence[int] | None = None, edge_order: int = 1
 ) -> tuple[Tensor, ...]:
     """The slopes of a function along each of `dim` (all dimensions by default), from its samples on a grid.
 
@@ -114,7 +115,8 @@ def gradient(
 
     Args:
         input: the samples.
-        spacing: the distance of neighbours; one for each dimension; or for each a vector of the samples' coordinates.
+        spacing: the distance of neighbours, 1 by default; one for each dimension; or for each a vector of the samples'
+            coordinates.
         dim: the dimensions.
         edge_order: 1 or 2.
 
@@ -124,6 +126,7 @@ def gradient(
         raise ShapeError(f"torch.gradient only supports edge_order=1 and edge_order=2, got {edge_order}")
     dims = range(input.ndim) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
     places = [movement.normalize_dim("gradient", d, input.ndim) for d in dims]
+    spacing = 1 if spacing is None else spacing
     spacings = [spacing] * len(places) if isinstance(spacing, (int, float)) else list(spacing)
     if len(spacings) != len(places):
         raise ShapeError(

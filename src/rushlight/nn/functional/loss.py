@@ -170,7 +170,7 @@ def gaussian_nll_loss(
     if var.shape != input.shape:
         if input.shape[:-1] == var.shape:
             var = var.unsqueeze(-1)
-        elif input.shape[:-1] != var.shape[:-1] or var.shape[-1] != 1:
+        elif input.ndim != var.ndim or sum(m for n, m in zip(input.shape, var.shape, strict=True) if n != m) != 1:
             raise ValueError(f"var is of incorrect size: {tuple(var.shape)} for an input of shape {tuple(input.shape)}")
     reduction = resolve_reduction(reduction)
     # The clamped variance takes part in the graph as if it hadn't been clamped, as in PyTorch.
