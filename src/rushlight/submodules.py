@@ -133,14 +133,6 @@ def _like(name: str) -> str:
     return f". Did you mean: {near[0]!r}?" if near else ""
 
 
-class _KeepsFunctions(ModuleType):
-    """A package with a function and a module of one name: importing the module doesn't hide the function."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (isinstance(value, ModuleType) and callable(self.__dict__.get(name))):
-            super().__setattr__(name, value)
-
-
 class StandsIn:
     """Loads a module that is there already under another name."""
 
@@ -172,9 +164,6 @@ class OtherPaths:
         if package != "rushlight":
             return None
         if name in _PATHS:
-            parent = sys.modules[fullname.rpartition(".")[0]]
-            if type(parent) is ModuleType:
-                parent.__class__ = _KeepsFunctions
             return spec_of(fullname, importlib.import_module(f"rushlight.{_PATHS[name]}"))
         if name in _ABSENT:
             raise ModuleNotFoundError(f"rushlight has no {name}: {_ABSENT[name]}", name=fullname)

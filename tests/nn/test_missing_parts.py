@@ -48,11 +48,3 @@ def test_more_memory_than_there_is():
     ):
         with pytest.raises(rushlight.OutOfMemoryError, match="can't allocate memory: a tensor of shape"):
             function(*arguments)
-
-
-def test_a_module_does_not_hide_the_function_of_its_name():
-    from rushlight import nn
-
-    for name in ("weight_norm", "spectral_norm"):
-        module = importlib.import_module(f"rushlight.nn.utils.{name}")
-        assert getattr(module, name) is getattr(nn.utils, name)
