@@ -234,7 +234,7 @@ def _orthogonal(xp, matrix, coefficients, steps, eps):
     tall = matrix.shape[0] > matrix.shape[1]
     x = rounded(matrix.T if tall else matrix)
     x = rounded(x / xp.maximum(rounded(xp.sqrt((x * x).sum())), eps))
-    for _ in range(steps):
+    for _ in range(int(steps)):  # a program has numbers in floating point
         gram = rounded(x @ x.T)
         x = rounded(a * x + rounded(b * gram + c * (gram @ gram)) @ x)
     return x.T if tall else x
