@@ -32,10 +32,10 @@ from rushlight.tensor.limits import finfo as finfo, iinfo as iinfo
 from rushlight.tensor.size import Size as Size
 from rushlight.tensor.tensor import Tensor as Tensor
 from rushlight.tensor.queries import (
-    get_device as get_device, is_complex as is_complex, is_floating_point as is_floating_point,
-    is_nonzero as is_nonzero, is_same_size as is_same_size, is_signed as is_signed, is_storage as is_storage,
-    is_tensor as is_tensor, numel as numel, result_type as result_type,
-    set_default_tensor_type as set_default_tensor_type, typename as typename,
+    get_device as get_device, is_complex as is_complex, is_conj as is_conj, is_floating_point as is_floating_point,
+    is_inference as is_inference, is_neg as is_neg, is_nonzero as is_nonzero, is_same_size as is_same_size,
+    is_signed as is_signed, is_storage as is_storage, is_tensor as is_tensor, numel as numel,
+    result_type as result_type, set_default_tensor_type as set_default_tensor_type, typename as typename,
 )
 
 # Constants
@@ -58,9 +58,13 @@ from rushlight.tensor.legacy import (
     DoubleTensor as DoubleTensor, FloatTensor as FloatTensor, HalfTensor as HalfTensor, IntTensor as IntTensor,
     LongTensor as LongTensor, ShortTensor as ShortTensor,
 )
+from rushlight.tensor.windows import (
+    bartlett_window as bartlett_window, blackman_window as blackman_window, hamming_window as hamming_window,
+    hann_window as hann_window, kaiser_window as kaiser_window,
+)
 from rushlight.tensor.layout import (
     channels_last as channels_last, channels_last_3d as channels_last_3d, contiguous_format as contiguous_format,
-    preserve_format as preserve_format, strided as strided,
+    layout as layout, memory_format as memory_format, preserve_format as preserve_format, strided as strided,
 )
 
 # Random numbers
@@ -87,9 +91,10 @@ from rushlight.ops.elementwise import (
     less_equal as less_equal, lgamma as lgamma, log as log, log10 as log10, log1p as log1p, log2 as log2,
     logaddexp as logaddexp, logaddexp2 as logaddexp2, logical_and as logical_and, logical_not as logical_not,
     logical_or as logical_or, logical_xor as logical_xor, maximum as maximum, minimum as minimum, negative as negative,
-    not_equal as not_equal, rad2deg as rad2deg, reciprocal as reciprocal, relu as relu, remainder as remainder,
-    rsqrt as rsqrt, selu as selu, sigmoid as sigmoid, sign as sign, signbit as signbit, sin as sin, sinc as sinc,
-    sinh as sinh, sqrt as sqrt, square as square, tan as tan, tanh as tanh, trunc as trunc, xlogy as xlogy,
+    nextafter as nextafter, not_equal as not_equal, rad2deg as rad2deg, reciprocal as reciprocal, relu as relu,
+    remainder as remainder, rsqrt as rsqrt, selu as selu, sigmoid as sigmoid, sign as sign, signbit as signbit,
+    sin as sin, sinc as sinc, sinh as sinh, sqrt as sqrt, square as square, tan as tan, tanh as tanh, trunc as trunc,
+    xlogy as xlogy,
 )
 from rushlight.ops.elementwise import (
     absolute as abs, acos as arccos, acosh as arccosh, asin as arcsin, asinh as arcsinh, atan as arctan,
@@ -98,7 +103,7 @@ from rushlight.ops.elementwise import (
 )
 from rushlight.tensor.pointwise import (
     add as add, addcdiv as addcdiv, addcmul as addcmul, angle as angle, clamp as clamp, cross as cross, diff as diff,
-    dist as dist, div as div, fill as fill, float_power as float_power, inner as inner, ldexp as ldexp,
+    dist as dist, div as div, fill as fill, float_power as float_power, frexp as frexp, inner as inner, ldexp as ldexp,
     isreal as isreal, kron as kron, log_softmax as log_softmax, logit as logit, mul as mul, nan_to_num as nan_to_num,
     positive as positive, pow as pow, round as round, rsub as rsub, softmax as softmax, sub as sub,
 )
@@ -122,19 +127,19 @@ from rushlight.tensor.comparing import allclose as allclose, equal as equal, isc
 from rushlight.ops.linear import (
     addbmm as addbmm, addmm as addmm, addmv as addmv, addr as addr, baddbmm as baddbmm, bilinear as bilinear,
     bmm as bmm, dot as dot, einsum as einsum, matmul as matmul, mm as mm, mv as mv, outer as outer,
-    tensordot as tensordot,
+    tensordot as tensordot, vdot as vdot,
 )
 from rushlight.linalg import (
     cholesky_inverse as cholesky_inverse, cholesky_solve as cholesky_solve, det as det, householder_product as orgqr,
     inv as inverse, logdet as logdet, matrix_exp as matrix_exp, matrix_power as matrix_power,
     older_cholesky as cholesky, older_qr as qr, older_slogdet as slogdet, older_svd as svd, pinv as pinverse,
-    chain_matmul as chain_matmul,
+    chain_matmul as chain_matmul, pca_lowrank as pca_lowrank, svd_lowrank as svd_lowrank,
 )
 from rushlight.tensor.statistics import (
     cdist as cdist, corrcoef as corrcoef, cov as cov, cumulative_trapezoid as cumulative_trapezoid, pdist as pdist,
-    renorm as renorm, trapezoid as trapezoid, trapezoid as trapz, unravel_index as unravel_index,
+    gradient as gradient, renorm as renorm, trapezoid as trapezoid, trapezoid as trapz, unravel_index as unravel_index,
 )
-from rushlight.ops.linear import dot as vdot, outer as ger
+from rushlight.ops.linear import outer as ger
 
 # Shape
 from rushlight.tensor.shaping import (
@@ -148,7 +153,7 @@ from rushlight.tensor.shaping import (
     chunk as unsafe_chunk, matrix_transpose as adjoint, narrow_copy as narrow_copy, split as split_with_sizes,
     split as unsafe_split, split as unsafe_split_with_sizes,
 )
-from rushlight.tensor.shaping import movedim as moveaxis, transpose as swapaxes, transpose as swapdims
+from rushlight.tensor.shaping import movedim as moveaxis, swapaxes as swapaxes, transpose as swapdims
 from rushlight.tensor.joining import (
     block_diag as block_diag, broadcast_shapes as broadcast_shapes, broadcast_tensors as broadcast_tensors,
     cartesian_prod as cartesian_prod, cat as cat, column_stack as column_stack, combinations as combinations,
@@ -164,14 +169,14 @@ from rushlight.tensor.conversion import clone as clone, detach as detach
 from rushlight.tensor.choosing import (
     argwhere as argwhere, count_nonzero as count_nonzero, diagonal_scatter as diagonal_scatter, gather as gather,
     index_add as index_add, index_copy as index_copy, index_fill as index_fill, index_put as index_put,
-    index_select as index_select, masked_fill as masked_fill, masked_scatter as masked_scatter,
-    masked_select as masked_select, nonzero as nonzero, put as put, scatter as scatter, scatter_add as scatter_add,
-    scatter_reduce as scatter_reduce, select_scatter as select_scatter, slice_scatter as slice_scatter, take as take,
-    take_along_dim as take_along_dim, where as where,
+    index_reduce as index_reduce, index_select as index_select, masked_fill as masked_fill,
+    masked_scatter as masked_scatter, masked_select as masked_select, nonzero as nonzero, put as put,
+    scatter as scatter, scatter_add as scatter_add, scatter_reduce as scatter_reduce, select_scatter as select_scatter,
+    slice_scatter as slice_scatter, take as take, take_along_dim as take_along_dim, where as where,
 )
 from rushlight.tensor.ordering import (
-    argsort as argsort, bincount as bincount, bucketize as bucketize, histc as histc, isin as isin,
-    kthvalue as kthvalue, median as median, mode as mode, msort as msort, nanmedian as nanmedian,
+    argsort as argsort, bincount as bincount, bucketize as bucketize, histc as histc, histogram as histogram,
+    isin as isin, kthvalue as kthvalue, median as median, mode as mode, msort as msort, nanmedian as nanmedian,
     nanquantile as nanquantile, quantile as quantile, searchsorted as searchsorted, sort as sort, topk as topk,
     unique as unique, unique_consecutive as unique_consecutive,
 )

@@ -24,6 +24,10 @@ class DtypeError(InputError, TypeError, NotImplementedError):
     """A dtype that an operation doesn't take, or dtypes that don't go together."""
 
 
+class AssertedError(ShapeError, AssertionError):
+    """A shape that doesn't fit, where PyTorch asserts that it does."""
+
+
 class UnsupportedError(InputError, NotImplementedError):
     """A mode that isn't known, or not for such an input."""
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from rushlight import dtypes
 from rushlight.errors import LinAlgError as LinAlgError
 from rushlight.errors import ShapeError
 from rushlight.ops import decompositions
@@ -20,9 +22,10 @@ if TYPE_CHECKING:
     from rushlight.tensor.tensor import Tensor
 
 __all__ = [
-    "LinAlgError", "cholesky", "cond", "cross", "det", "diagonal", "eigh", "eigvalsh", "householder_product", "inv",
-    "lstsq", "matmul", "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr",
-    "slogdet", "solve", "solve_triangular", "svd", "svdvals", "vecdot", "vector_norm",
+    "LinAlgError", "cholesky", "cholesky_ex", "cond", "cross", "det", "diagonal", "eigh", "eigvalsh",
+    "householder_product", "inv", "inv_ex", "lstsq", "matmul", "matrix_exp", "matrix_norm", "matrix_power",
+    "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve", "solve_ex", "solve_triangular", "svd",
+    "svdvals", "tensorinv", "tensorsolve", "vander", "vecdot", "vector_norm",
 ]  # fmt: skip
 
 # Norms
@@ -152,6 +155,50 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     return decompositions.solve(A, B)  # type: ignore[no-any-return]
 
 
+def _attempt(compute: Callable[[], Tensor], A: Tensor, like: Tensor, check_errors: bool) -> tuple[Tensor, Tensor]:
+    """The result, or NaN in the shape of `like`, and int32 numbers, 0 where all went well, for the matrices A."""
+    batch = tuple(A.shape[:-2])
+    try:
+        return compute(), creation.zeros(batch, dtype=dtypes.int32)
+    except LinAlgError:
+        if check_errors:
+            raise
+        return creation.full_like(like, math.nan), creation.ones(batch, dtype=dtypes.int32)
+
+
+def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> Any:
+    """`solve` as (result, info): where a matrix is singular, `info` isn't 0 and the result NaN, and nothing raises."""
+    return results.linalg_solve_ex(*_attempt(lambda: solve(A, B, left=left), A, B, check_errors))
+
+
+def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
+    """`inv` as (inverse, info): where a matrix is singular, `info` isn't 0 and the inverses NaN; nothing raises."""
+    return results.linalg_inv_ex(*_attempt(lambda: inv(A), A, A, check_errors))
+
+
+def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> Any:
+    """`cholesky` as (L, info): where a matrix isn't positive definite, `info` isn't 0 and L NaN; nothing raises."""
+    return results.linalg_cholesky_ex(*_attempt(lambda: cholesky(A, upper=upper), A, A, check_errors))
+
+
+def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
+    """The inverse of `tensordot` with A, whose first `ind` dimensions have as many entries as the others."""
+    if ind <= 0:
+        raise ShapeError("Expected a strictly positive integer for 'ind'")
+    rows = math.prod(A.shape[:ind])
+    if rows * rows != A.numel():
+        raise ShapeError(f"linalg.tensorinv: the first {ind} sizes of {tuple(A.shape)} and the others must go together")
+    return inv(A.reshape(rows, rows)).reshape((*A.shape[ind:], *A.shape[:ind]))  # type: ignore[no-any-return]
+
+
+def tensorsolve(A: Tensor, B: Tensor, dims: Any = None) -> Tensor:
+    """The X for which tensordot(A, X, X.ndim) = B, the dimensions `dims` of A having been moved to its end."""
+    if dims is not None:
+        A = A.movedim(tuple(dims), tuple(range(A.ndim - len(dims), A.ndim)))
+    shape = tuple(A.shape[B.ndim :])
+    return solve(A.reshape(B.numel(), -1), B.reshape(-1)).reshape(shape)
+
+
 def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
     """`solve` with the upper or lower triangle of A; unitriangular: the diagonal counts as ones."""
     triangle = A.triu(int(unitriangular)) if upper else A.tril(-int(unitriangular))
@@ -193,11 +240,52 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     if A.shape[-2] > wanted and bool((rank == wanted).all()):
         residuals = ((matmul(A, solution) - columns) ** 2).sum(-2)
     return results.linalg_lstsq(
-        solution.squeeze(-1) if vector else solution, residuals, rank, creation.empty(0, dtype=A.dtype)
+        solution.squeeze(-1) if vector else solution,
+        residuals,
+        rank,
+        svdvals(A) if driver in ("gelsd", "gelss") else creation.empty(0, dtype=A.dtype),
     )
 
 
+def vander(x: Tensor, *, N: int | None = None) -> Tensor:
+    """The powers 0 to N - 1 of each entry: (..., n) -> (..., n, N); N is n by default."""
+    return x.unsqueeze(-1) ** creation.arange(x.shape[-1] if N is None else N)
+
+
 # Decompositions
+
+
+def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor | None = None) -> Any:
+    """U, S, V with A - M = U diag(S) V^T nearly, for the `q` largest singular values, from random products.
+
+    By Halko, Martinsson and Tropp, "Finding structure with randomness", 2009, with `niter` iterations.
+    """
+    from rushlight.tensor.random import randn
+
+    A = A if M is None else A - M
+    wide = A.shape[-2] < A.shape[-1]
+    A = A.mT if wide else A
+    Q = decompositions.qr(matmul(A, randn(A.shape[-1], 6 if q is None else q, dtype=A.dtype)))[0]
+    for _ in range(2 if niter is None else niter):
+        Q = decompositions.qr(matmul(A.mT, Q))[0]
+        Q = decompositions.qr(matmul(A, Q))[0]
+    U, S, Vh = decompositions.svd(matmul(Q.mT, A))
+    U, V = matmul(Q, U), Vh.mT
+    return results.svd_lowrank(*((V, S, U) if wide else (U, S, V)))
+
+
+def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int = 2) -> Any:
+    """`svd_lowrank` of A less its mean row: the columns of V are the first `q` principal directions, 6 by default.
+
+    Raises ValueError for a `q` larger than A allows.
+    """
+    m, n = A.shape[-2:]
+    q = min(6, m, n) if q is None else q
+    if not 0 <= q <= min(m, n):
+        raise ValueError(f"q(={q}) must be non-negative integer and not greater than min(m, n)={min(m, n)}")
+    if niter < 0:
+        raise ValueError(f"niter(={niter}) must be non-negative integer")
+    return results.pca_lowrank(*svd_lowrank(A - A.mean(-2, keepdim=True) if center else A, q, niter))
 
 
 def slogdet(A: Tensor) -> Any:

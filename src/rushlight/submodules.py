@@ -79,6 +79,12 @@ _ELSEWHERE = {
     "Variable": ("rushlight.autograd", "Variable"), "autocast": ("rushlight.amp", "autocast"),
     "GradScaler": ("rushlight.amp", "GradScaler"), "compile": ("rushlight.compiler", "compile"),
     "vmap": ("rushlight.func", "vmap"),
+    "is_anomaly_enabled": ("rushlight.autograd.gradients", "is_anomaly_enabled"),
+    "set_anomaly_enabled": ("rushlight.autograd.gradients", "set_detect_anomaly"),
+    "is_autocast_enabled": ("rushlight.amp", "is_autocast_enabled"),
+    "get_autocast_dtype": ("rushlight.amp", "get_autocast_dtype"),
+    "clear_autocast_cache": ("rushlight.amp", "clear_autocast_cache"),
+    "polygamma": ("rushlight.special", "polygamma"), "mvlgamma": ("rushlight.special", "multigammaln"),
 }  # fmt: skip
 
 

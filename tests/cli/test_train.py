@@ -235,6 +235,28 @@ def test_run_a_script_written_for_pytorch(tmp_path):
     assert "this part of PyTorch isn't there" in done.stderr
 
 
+def test_errors_of_a_script_begin_in_the_script(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("import torch\ntorch.nn.Linear(2, 3)(torch.ones(1, 4))\n")
+    done = run("run", script)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert lines[:2] == ["Traceback (most recent call last):", f'  File "{script}", line 2, in <module>']
+    assert lines[-1] == "  called with a float32 tensor of shape (1, 4)"
+    script.write_text("print(1\n")
+    assert run("run", script).stderr.splitlines()[0] == f'  File "{script}", line 1'
+    script.write_text("import torchtext\n")
+    assert "doesn't run on rushlight" in run("run", script).stderr
+    script.write_text("raise SystemExit(3)\n")
+    assert run("run", script).returncode == 3
+
+
+def test_summary_of_a_model_written_for_pytorch(tmp_path):
+    (tmp_path / "mine.py").write_text("import torch\nMine = lambda: torch.nn.Sequential(torch.nn.Linear(2, 3))\n")
+    done = run("summary", f"{tmp_path}/mine.py:Mine", "--input", "2")
+    assert "0 (Linear)  (1, 3)" in done.stdout, done.stderr
+
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 

@@ -838,3 +838,19 @@ def test_results_can_be_differentiated() -> None:
         net.zero_grad()
         net(numbers(3, 4)).square().sum().backward()
         check_same(found, values([p.grad for p in net.parameters()]))
+
+
+def test_a_module_compiled_in_place() -> None:
+    rl.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+    x = rl.randn(5, 3)
+    expected = net(x)
+    net.compile(mode="max-autotune", fullgraph=True)
+    net.compile()  # once more changes nothing
+    assert type(net).__name__ == "Sequential" and isinstance(net, nn.Sequential)
+    rl.testing.assert_close(net(x), expected)
+    assert net.cache_info().misses == 1
+    net(x).sum().backward()
+    assert net[0].weight.grad is not None
+    whole = nn.Sequential(net, nn.ReLU())
+    rl.testing.assert_close(copy.deepcopy(whole)(x), expected.relu())

@@ -31,6 +31,13 @@ def step_of(net: nn.Module, optimizer: Any, loss: Any) -> Any:
     return step
 
 
+def muon(parameters: Any) -> Any:
+    """Muon for the matrices; the rest stays as it is."""
+    for parameter in parameters:
+        parameter.requires_grad_(parameter.ndim == 2)
+    return optim.Muon([p for p in parameters if p.ndim == 2], lr=0.05)
+
+
 OPTIMIZERS: dict[str, Any] = {
     "sgd": lambda p: optim.SGD(p, lr=0.1),
     "sgd_momentum": lambda p: optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01),
@@ -52,6 +59,8 @@ OPTIMIZERS: dict[str, Any] = {
     "radam": lambda p: optim.RAdam(p, lr=0.01),
     "rprop": lambda p: optim.Rprop(p, lr=0.01),
     "asgd": lambda p: optim.ASGD(p, lr=0.1, lambd=0.1, t0=2, weight_decay=0.01),
+    "adafactor": lambda p: optim.Adafactor(p, lr=0.05, weight_decay=0.1),
+    "muon": lambda p: muon(list(p)),
 }
 
 
@@ -66,7 +75,7 @@ def test_optimizers(name: str) -> None:
 
 
 def test_every_optimizer_is_tested() -> None:
-    made = {type(make([nn.Parameter(rl.ones(1))])) for make in OPTIMIZERS.values()}
+    made = {type(make([nn.Parameter(rl.ones(1, 1))])) for make in OPTIMIZERS.values()}
     declared = {c for c in vars(optim).values() if isinstance(c, type) and issubclass(c, optim.Optimizer)}
     # LBFGS calls its closure as often as the losses ask for, which a program can't.
     assert declared - made == {optim.Optimizer, optim.LBFGS}

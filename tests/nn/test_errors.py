@@ -117,3 +117,37 @@ def test_wrong_targets():
         nn.MSELoss(reduction="average")(scores, scores)
     with pytest.warns(UserWarning, match="different to the input size"):
         nn.MSELoss()(torch.zeros(4, 1), torch.zeros(4))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ((torch.ones(1, 2), 3), r"linear\(\): argument 1 must be Tensor, not tuple: take it out of the tuple"),
+        ([1.0, 2.0], r"argument 1 must be Tensor, not list: torch.tensor\(\) makes one"),
+        (torch.ones(1, 2).numpy(), r"argument 1 must be Tensor, not ndarray: torch.from_numpy\(\) makes one"),
+    ],
+)
+def test_what_is_no_tensor(wrong, message):
+    with pytest.raises(TypeError, match=message) as raised:
+        nn.Sequential(nn.Identity(), nn.Linear(2, 3))(wrong)
+    assert f"in Sequential.1: {nn.Linear(2, 3)}" in raised.value.__notes__[0]
+    with pytest.raises(AttributeError, match="LSTM takes Tensors, not a list"):
+        nn.LSTM(2, 3)([1.0])
+
+
+def test_modules_and_losses_in_the_wrong_place():
+    with pytest.raises(RuntimeError, match="a loss is made of settings, and is then called"):
+        nn.MSELoss(torch.ones(2), torch.ones(2))
+    with pytest.raises(TypeError, match="relu is not a Module subclass: it is a function"):
+        nn.Sequential(nn.Linear(1, 1), torch.relu)
+    with pytest.raises(TypeError, match="ReLU is not a Module subclass: it is a class, call it"):
+        nn.Sequential(nn.Linear(1, 1), nn.ReLU)
+    with pytest.raises(NotImplementedError, match="call the modules that it holds"):
+        nn.ModuleList([nn.Linear(1, 1)])(torch.ones(1))
+    for take in (torch.optim.SGD, lambda m: nn.utils.clip_grad_norm_(m, 1.0)):
+        with pytest.raises(TypeError, match=r"Linear.*call its parameters\(\)"):
+            take(nn.Linear(1, 1))
+    with pytest.raises(RuntimeError, match=r"call \.squeeze\(1\) on it"):
+        nn.CrossEntropyLoss()(torch.ones(2, 3), torch.tensor([[0], [1]]))
+    with pytest.raises(RuntimeError, match=r"one-hot, call \.float\(\) on it"):
+        nn.CrossEntropyLoss()(torch.ones(2, 3), torch.tensor([[1, 0, 0], [0, 1, 0]]))

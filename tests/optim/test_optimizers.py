@@ -144,3 +144,20 @@ def test_a_step_counts_as_a_change_in_place() -> None:
     optimizer.step()
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
+
+
+@pytest.mark.parametrize("make", [lambda p: optim.Adam(p, lr=0.1), lambda p: optim.SGD(p, lr=0.1)])
+def test_a_parameter_that_comes_twice_is_moved_twice(make) -> None:
+    once, twice, other = (torch.full((2,), 3.0, requires_grad=True) for _ in range(3))
+    single = make([once])
+    with pytest.warns(UserWarning, match="duplicate parameters"):
+        double = make([twice, other, twice])
+    double = copy.deepcopy(double)
+    twice, other, _ = double.param_groups[0]["params"]
+    for parameter in (once, twice, other):
+        parameter.grad = torch.ones(2)
+    single.step()
+    double.step()
+    np.testing.assert_array_equal(other.detach().numpy(), once.detach().numpy())
+    single.step()
+    np.testing.assert_array_equal(twice.detach().numpy(), once.detach().numpy())

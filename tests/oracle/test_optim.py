@@ -152,3 +152,50 @@ def test_lbfgs(search: str | None, history: int) -> None:
         values = [optimizer.step(closure).item() for _ in range(4)]
         found.append([*values, *x.tolist(), optimizer.state[x]["func_evals"]])
     np.testing.assert_allclose(found[0], found[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1, "maximize": True}, {"eps": (1e-6, 1e-2), "d": 2.0}])
+def test_adafactor(options: dict) -> None:
+    random = np.random.default_rng(0)
+    starts = [random.standard_normal(s).astype(np.float32) for s in ((3, 4), (5,), (2, 3, 4), ())]
+    ours = [rushlight.from_numpy(a.copy()).requires_grad_(True) for a in starts]
+    theirs = [torch.from_numpy(a.copy()).requires_grad_(True) for a in starts]
+    here, there = rushlight.optim.Adafactor(ours, **options), torch.optim.Adafactor(theirs, **options)
+    for _ in range(6):
+        for a, b in zip(ours, theirs, strict=True):
+            gradient = np.asarray(random.standard_normal(a.shape), np.float32)
+            a.grad, b.grad = rushlight.from_numpy(gradient.copy()), torch.from_numpy(gradient.copy())
+        here.step()
+        there.step()
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-5, atol=1e-6)
+    mine, other = here.state_dict(), there.state_dict()
+    for number, state in other["state"].items():
+        assert mine["state"][number].keys() == state.keys()
+        for key, value in state.items():
+            np.testing.assert_allclose(mine["state"][number][key].numpy(), value.numpy(), rtol=1e-4, atol=1e-6)
+    assert mine["param_groups"][0].keys() == other["param_groups"][0].keys()
+
+
+@pytest.mark.parametrize("options", [{}, {"nesterov": False, "adjust_lr_fn": "match_rms_adamw", "ns_steps": 3}])
+def test_muon(options: dict) -> None:
+    random = np.random.default_rng(0)
+    starts = [random.standard_normal(s).astype(np.float32) for s in ((3, 8), (6, 4))]
+    ours = [rushlight.from_numpy(a.copy()).requires_grad_(True) for a in starts]
+    theirs = [torch.from_numpy(a.copy()).requires_grad_(True) for a in starts]
+    here, there = rushlight.optim.Muon(ours, lr=0.1, **options), torch.optim.Muon(theirs, lr=0.1, **options)
+    for _ in range(5):
+        for a, b in zip(ours, theirs, strict=True):
+            gradient = np.asarray(random.standard_normal(a.shape), np.float32)
+            a.grad, b.grad = rushlight.from_numpy(gradient.copy()), torch.from_numpy(gradient.copy())
+        here.step()
+        there.step()
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-2, atol=3e-3)  # in bfloat16
+        np.testing.assert_allclose(
+            here.state[a]["momentum_buffer"].numpy(), there.state[b]["momentum_buffer"].numpy(), rtol=1e-5, atol=1e-6
+        )
+    assert here.state_dict()["param_groups"][0].keys() == there.state_dict()["param_groups"][0].keys()
+    for library in (rushlight, torch):
+        with pytest.raises(ValueError, match="2D"):
+            library.optim.Muon([library.zeros(3, requires_grad=True)])

@@ -9,7 +9,13 @@ from typing import Any
 
 
 class autocast:
-    """Accepted as a context and as a decorator; operations keep the precision of their inputs."""
+    """Accepted as a context and as a decorator; operations keep the precision of their inputs, whatever `dtype` says.
+
+    On a GPU, products in bfloat16 or float16 take less time and memory. On the CPUs that this library is for, float32
+    is faster, and more precise: PyTorch's `autocast("cpu", dtype=torch.bfloat16)` returns bfloat16 from a Linear, this
+    one the float32 that the layer computes without it. A model that is to be bfloat16 is made so by
+    `model.bfloat16()`.
+    """
 
     def __init__(
         self, device_type: str = "cpu", dtype: Any = None, enabled: bool = True, cache_enabled: bool | None = None
@@ -79,6 +85,22 @@ def custom_fwd(fwd: Any = None, *, device_type: str = "cpu", cast_inputs: Any = 
 def custom_bwd(bwd: Any = None, *, device_type: str = "cpu") -> Any:
     """Decorates the backward of an autograd.Function, which is left as it is."""
     return bwd if bwd is not None else lambda function: function
+
+
+def is_autocast_enabled(device_type: str | None = None) -> bool:
+    """False: `autocast` changes no precision here."""
+    return False
+
+
+def get_autocast_dtype(device_type: str) -> Any:
+    """The dtype that operations within `autocast` compute in: that of their inputs, by default float32."""
+    from rushlight.dtypes import get_default_dtype
+
+    return get_default_dtype()
+
+
+def clear_autocast_cache() -> None:
+    """Nothing is cached."""
 
 
 def is_autocast_available(device_type: str) -> bool:

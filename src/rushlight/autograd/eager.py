@@ -17,6 +17,18 @@ from rushlight.ops.movement import assign
 from rushlight.tensor.tensor import Tensor, bump_version, wrap
 
 _new = object.__new__
+_PLAIN = frozenset([int, float, bool, type(None)])
+_CONVERSIONS = {
+    "ndarray": "torch.from_numpy() makes one of it",
+    "list": "torch.tensor() makes one of numbers, torch.stack() of tensors",
+    "tuple": "take it out of the tuple, as in output, state = layer(x)",
+}
+
+
+def _not_a_tensor(operation: Operation, position: int, argument: Any) -> TypeError:
+    kind = type(argument).__name__
+    hint = f": {_CONVERSIONS[kind]}" if kind in _CONVERSIONS else ""
+    return TypeError(f"{operation.name}(): argument {position + 1} must be Tensor, not {kind}{hint}")
 
 
 def evaluate(operation: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -34,6 +46,8 @@ def evaluate(operation: Operation, args: tuple[Any, ...], options: dict[str, Any
                 needs |= bit
             arrays.append(argument.array)
         else:
+            if type(argument) not in _PLAIN and not isinstance(argument, (int, float)):
+                raise _not_a_tensor(operation, len(arrays), argument)
             arrays.append(argument)
         bit += bit
     if needs and not mode.grad_enabled:
@@ -46,6 +60,7 @@ def evaluate(operation: Operation, args: tuple[Any, ...], options: dict[str, Any
     try:
         result = NotImplemented if kernel is None else kernel(*arrays, **options)
     except IndexError as error:  # an index out of range, which only the kernel has looked at
+        operation.check_values(arrays, options)
         raise DimensionError(f"{operation.name}: {error}") from None
     except MemoryError:
         raise OutOfMemoryError(f"{operation.name}: can't allocate memory for its result") from None
@@ -175,6 +190,8 @@ def evaluate_into(
     """
     options = dict(options)
     out = options.pop("out")
+    if compute is None and args and args[0] is out and _writes_plainly(operation, args, options):
+        return out
     if out is None:
         return operation(*args, **options)
     if isinstance(out, (tuple, list)):
@@ -202,6 +219,44 @@ def evaluate_into(
     return out
 
 
+def _writes_plainly(operation: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> bool:
+    """Does an operation in place where nothing is to be recorded; tells whether it has, else nothing has changed."""
+    recording = mode.grad_enabled
+    arrays = []
+    for argument in args:
+        if isinstance(argument, Tensor):
+            base = argument._base
+            if base is not None and (argument._history != base._history or (recording and base._requires_grad)):
+                return False
+            if recording and argument._requires_grad:
+                return False
+            arrays.append(argument.array)
+        else:
+            arrays.append(argument)
+    target = arrays[0]
+    if not target.flags.writeable:
+        return False
+    if operation.inplace_rule is not None:
+        if operation.checks_first:
+            operation.check(arrays, options)
+        _overwrite(operation, arrays, options)
+    elif not operation.elementwise or operation.checks_first or operation.kernel is None:
+        return False
+    elif operation.kernel(*arrays, out=target, **options) is not target:
+        return False
+    bump_version(args[0])
+    return True
+
+
+def _overwrite(operation: Operation, arrays: list[Any], options: dict[str, Any]) -> None:
+    assert operation.inplace_rule is not None
+    try:
+        operation.inplace_rule(*arrays, **options)
+    except IndexError as error:  # an index out of range, which only NumPy has looked at
+        operation.check_values(arrays, options)
+        raise DimensionError(f"{operation.name}: {error}") from None
+
+
 def _compute_into(operation: Operation, arrays: list[Any], options: dict[str, Any], out: Tensor, inplace: bool) -> None:
     if operation.checks_first:
         operation.check(arrays, options)
@@ -209,7 +264,7 @@ def _compute_into(operation: Operation, arrays: list[Any], options: dict[str, An
     target = out.array
     result: Any = NotImplemented
     if inplace and operation.inplace_rule is not None:
-        operation.inplace_rule(*arrays, **options)
+        _overwrite(operation, arrays, options)
         result = target
     elif kernel is not None:
         result = kernel(*arrays, out=target, **options) if operation.elementwise else kernel(*arrays, **options)

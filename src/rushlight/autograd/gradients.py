@@ -205,6 +205,11 @@ class Variable(metaclass=_VariableMeta):
         return data.detach().requires_grad_(requires_grad)
 
 
+def is_anomaly_enabled() -> bool:
+    """Whether `backward` looks for NaN in gradients; see `set_detect_anomaly`."""
+    return anomaly.enabled
+
+
 class set_detect_anomaly:
     """Turns the search for NaN in gradients on or off: `backward` then raises and names the operation.
 

@@ -21,8 +21,8 @@ _NAMES = {
     "gru_state": "Add", "image_to_columns": "Im2Col", "inv": "LinalgInvEx", "layer_norm": "NativeLayerNorm",
     "log1p": "Log1P", "lstm_output": "Mul", "lstm_state": "Add", "max_with_indices": "Max", "median_along": "Median",
     "min_with_indices": "Min", "mode_along": "Mode", "multiply": "Mul", "negative": "Neg", "permute": "Permute",
-    "reshape": "View", "selu": "Elu", "softsign": "Div", "square": "Pow", "squared_error": "MseLoss",
-    "tanhshrink": "Sub", "view_scatter": "CopySlices",
+    "reshape": "View", "selu": "Elu", "slogdet": "LinalgSlogdet", "softsign": "Div", "square": "Pow",
+    "squared_error": "MseLoss", "tanhshrink": "Sub", "view_scatter": "CopySlices",
 }  # fmt: skip
 
 

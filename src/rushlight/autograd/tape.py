@@ -17,6 +17,7 @@ from rushlight import dtypes
 from rushlight.autograd.hooks import Hooks, RemovableHandle, add_hook
 from rushlight.autograd.names import printed_name
 from rushlight.ops.declare import Operation, Spec, routing
+from rushlight.ops.elementwise.arithmetic import tied
 from rushlight.ops.movement import reshape
 from rushlight.ops.reduction import sum_
 from rushlight.tensor.tensor import Tensor, wrap
@@ -189,13 +190,14 @@ class OperationNode(Node):
             if found is not None:
                 return found
         inputs = [self._input(position) for position in range(len(self.kept))]
-        y = [self._result(index, create_graph) for index in range(len(self.outputs))]
         rule = self.operation.gradient_rule
         assert rule is not None
-        if len(y) == 1:
-            entries = rule(gradients[0], y[0], *inputs, **self.options)
+        y: Any = _Results(self, create_graph)
+        if len(self.outputs) == 1:
+            y = y[0]
+            entries = rule(gradients[0], y, *inputs, **self.options)
         else:
-            entries = rule(tuple(gradients), tuple(y), *inputs, **self.options)
+            entries = rule(tuple(gradients), y, *inputs, **self.options)
         if type(entries) is not tuple:
             entries = (entries,)
         found = [None] * len(inputs)
@@ -205,6 +207,8 @@ class OperationNode(Node):
                     entry = entry()
                 if entry is not None:
                     found[position] = self._fit(entry, position)
+        if create_graph and self.operation.piecewise_linear:
+            return [_tied(entry, (*inputs, y)) for entry in found]
         return found
 
     def _run_program(self, gradient: Any) -> list[Tensor | None] | None:
@@ -283,6 +287,29 @@ class OperationNode(Node):
             "out-of-place form of the operation that came after it (x = x + 1 for x += 1, inplace=False), "
             "or clone() first"
         )
+
+
+class _Results:
+    """The results of a node as its rule takes several: one that was overwritten raises only if the rule reads it."""
+
+    def __init__(self, node: OperationNode, create_graph: bool) -> None:
+        self._node = node
+        self._create_graph = create_graph
+
+    def __len__(self) -> int:
+        return len(self._node.outputs)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._node._result(index, self._create_graph)
+
+
+def _tied(gradient: Tensor | None, read: Sequence[Any]) -> Tensor | None:
+    """`gradient`, from which zeros go to what its rule read, where it is itself differentiated."""
+    shape = None if gradient is None else gradient.array.shape
+    for value in read:
+        if isinstance(value, Tensor) and value._requires_grad and value.array.shape == shape:
+            return tied(gradient, value)  # type: ignore[no-any-return]
+    return gradient
 
 
 def sum_to(gradient: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rushlight import nn
 from rushlight.cli.errors import UsageError
+from rushlight.cli.run import torch_is_rushlight
 from rushlight.tensor import Tensor
 
 
@@ -83,7 +84,7 @@ def build(name: str, shape: tuple[int, ...], classes: int) -> nn.Module:
 
 
 def user_class(name: str) -> Any:
-    """The class that `path.py:Class` names; the file is run to get it."""
+    """The class that `path.py:Class` names; the file is run to get it, and its `import torch` imports rushlight."""
     path, _, class_name = name.rpartition(":")
     file = Path(path)
     if not file.is_file():
@@ -94,6 +95,7 @@ def user_class(name: str) -> Any:
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(file.stem, module)
     sys.path.insert(0, str(file.resolve().parent))
+    torch_is_rushlight()
     spec.loader.exec_module(module)
     found = getattr(module, class_name, None)
     if found is None:

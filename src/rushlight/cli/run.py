@@ -10,7 +10,7 @@ import runpy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import Any
 
 from rushlight.cli.errors import UsageError
@@ -43,12 +43,41 @@ class TorchFinder(importlib.abc.MetaPathFinder):
         return spec_of(fullname, module)
 
 
+def torch_is_rushlight() -> None:
+    """From now on, `import torch` in this process imports rushlight, unless PyTorch is imported already."""
+    if not any(isinstance(finder, TorchFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, TorchFinder())
+
+
 def run(options: argparse.Namespace) -> int:
-    """Runs the script as `__main__` with `torch` standing for rushlight."""
+    """Runs the script as `__main__` with `torch` standing for rushlight; an error's traceback begins in the script."""
     if not options.script.is_file():
         raise UsageError(f"{options.script} is no file")
-    sys.meta_path.insert(0, TorchFinder())
+    torch_is_rushlight()
     sys.argv = [str(options.script), *options.arguments]
     sys.path.insert(0, str(options.script.resolve().parent))
-    runpy.run_path(str(options.script), run_name="__main__")
+    try:
+        runpy.run_path(str(options.script), run_name="__main__")
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError):
+            _explain(error)
+        part = _from(str(options.script), error.__traceback__)
+        sys.excepthook(type(error), error.with_traceback(part), part)
+        return 1
     return 0
+
+
+def _from(script: str, traceback: TracebackType | None) -> TracebackType | None:
+    """The part of the traceback that begins in the script; nothing where the script can't be compiled."""
+    while traceback is not None and traceback.tb_frame.f_code.co_filename != script:
+        traceback = traceback.tb_next
+    return traceback
+
+
+def _explain(error: ModuleNotFoundError) -> None:
+    package = (error.name or "").partition(".")[0]
+    if package.startswith("torch") and package != "torch" or package in ("lightning", "pytorch_lightning"):
+        error.add_note(
+            f"{package} is built on PyTorch's own core and doesn't run on rushlight: read data with NumPy or Pillow "
+            "into a torch.utils.data.Dataset, and define the network in the script"
+        )

@@ -11,6 +11,24 @@ from rushlight.nn.modules.module import Module
 
 def compile_module(module: Module, cache_size: int) -> Module:
     """`module` with a compiled call. The two share everything: parameters, buffers, submodules, the training flag."""
+    return _twin(module, _compiled_class(module, cache_size))
+
+
+def compile_in_place(module: Module, *, cache_size: int = 16, **_options: Any) -> None:
+    """Gives `module` itself a compiled call; once more changes nothing."""
+    if not hasattr(type(module), "_orig_mod"):
+        object.__setattr__(module, "__class__", _compiled_class(_twin(module, type(module)), cache_size))
+
+
+def _twin(module: Module, kind: type) -> Module:
+    """Another object for the same module, of the class `kind`."""
+    twin: Module = object.__new__(kind)
+    object.__setattr__(twin, "__dict__", module.__dict__)
+    return twin
+
+
+def _compiled_class(module: Module, cache_size: int) -> type:
+    """The class of `module`, with a call that runs `module` as a program."""
     kind = type(module)
     compiled = Compiled(module, cache_size)
 
@@ -35,6 +53,4 @@ def compile_module(module: Module, cache_size: int) -> Module:
     members = {"__call__": call, "graph": graph, "profile": profile, "cache_info": cache_info, "_orig_mod": module}
     members |= {"__deepcopy__": deepcopy, "__reduce_ex__": reduce}
     members |= {"__doc__": kind.__doc__, "__module__": kind.__module__}
-    result: Module = object.__new__(type(kind.__name__, (kind,), members))
-    object.__setattr__(result, "__dict__", module.__dict__)
-    return result
+    return type(kind.__name__, (kind,), members)

@@ -19,7 +19,13 @@ from rushlight.tensor.tensor import Tensor, wrap
 FileLike: TypeAlias = "str | os.PathLike[str] | IO[bytes]"
 
 
-def save(obj: object, f: FileLike, pickle_module: object = None, pickle_protocol: int = 2) -> None:
+def save(
+    obj: object,
+    f: FileLike,
+    pickle_module: object = None,
+    pickle_protocol: int = 2,
+    _use_new_zipfile_serialization: bool = True,
+) -> None:
     """Writes an object of data to a file: state dicts, checkpoints, tensors.
 
     A name that ends in `.safetensors` takes a flat dict of tensors in that format; any other file is PyTorch's zip
@@ -32,6 +38,7 @@ def save(obj: object, f: FileLike, pickle_module: object = None, pickle_protocol
         f: a path, or a file open for writing bytes.
         pickle_module: taken for PyTorch's sake; the writer is always our own.
         pickle_protocol: taken for PyTorch's sake; the protocol is always 2, PyTorch's default.
+        _use_new_zipfile_serialization: taken for PyTorch's sake; it reads the zip format since version 1.4.
 
     Raises:
         SaveError: for an object that isn't data, such as a whole module; it says where in `obj` it is.

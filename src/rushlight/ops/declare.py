@@ -107,7 +107,9 @@ class Operation:
         promotion: str = "arithmetic",
         domain: tuple[float, float] = (-3.0, 3.0),
         differentiable: bool = True,
+        piecewise_linear: bool = False,
         of_memory: bool = False,
+        checks_indices: bool = False,
         traceable: bool = True,
     ) -> None:
         self.name = meaning.__name__.rstrip("_")
@@ -116,7 +118,9 @@ class Operation:
         self.promotion = promotion
         self.domain = domain
         self.differentiable = differentiable
+        self.piecewise_linear = piecewise_linear
         self.of_memory = of_memory
+        self.checks_indices = checks_indices
         self.traceable = traceable
         self.__doc__ = meaning.__doc__
         self.__name__ = self.name
@@ -239,32 +243,35 @@ class Operation:
     def check(self, arrays: Sequence[Any], options: dict[str, Any]) -> None:
         """Runs the shape rule before a kernel, once for each signature.
 
-        Arrays of integers are looked at every time: rules read indices to see whether they are in range.
+        Arrays of integers are looked at every time, since rules read indices to see whether they are in range, unless
+        kernel and meaning do that.
         """
+        looked_at = "" if self.checks_indices else "iub"
         signature: list[Any] = []
         for array in arrays:
             if array is None:
                 signature.append(None)
-            elif type(array) is np.ndarray and array.dtype.kind not in "iub":
+            elif type(array) is np.ndarray and array.dtype.kind not in looked_at:
                 signature.append((array.shape, array.dtype))
             elif type(array) in _NUMBERS:
                 signature.append(type(array))
             else:
-                self._specify(arrays, options)
+                self.check_values(arrays, options)
                 return
         try:
             key = (*signature, *options.items())
             known = key in self._checked
         except TypeError:  # an option that can't be hashed
-            self._specify(arrays, options)
+            self.check_values(arrays, options)
             return
         if not known:
-            self._specify(arrays, options)
+            self.check_values(arrays, options)
             if len(self._checked) >= 1024:
                 self._checked.clear()
             self._checked.add(key)
 
-    def _specify(self, arrays: Sequence[Any], options: dict[str, Any]) -> None:
+    def check_values(self, arrays: Sequence[Any], options: dict[str, Any]) -> None:
+        """Runs the shape rule, which looks at the values of indices too."""
         specs = self.shape_rule(*arrays, **options)  # type: ignore[misc]
         for spec in specs if type(specs) is tuple else (specs,):
             check_memory(self.name, spec.shape, spec.dtype)
@@ -438,6 +445,7 @@ def elementwise(
     promotion: str = "arithmetic",
     domain: tuple[float, float] = (-3.0, 3.0),
     differentiable: bool = True,
+    piecewise_linear: bool = False,
 ) -> Callable[[Callable[..., Any]], Operation]:
     """Declares an elementwise operation by its meaning, which is compiled to a native program as it stands.
 
@@ -445,9 +453,16 @@ def elementwise(
     (arithmetic promotion of the inputs, a bool result), "where" (the first input is a condition).
     domain: the interval that the samples of floating inputs are drawn from.
     differentiable: False for operations without a useful gradient (comparisons, integers).
+    piecewise_linear: whether the slope is constant between corners. As in PyTorch, the gradient then has a gradient of
+    zeros, and not none, with respect to what the operation was applied to.
     """
     return lambda meaning: Operation(
-        meaning, kind="elementwise", promotion=promotion, domain=domain, differentiable=differentiable
+        meaning,
+        kind="elementwise",
+        promotion=promotion,
+        domain=domain,
+        differentiable=differentiable,
+        piecewise_linear=piecewise_linear,
     )
 
 
@@ -460,14 +475,25 @@ def view(*, of_memory: bool = False) -> Callable[[Callable[..., Any]], Operation
 
 
 def operation(
-    *, kernel: str | None = None, differentiable: bool = True, traceable: bool = True
+    *,
+    kernel: str | None = None,
+    differentiable: bool = True,
+    checks_indices: bool = False,
+    traceable: bool = True,
 ) -> Callable[[Callable[..., Any]], Operation]:
     """Declares a structured operation, run by the core's function `kernel` where it has code for the dtypes.
 
+    checks_indices: whether kernel and meaning refuse indices out of range before they do anything, so that the shape
+    rule, which reads them too, need not run in every call.
     traceable: False where the shape of the result depends on values, so that it can't be compiled.
     """
     return lambda meaning: Operation(
-        meaning, kind="structured", kernel=kernel, differentiable=differentiable, traceable=traceable
+        meaning,
+        kind="structured",
+        kernel=kernel,
+        differentiable=differentiable,
+        checks_indices=checks_indices,
+        traceable=traceable,
     )
 
 

@@ -51,7 +51,8 @@ def _places(index, dim, ndim):
     if not ndim:
         return ()
     index = index.reshape(index.shape or (1,))
-    places = list(np.ogrid[tuple(slice(n) for n in index.shape)])
+    last = index.ndim - 1
+    places = [np.arange(n).reshape((-1,) + (1,) * (last - d)) for d, n in enumerate(index.shape)]
     places[dim % ndim] = index
     return tuple(places)
 
@@ -66,9 +67,10 @@ def _part(source, index):
 # gather
 
 
-@operation(kernel="gather")
+@operation(kernel="gather", checks_indices=True)
 def gather(xp, x, index, *, dim):
     """The elements of x at `index` along `dim`: out[i][j] = x[index[i][j]][j] for dim 0."""
+    check_index("gather", index, x.shape[dim] if x.ndim else 1, dim)
     return np.asarray(x[_places(index, dim, x.ndim)]).reshape(index.shape)
 
 
@@ -90,7 +92,7 @@ def _(make):
     yield Sample((make(2, 4), np.array([[0, 3, 3, 1, 1], [1, 0, 0, 0, 2]])), {"dim": 1})
 
 
-@operation(kernel="gather_gradient")
+@operation(kernel="gather_gradient", checks_indices=True)
 def gather_gradient(xp, g, index, *, shape, dim):
     """Zeros of `shape` to which g is added at `index` along `dim`."""
     result = np.zeros(shape, g.dtype)
@@ -294,9 +296,10 @@ def _check_vector(name, x, index, dim):
     return at
 
 
-@operation(kernel="index_select")
+@operation(kernel="index_select", checks_indices=True)
 def index_select(xp, x, index, *, dim):
     """The slices of x at `index` (1-dimensional) along `dim`."""
+    check_index("index_select", index, x.shape[dim] if x.ndim else 1, dim)
     if not x.ndim:
         return np.array(x)
     return xp.take(x, index.reshape(-1), axis=dim)
@@ -322,7 +325,7 @@ def _(make):
     yield Sample((make(2, 3), np.array([2, 0, 1, 1])), {"dim": 1})
 
 
-@operation(kernel="index_select_gradient")
+@operation(kernel="index_select_gradient", checks_indices=True)
 def index_select_gradient(xp, g, index, *, shape, dim):
     """Zeros of `shape` to which the slices of g are added at `index` along `dim`."""
     result = np.zeros(shape, g.dtype)

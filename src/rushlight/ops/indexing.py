@@ -49,7 +49,7 @@ def _indexed_shape(x, indices, dims):
     return (*rest[:at], *common, *rest[at:])
 
 
-@operation(kernel="index")
+@operation(kernel="index", checks_indices=True)
 def index(xp, x, *indices, dims):
     """x[..., indices, ...] with integer tensors at the dimensions `dims`, which are broadcast against each other."""
     if not x.size:
@@ -77,7 +77,7 @@ def _(make):
     yield Sample((make(4, 5, 3), np.array([[0], [1]]), np.array([2, 0])), {"dims": (0, 2)})
 
 
-@operation(kernel="index_gradient")
+@operation(kernel="index_gradient", checks_indices=True)
 def index_gradient(xp, g, *indices, shape, dims):
     """Zeros of `shape` to which g is added at the indices; an index that comes twice receives both."""
     result = np.zeros(shape, g.dtype)
@@ -101,7 +101,7 @@ def _(make):
     yield Sample((make(3, 5), np.array([0, -1, 0])), {"shape": (4, 5), "dims": (0,)})
 
 
-@operation()
+@operation(checks_indices=True)
 def index_put(xp, x, values, *indices, dims, accumulate=False):
     """x with `values` in the place of x[..., indices, ...], or added to it."""
     result = np.array(x)

@@ -11,7 +11,7 @@ import numpy as np
 from rushlight import dtypes
 from rushlight.errors import DimensionError, DtypeError, InputError, ShapeError
 from rushlight.ops.declare import OPERATIONS, Sample, Spec, differentiated, operation
-from rushlight.ops.elementwise import gelu, gelu_tanh, relu, sigmoid, silu, tanh
+from rushlight.ops.elementwise import add, gelu, gelu_tanh, multiply, relu, sigmoid, silu, tanh
 from rushlight.ops.movement import expand, permute, reshape, slice_
 from rushlight.ops.reduction import sum_
 
@@ -247,72 +247,81 @@ def _needs_dims(name: str, **tensors: tuple[Any, int]) -> None:
             raise ShapeError(f"{name}: {argument} must be a {ndim}D tensor, but got shape {tuple(tensor.shape)}")
 
 
-def mm(input: Any, mat2: Any) -> Any:
+def _into(out: Any) -> dict[str, Any]:
+    return {} if out is None else {"out": out}
+
+
+def mm(input: Any, mat2: Any, *, out: Any = None) -> Any:
     """Product of two matrices."""
     _needs_dims("mm", self=(input, 2), mat2=(mat2, 2))
-    return matmul(input, mat2)
+    return matmul(input, mat2, **_into(out))
 
 
-def bmm(input: Any, mat2: Any) -> Any:
+def bmm(input: Any, mat2: Any, *, out: Any = None) -> Any:
     """Products of two batches of matrices: (b, n, m) and (b, m, p) -> (b, n, p)."""
     _needs_dims("bmm", batch1=(input, 3), batch2=(mat2, 3))
     if input.shape[0] != mat2.shape[0]:
         raise ShapeError(f"bmm: the batches have sizes {input.shape[0]} and {mat2.shape[0]}; they must be equal")
-    result = matmul(input, mat2)
+    result = matmul(input, mat2, **_into(out))
     if getattr(result, "_node", None) is not None:
         result._node.shown = "BmmBackward0"
     return result
 
 
-def mv(input: Any, vec: Any) -> Any:
+def mv(input: Any, vec: Any, *, out: Any = None) -> Any:
     """Product of a matrix and a vector."""
     _needs_dims("mv", self=(input, 2), vec=(vec, 1))
-    return matmul(input, vec)
+    return matmul(input, vec, **_into(out))
 
 
-def dot(input: Any, tensor: Any) -> Any:
+def dot(input: Any, tensor: Any, *, out: Any = None) -> Any:
     """Sum of the products of two vectors of one length."""
     _needs_dims("dot", self=(input, 1), tensor=(tensor, 1))
-    return matmul(input, tensor)
+    return matmul(input, tensor, **_into(out))
 
 
-def outer(input: Any, vec2: Any) -> Any:
+def vdot(input: Any, other: Any, *, out: Any = None) -> Any:
+    """`dot`, which for real numbers is the same."""
+    return dot(input, other, out=out)
+
+
+def outer(input: Any, vec2: Any, *, out: Any = None) -> Any:
     """Matrix of the products of every element of one vector with every element of the other."""
     _needs_dims("outer", self=(input, 1), vec2=(vec2, 1))
-    return reshape(input, shape=(-1, 1)) * reshape(vec2, shape=(1, -1))
+    return multiply(reshape(input, shape=(-1, 1)), reshape(vec2, shape=(1, -1)), **_into(out))
 
 
-def _blend(input: Any, product: Any, beta: float, alpha: float) -> Any:
+def _blend(input: Any, product: Any, beta: float, alpha: float, out: Any) -> Any:
     """beta * input + alpha * product; with beta 0 the values of input, even nan, don't count."""
-    scaled = product if alpha == 1 else product * alpha
     if beta == 0:
-        return scaled
-    return (input if beta == 1 else input * beta) + scaled
+        return multiply(product, alpha, **_into(out)) if alpha != 1 or out is not None else product
+    scaled = product if alpha == 1 else product * alpha
+    return add(input if beta == 1 else input * beta, scaled, **_into(out))
 
 
-def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1, out: Any = None) -> Any:
     """beta * input + alpha * (mat1 @ mat2)."""
-    return _blend(input, mm(mat1, mat2), beta, alpha)
+    return _blend(input, mm(mat1, mat2), beta, alpha, out)
 
 
-def addmv(input: Any, mat: Any, vec: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+def addmv(input: Any, mat: Any, vec: Any, *, beta: float = 1, alpha: float = 1, out: Any = None) -> Any:
     """beta * input + alpha * (mat @ vec)."""
-    return _blend(input, mv(mat, vec), beta, alpha)
+    return _blend(input, mv(mat, vec), beta, alpha, out)
 
 
-def addr(input: Any, vec1: Any, vec2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+def addr(input: Any, vec1: Any, vec2: Any, *, beta: float = 1, alpha: float = 1, out: Any = None) -> Any:
     """beta * input + alpha * outer(vec1, vec2)."""
-    return _blend(input, outer(vec1, vec2), beta, alpha)
+    return _blend(input, outer(vec1, vec2), beta, alpha, out)
 
 
-def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1, out: Any = None) -> Any:
     """beta * input + alpha * (batch1 @ batch2), matrix by matrix."""
-    return _blend(input, bmm(batch1, batch2), beta, alpha)
+    return _blend(input, bmm(batch1, batch2), beta, alpha, out)
 
 
-def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1, out: Any = None) -> Any:
     """beta * input + alpha * the sum of batch1 @ batch2 over the batch."""
-    return _blend(input, sum_(bmm(batch1, batch2), dim=(0,)), beta, alpha)
+    return _blend(input, sum_(bmm(batch1, batch2), dim=(0,)), beta, alpha, out)
 
 
 def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:

@@ -120,6 +120,13 @@ def _class_dim(x):
     return 1 if len(x.shape) > 1 else 0
 
 
+def _hint(shape, of_input, expected):
+    if tuple(shape) == tuple(of_input):
+        return "; for probabilities of the classes, or one-hot, call .float() on it"
+    ones = [dim for dim, n in enumerate(shape) if n == 1 and (*shape[:dim], *shape[dim + 1 :]) == expected]
+    return f"; call .squeeze({ones[-1]}) on it" if ones else ""
+
+
 def _check_classes(name, x, target, weight):
     """Raises where `target` and `weight` don't go with `x`."""
     if len(x.shape) == 0:
@@ -129,7 +136,7 @@ def _check_classes(name, x, target, weight):
     if tuple(target.shape) != expected:
         raise ShapeError(
             f"{name}: for an input of shape {tuple(x.shape)} the target of class indices must have shape {expected}, "
-            f"got {tuple(target.shape)}"
+            f"got {tuple(target.shape)}{_hint(target.shape, x.shape, expected)}"
         )
     if target.dtype not in (np.int64, np.uint8):
         found = dtypes.of_numpy(target.dtype).name

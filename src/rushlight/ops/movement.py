@@ -1,5 +1,6 @@
 """Views and rearrangements: operations that move elements and compute nothing."""
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -109,11 +110,25 @@ def _(make):
 @view()
 def expand(xp, x, *, shape):
     """The tensor repeated along its dimensions of size 1, without copying; -1 keeps a size."""
-    shape = expanded_shape(x.shape, shape)
-    extra = len(shape) - len(x.shape)
-    if shape[extra:] == tuple(x.shape) and all(n == 1 for n in shape[:extra]):
-        return x[(None,) * extra + (Ellipsis,)]  # nothing is repeated, so that it can be written to
+    shape, strides = _repeated(x.shape, x.strides if xp is np else (0,) * len(x.shape), tuple(shape))
+    if strides is None:
+        return x[(None,) * (len(shape) - len(x.shape)) + (Ellipsis,)]  # so that it can be written to
+    if type(x) is np.ndarray and x.flags.c_contiguous and x.size and x.dtype.kind != "V":
+        view = np.ndarray(shape, x.dtype, x, 0, strides)  # what broadcast_to gives, in a sixth of its time
+        view.setflags(write=False)
+        return view
     return xp.broadcast_to(x, shape)
+
+
+@functools.lru_cache(1024)
+def _repeated(shape, strides, target):
+    """The expanded shape, and its strides; None for these where nothing is repeated."""
+    result = expanded_shape(shape, target)
+    extra = len(result) - len(shape)
+    if result[extra:] == tuple(shape) and all(n == 1 for n in result[:extra]):
+        return result, None
+    kept = [stride if n == have else 0 for n, have, stride in zip(result[extra:], shape, strides, strict=True)]
+    return result, (0,) * extra + tuple(kept)
 
 
 def expanded_shape(shape, target):
@@ -314,7 +329,7 @@ def _(x, value):
     if isinstance(value, np.ndarray) and value.dtype == x.dtype:
         np.copyto(x, value)
         return
-    if type(value) is int and -128 < value < 128 and x.dtype.kind == "f":
+    if type(value) in (int, float) and -128 < value < 128 and x.dtype.kind == "f":
         x.fill(value)  # nothing that NumPy could warn of
         return
     with np.errstate(all="ignore"):

@@ -186,3 +186,55 @@ def asgd_update(xp, p, g, average, *, eta, mu, lambd, weight_decay, maximize):
     g = _prepared(g, p, weight_decay, maximize)
     p = p * (1 - lambd * eta) - eta * g
     return p, p if mu == 1 else average + (p - average) * mu
+
+
+@Update
+def adafactor_update(
+    xp, p, g, row, column, square, *, lr, step, beta2_decay, eps, smallest, limit, weight_decay, maximize
+):  # fmt: skip
+    """Adafactor (Shazeer and Stern 2018): of a matrix, averages by `row` and `column` stand for those of squares.
+
+    `smallest` bounds the root mean square of p from below, and with it the step; `limit` that of the move from above.
+    """
+    g = -g if maximize else g
+    weight = step**beta2_decay
+    size = max(smallest, _root_mean_square(xp, p)) * min(lr, step**-0.5)
+    p = p * (1 - lr * weight_decay)
+    if g.ndim > 1:
+        row = row + weight * ((g * g).mean(-1, keepdims=True) - row)
+        column = column + weight * ((g * g).mean(-2, keepdims=True) - column)
+        spread = xp.matmul(row, column) / xp.maximum(row.mean(-2, keepdims=True), eps)
+    else:
+        square = square + weight * (g * g - square)
+        spread = square
+    move = g / xp.sqrt(xp.maximum(spread, eps * eps))
+    return p - size / max(1.0, _root_mean_square(xp, move) / limit) * move, row, column, square
+
+
+def _root_mean_square(xp, x):
+    return float(xp.sqrt((x * x).mean()))
+
+
+@Update
+def muon_update(
+    xp, p, g, average, *, lr, decay, momentum, nesterov, coefficients, steps, eps
+):  # fmt: skip
+    """Muon (Jordan 2024): the averaged gradient, a matrix, moved towards an orthogonal one by Newton's and Schulz's
+    steps in bfloat16; `decay` is the learning rate times the weight decay."""
+    average = average + (1 - momentum) * (g - average)
+    move = g + momentum * (average - g) if nesterov else average
+    return p * (1 - decay) - lr * _orthogonal(xp, move, coefficients, steps, eps), average
+
+
+def _orthogonal(xp, matrix, coefficients, steps, eps):
+    def rounded(x):
+        return x.astype(dtypes.bfloat16.numpy).astype(np.float32)
+
+    a, b, c = coefficients
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = rounded(matrix.T if tall else matrix)
+    x = rounded(x / xp.maximum(rounded(xp.sqrt((x * x).sum())), eps))
+    for _ in range(int(steps)):  # a program has numbers in floating point
+        gram = rounded(x @ x.T)
+        x = rounded(a * x + rounded(b * gram + c * (gram @ gram)) @ x)
+    return x.T if tall else x

@@ -41,7 +41,8 @@ def _sources(size: int, before: int, after: int, mode: str) -> Any:
         positions = np.abs(positions)
         return np.where(positions >= size, 2 * (size - 1) - positions, positions)
     if mode == "circular":
-        return positions % max(size, 1)
+        low, high = max(-before, 0), size - max(-after, 0)  # what cropping leaves
+        return low + (positions - low) % max(high - low, 1)
     return np.clip(positions, 0, max(size - 1, 0))
 
 

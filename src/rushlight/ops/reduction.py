@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rushlight import dtypes
-from rushlight.errors import DimensionError, DtypeError, ShapeError
+from rushlight.errors import DimensionError, DtypeError
 from rushlight.ops.declare import Sample, Spec, operation
 from rushlight.ops.elementwise import exp, where
 from rushlight.ops.movement import expand, permute, reshape
@@ -75,7 +75,7 @@ def _check_floating(name: str, dtype: Any) -> None:
 
 def _check_not_empty(name: str, shape: Any, dim: Any) -> None:
     if _count(shape, dim) == 0 and 0 not in reduced_shape(name, shape, dim, False):
-        raise ShapeError(
+        raise DimensionError(
             f"{name}(): a tensor of shape {tuple(shape)} has no elements along dim={dim}, and {name} has no value for "
             "none; reduce over a dimension with elements"
         )

@@ -4,6 +4,7 @@ import importlib
 from typing import Any
 
 from rushlight.optim import lr_scheduler as lr_scheduler
+from rushlight.optim.adafactor import Adafactor as Adafactor
 from rushlight.optim.adaptive import Adadelta as Adadelta
 from rushlight.optim.adaptive import Adagrad as Adagrad
 from rushlight.optim.adaptive import Adam as Adam
@@ -13,6 +14,7 @@ from rushlight.optim.adaptive import NAdam as NAdam
 from rushlight.optim.adaptive import RAdam as RAdam
 from rushlight.optim.adaptive import RMSprop as RMSprop
 from rushlight.optim.lbfgs import LBFGS as LBFGS
+from rushlight.optim.muon import Muon as Muon
 from rushlight.optim.optimizer import Optimizer as Optimizer
 from rushlight.optim.rprop import Rprop as Rprop
 from rushlight.optim.sgd import ASGD as ASGD

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from copy import deepcopy
@@ -34,14 +35,21 @@ class Optimizer:
         params: tensors, (name, tensor) pairs, or dicts with the key "params" and settings of that group.
         defaults: settings of groups that don't give their own.
 
-    Raises TypeError or ValueError for parameters that aren't leaf tensors, that come twice, or that are none.
+    Raises TypeError or ValueError for parameters that aren't leaf tensors, that are in two groups, or that are none.
     """
+
+    _repeats = False  # whether a group has a parameter twice
 
     def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
             raise TypeError(
                 "params argument given to the optimizer should be an iterable of Tensors or dicts, but got a Tensor; "
                 "put it in a list"
+            )
+        if hasattr(params, "parameters"):
+            name = type(params).__name__
+            raise TypeError(
+                f"params argument given to the optimizer is a {name}, not parameters: call its parameters()"
             )
         self.defaults = defaults
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
@@ -75,7 +83,11 @@ class Optimizer:
             if not (param.is_leaf or param._requires_grad is False):
                 raise ValueError("can't optimize a non-leaf Tensor: give the tensor that it was computed from")
         if len({id(p) for p in params}) != len(params):
-            raise ValueError("optimizer contains a parameter group with duplicate parameters")
+            self._repeats = True
+            warnings.warn(
+                "optimizer contains a parameter group with duplicate parameters: each step moves those several times",
+                stacklevel=3,
+            )
         known = {id(p) for existing in self.param_groups for p in existing["params"]}
         if any(id(p) in known for p in params):
             raise ValueError("some parameters appear in more than one parameter group")
@@ -98,8 +110,9 @@ class Optimizer:
         update = self._update if routing.tracing is None else routing.tracing.updating(self)
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
-            if parameters:
-                update(group, parameters)
+            for some in _apart(parameters) if self._repeats else (parameters,):
+                if some:
+                    update(group, some)
         for hook in self._step_post_hooks.values():
             hook(self, (closure,) if closure is not None else (), {})
         return loss
@@ -176,6 +189,7 @@ class Optimizer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self._repeats = any(len(set(group["params"])) != len(group["params"]) for group in self.param_groups)
         self._step_pre_hooks = OrderedDict()
         self._step_post_hooks = OrderedDict()
 
@@ -185,6 +199,17 @@ class Optimizer:
             text += f"\nParameter Group {position}\n"
             text += "".join(f"    {name}: {group[name]}\n" for name in sorted(group) if name != "params")
         return text + ")"
+
+
+def _apart(parameters: list[Tensor]) -> list[list[Tensor]]:
+    """The parameters in lists in which none comes twice."""
+    lists: list[dict[Tensor, None]] = []
+    for parameter in parameters:
+        fitting = next((known for known in lists if parameter not in known), None)
+        if fitting is None:
+            lists.append(fitting := {})
+        fitting[parameter] = None
+    return [list(known) for known in lists]
 
 
 def _fitted(value: Any, param: Tensor | None, key: str | None = None) -> Any:

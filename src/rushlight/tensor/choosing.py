@@ -9,7 +9,7 @@ import numpy as np
 from rushlight import dtypes
 from rushlight.errors import DimensionError, DtypeError, ShapeError
 from rushlight.ops import elementwise, gathering, indexing, movement
-from rushlight.tensor import arguments
+from rushlight.tensor import arguments, data
 from rushlight.tensor import tensor as tensors
 from rushlight.tensor.unread import has_values, values_of
 
@@ -127,6 +127,36 @@ def index_add_(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     return index_add(self, dim, index, source, alpha=alpha, out=self)
 
 
+def index_reduce(
+    input: Tensor,
+    dim: int,
+    index: Tensor,
+    source: Tensor,
+    reduce: str,
+    *,
+    include_self: bool = True,
+    out: Tensor | None = None,
+) -> Tensor:
+    """`input` combined with the slices of `source` at `index` along `dim` by prod, mean, amax or amin."""
+    if reduce not in ("prod", "mean", "amax", "amin"):
+        raise ShapeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
+    at = movement.normalize_dim("index_reduce", dim, source.array.ndim)
+    if index.array.ndim != 1 or index.array.shape[0] != source.array.shape[at]:
+        raise ShapeError(
+            f"index_reduce(): index must be 1-dimensional, with an entry for each of the {source.array.shape[at]} "
+            f"slices of source, but its shape is {tuple(index.shape)}"
+        )
+    places = index.reshape((-1,) + (1,) * (source.array.ndim - 1 - at)).expand(source.array.shape)
+    return scatter_reduce(input, dim, places, source, reduce, include_self=include_self, out=out)
+
+
+def index_reduce_(
+    self: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """In-place version of `index_reduce`."""
+    return index_reduce(self, dim, index, source, reduce, include_self=include_self, out=self)
+
+
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor, *, out: Tensor | None = None) -> Tensor:
     """`input` with the slices of `source` in the place of those at `index` along `dim`."""
     return gathering.index_copy(input, index, source, dim=dim, **_out(out))  # type: ignore[no-any-return]
@@ -144,6 +174,9 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any, *, out: Tenso
             raise ShapeError(
                 f"index_fill_ only supports a 0-dimensional value tensor, but got one with {value.ndim} dimension(s)."
             )
+        if value.requires_grad:
+            chosen = index_fill(tensors.wrap(np.zeros(input.array.shape, bool)), dim, index, True)
+            return indexing.masked_fill(input, chosen, value.to(input.dtype), **_out(out))  # type: ignore[no-any-return]
         value = value.item()
     return gathering.index_copy(input, index, value, dim=dim, **_out(out))  # type: ignore[no-any-return]
 
@@ -205,9 +238,10 @@ def _fill_number(name: str, input: Tensor, value: Any) -> Any:
                 f"{name} only supports a 0-dimensional value tensor, but got tensor with {value.ndim} dimension(s)."
             )
         return value.to(input.dtype)
-    if isinstance(value, float) and input.array.dtype.kind in "iub":
-        if value != int(value):
-            raise DtypeError(f"value cannot be converted to type {input.dtype.name} without overflow")
+    if input.array.dtype.kind == "b":
+        return bool(value)
+    if input.array.dtype.kind in "iu":
+        data.check_overflow(value, input.dtype)
         return int(value)
     return value
 
@@ -236,6 +270,9 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> 
 
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """`input` with its elements where `mask` holds replaced by those of `source`, in their order."""
+    from rushlight.tensor import joining
+
+    input, mask = joining.broadcast_tensors(input, mask)
     return gathering.masked_scatter(input, mask, source)  # type: ignore[no-any-return]
 
 

@@ -13,6 +13,7 @@ from rushlight.ops import movement
 from rushlight.ops.declare import routing
 from rushlight.tensor import arguments
 from rushlight.tensor import device as devices
+from rushlight.tensor import layout as layouts
 from rushlight.tensor import tensor as tensors
 from rushlight.tensor.unread import values_of
 
@@ -127,7 +128,13 @@ def is_never(self: Tensor, *args: Any) -> bool:
 
 
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
-    """A copy, through which gradients flow."""
+    """A copy, through which gradients flow.
+
+    It has the strides of `input` where that has no gaps, else, and where memory_format is contiguous_format, its
+    elements lie in order.
+    """
+    if memory_format is layouts.contiguous_format or 0 in input.array.strides:
+        return movement.clone(input, row_major=True)  # type: ignore[no-any-return]
     return movement.clone(input)  # type: ignore[no-any-return]
 
 
@@ -295,6 +302,11 @@ def rebuild(cls: type[Tensor], array: np.ndarray[Any, Any], requires_grad: bool,
 
 
 # Overwriting all elements
+
+
+def to_dense(self: Tensor, dtype: Dtype | None = None, *, masked_grad: bool | None = None) -> Tensor:
+    """The tensor itself: there are no sparse ones."""
+    return self if dtype is None else self.to(dtype)
 
 
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:

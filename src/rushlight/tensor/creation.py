@@ -185,14 +185,13 @@ def arange(
     if wanted is None:
         floating = any(isinstance(v, float) for v in values)
         wanted = dtypes.get_default_dtype() if floating else dtypes.int64
-    if all(isinstance(v, int) for v in values):
+    if not wanted.is_floating_point and int(by):
+        first, last, by = int(first), int(last), int(by)
+    if all(isinstance(v, int) for v in (first, last, by)):
         array = np.arange(first, last, by)
     else:
         # Each element from its index, as PyTorch computes them, and not by adding the step up.
-        length = math.ceil((last - first) / by)
-        if not wanted.is_floating_point:
-            first, by = int(first), int(by)
-        array = first + np.arange(length) * by
+        array = first + np.arange(math.ceil((last - first) / by)) * by
     array = array.astype(wanted.numpy, copy=False)
     return made(array, requires_grad, device) if out is None else into(out, array)
 
@@ -227,7 +226,7 @@ def linspace(
     first, last = _number(start), _number(end)
     wanted = dtypes.of_numpy(d)
     if not wanted.is_floating_point:
-        values = np.linspace(first, last, count)
+        values = np.linspace(int(first), int(last), count)
         array = np.trunc(values + np.copysign(1e-9, values)).astype(d)
         return made(array, requires_grad, device) if out is None else into(out, array)
     working = np.dtype(np.float64) if d == np.float64 else np.dtype(np.float32)
@@ -261,9 +260,10 @@ def logspace(
 ) -> Tensor:
     """`base` to the power of `steps` evenly spaced values from `start` to `end`."""
     d = arguments.numpy_dtype(dtype)
-    exponents = _symmetric_range(
-        _number(start), _number(end), arguments.integer("logspace", "steps", steps), np.dtype(np.float64)
-    )
+    first, last = _number(start), _number(end)
+    if not dtypes.of_numpy(d).is_floating_point:
+        first, last = int(first), int(last)
+    exponents = _symmetric_range(first, last, arguments.integer("logspace", "steps", steps), np.dtype(np.float64))
     array = np.power(float(base), exponents).astype(d)
     return made(array, requires_grad, device) if out is None else into(out, array)
 

@@ -200,11 +200,14 @@ def asarray(
 ) -> Tensor:
     """As `as_tensor`; `copy=True` always copies, `copy=False` raises ValueError where a copy is needed."""
     result = as_tensor(obj, dtype, device)
-    shares = isinstance(obj, (tensors.Tensor, np.ndarray)) and np.may_share_memory(result.array, np.asarray(obj))
+    memory = obj.array if isinstance(obj, tensors.Tensor) else obj
+    shares = isinstance(memory, np.ndarray) and np.may_share_memory(result.array, memory)
     if copy and shares:
         result = result.clone().detach()
     if copy is False and not shares:
         raise ValueError("asarray(): the data can't be shared, and copy=False forbids a copy")
+    elif isinstance(obj, tensors.Tensor) and not requires_grad:
+        result = result.detach()
     if requires_grad:
         result.requires_grad_()
     return result

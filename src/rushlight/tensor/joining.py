@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from rushlight import dtypes
 from rushlight.errors import DimensionError, DtypeError, ShapeError
 from rushlight.ops import gathering, movement, striding
+from rushlight.ops.declare import routing
 from rushlight.tensor import arguments, shaping
 from rushlight.tensor import tensor as tensors_
 from rushlight.tensor.unread import values_of
@@ -27,14 +29,18 @@ def cat(tensors: Any, dim: int = 0, *, axis: int | None = None, out: Tensor | No
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
     dim = dim if axis is None else axis
     full = [p for p in parts if p.array.shape != (0,)]
-    parts = _of_one_dtype(parts if not full else full, parts)
-    return movement.cat(*parts, dim=dim, **({} if out is None else {"out": out}))  # type: ignore[no-any-return]
+    parts = _of_one_dtype(full or parts, parts)
+    options = {"dim": dim} if out is None else {"dim": dim, "out": out}
+    return routing.interpreter(movement.cat, tuple(parts), options)  # type: ignore[no-any-return]
 
 
-def _of_one_dtype(parts: Any, deciding: Any) -> list[Tensor]:
+def _of_one_dtype(parts: Any, deciding: Any) -> Sequence[Tensor]:
     first = deciding[0].array.dtype
-    if all(p.array.dtype == first for p in deciding):
-        return list(parts)
+    for part in deciding:
+        if part.array.dtype is not first and part.array.dtype != first:
+            break
+    else:
+        return parts  # type: ignore[no-any-return]
     dtype = dtypes.of_numpy(dtypes.result_type(*[p.array for p in deciding]))
     return [p.to(dtype) for p in parts]
 
@@ -133,7 +139,6 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
         shaping.expand(p.reshape((1,) * i + (-1,) + (1,) * (len(parts) - 1 - i)), shape) for i, p in enumerate(parts)
     ]
     if swapped:
-        grids = [shaping.transpose(g, 0, 1) for g in grids]
         grids[0], grids[1] = grids[1], grids[0]
     return tuple(grids)
 

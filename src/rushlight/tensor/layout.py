@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 
-class _Layout:
+class layout:
+    """How a tensor keeps its elements: always strided here."""
+
     def __repr__(self) -> str:
         return "torch.strided"
 
 
-strided = _Layout()
+strided = layout()
 
 
-class _MemoryFormat:
+class memory_format:
     """How elements lie in memory. Asking for one is accepted; tensors here are row-major."""
 
     def __init__(self, name: str) -> None:
@@ -21,7 +23,7 @@ class _MemoryFormat:
         return f"torch.{self.name}"
 
 
-contiguous_format = _MemoryFormat("contiguous_format")
-preserve_format = _MemoryFormat("preserve_format")
-channels_last = _MemoryFormat("channels_last")
-channels_last_3d = _MemoryFormat("channels_last_3d")
+contiguous_format = memory_format("contiguous_format")
+preserve_format = memory_format("preserve_format")
+channels_last = memory_format("channels_last")
+channels_last_3d = memory_format("channels_last_3d")

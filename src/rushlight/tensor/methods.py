@@ -46,6 +46,8 @@ class Methods:
     sign = sgn = elementwise.sign
     signbit = elementwise.signbit
     copysign = elementwise.copysign
+    nextafter = elementwise.nextafter
+    frexp = pointwise.frexp
     addcmul = pointwise.addcmul
     addcdiv = pointwise.addcdiv
     lerp = elementwise.lerp
@@ -105,9 +107,12 @@ class Methods:
     erfc = elementwise.erfc
     erfinv = elementwise.erfinv
     lgamma = elementwise.lgamma
+    mvlgamma = pointwise.mvlgamma
+    polygamma = pointwise.polygamma
     digamma = elementwise.digamma
     sigmoid = elementwise.sigmoid
     relu = elementwise.relu
+    prelu = pointwise.prelu
     hardshrink = pointwise.hardshrink
     ldexp = pointwise.ldexp
     ldexp_ = overwriting(pointwise.ldexp)
@@ -219,6 +224,7 @@ class Methods:
     bitwise_left_shift_ = inplace(elementwise.bitwise_left_shift)
     bitwise_right_shift_ = inplace(elementwise.bitwise_right_shift)
     heaviside_ = inplace(elementwise.heaviside)
+    nextafter_ = inplace(elementwise.nextafter)
 
     # Reductions and linear algebra
 
@@ -263,7 +269,7 @@ class Methods:
     addr_ = overwriting(linear.addr)
     baddbmm_ = overwriting(linear.baddbmm)
     addbmm_ = overwriting(linear.addbmm)
-    vdot = linear.dot
+    vdot = linear.vdot
     det = linalg.det
     logdet = linalg.logdet
     slogdet = linalg.older_slogdet
@@ -304,7 +310,8 @@ class Methods:
     squeeze = shaping.squeeze
     unsqueeze = shaping.unsqueeze
     permute = shaping.permute
-    transpose = swapaxes = swapdims = shaping.transpose
+    transpose = swapdims = shaping.transpose
+    swapaxes = shaping.swapaxes
     t = shaping.t
     movedim = moveaxis = shaping.movedim
     T = property(shaping.reversed_dims)
@@ -317,7 +324,7 @@ class Methods:
     broadcast_to = shaping.broadcast_to
     select = shaping.select
     narrow = shaping.narrow
-    split = shaping.split
+    split = shaping.split_method
     chunk = shaping.chunk
     tensor_split = shaping.tensor_split
     split_with_sizes = unsafe_split = unsafe_split_with_sizes = shaping.split
@@ -361,6 +368,8 @@ class Methods:
     index_select = choosing.index_select
     index_add = choosing.index_add
     index_add_ = choosing.index_add_
+    index_reduce = choosing.index_reduce
+    index_reduce_ = choosing.index_reduce_
     index_copy = choosing.index_copy
     index_copy_ = choosing.index_copy_
     index_fill = choosing.index_fill
@@ -397,6 +406,7 @@ class Methods:
     unique_consecutive = ordering.unique_consecutive
     bincount = ordering.bincount
     histc = ordering.histc
+    histogram = ordering.histogram
 
     # Conversions and copies
 
@@ -417,6 +427,7 @@ class Methods:
     cuda = conversion.cuda
     clone = conversion.clone
     contiguous = conversion.contiguous
+    to_dense = conversion.to_dense
     is_contiguous = conversion.is_contiguous
     copy_ = conversion.copy_
     fill_ = conversion.fill_

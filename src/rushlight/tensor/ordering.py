@@ -104,7 +104,7 @@ def _quantile(input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolati
     if ranks.size and not ((ranks >= 0) & (ranks <= 1)).all():
         raise ShapeError("quantile() q values must be in the range [0, 1]")
     ndim = input.ndim
-    rows = input.reshape(-1) if dim is None else input.movedim(dim, -1)
+    rows = input.reshape(-1) if dim is None or not ndim else input.movedim(dim, -1)
     ordered = sort(rows, -1)[0]
     nans = np.isnan(values_of(ordered, "quantile")).sum(-1, keepdims=True)
     length = ordered.array.shape[-1]
@@ -127,7 +127,7 @@ def _quantile(input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolati
     result: Tensor = found.movedim(-1, 0) if ranks.ndim else found.squeeze(-1)
     if keepdim:
         lead = int(bool(ranks.ndim))
-        if dim is None:
+        if dim is None or not ndim:
             result = result.reshape(*result.shape[:lead], *(1,) * ndim)
         else:
             result = result.unsqueeze(dim % ndim + lead)
@@ -171,7 +171,7 @@ def unique_consecutive(
     rows = array.reshape(-1) if dim is None else np.moveaxis(array, dim, 0)
     length = rows.shape[0]
     if length:
-        changed = np.concatenate([[True], (rows[1:] != rows[:-1]).reshape(length - 1, -1).any(1)])
+        changed = np.concatenate([[True], (rows[1:] != rows[:-1]).any(tuple(range(1, rows.ndim)))])
     else:
         changed = np.zeros(0, bool)
     values = rows[changed] if dim is None else np.moveaxis(rows[changed], 0, dim)
@@ -219,16 +219,45 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     return tensors.wrap(np.bincount(place, minlength=bins).astype(input.array.dtype))
 
 
+def histogram(
+    input: Tensor,
+    bins: Any,
+    *,
+    range: tuple[float, float] | None = None,
+    weight: Tensor | None = None,
+    density: bool = False,
+) -> Any:
+    """(hist, bin_edges): how many elements, or how much of `weight`, falls into each bin; the last has both its edges.
+
+    bins: their number, equal parts of `range` (by default of the whole range of `input`), or a tensor of edges.
+    density: the counts divided by their sum and the widths of the bins.
+    """
+    values = values_of(input, "histogram").reshape(-1)
+    edges = values_of(bins, "histogram") if isinstance(bins, tensors.Tensor) else bins
+    weights = None if weight is None else values_of(weight, "histogram").reshape(-1)
+    counts, found = np.histogram(values, edges, range, density, weights)
+    dtype = input.array.dtype
+    return results.histogram(tensors.wrap(counts.astype(dtype)), tensors.wrap(found.astype(dtype)))
+
+
 def searchsorted(
     sorted_sequence: Tensor,
-    input: Any,
+    values: Any = None,
     *,
+    input: Any = None,
     out_int32: bool = False,
     right: bool = False,
     side: str | None = None,
+    sorter: Tensor | None = None,
 ) -> Tensor:
-    """Where in the sorted rows each value would be put in: before its equals, or with `right` behind them."""
-    values = input if isinstance(input, tensors.Tensor) else tensors.wrap(np.asarray(input))
+    """Where in the sorted rows each value would be put in: before its equals, or with `right` behind them.
+
+    sorter: the order that sorts rows which aren't sorted.
+    """
+    values = input if values is None else values
+    values = values if isinstance(values, tensors.Tensor) else tensors.wrap(np.asarray(values))
+    if sorter is not None:
+        sorted_sequence = sorted_sequence.gather(-1, sorter)
     found = sorting.searchsorted(sorted_sequence, values, right=right or side == "right")
     return found.to(dtypes.int32) if out_int32 else found  # type: ignore[no-any-return]
 

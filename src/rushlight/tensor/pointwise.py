@@ -10,8 +10,10 @@ import numpy as np
 from rushlight.errors import DtypeError, ShapeError
 from rushlight.ops import elementwise
 from rushlight.ops import softmax as softmaxes
-from rushlight.tensor import arguments, arithmetic
+from rushlight.ops.declare import routing
+from rushlight.tensor import arguments, arithmetic, results
 from rushlight.tensor import tensor as tensors
+from rushlight.tensor.unread import values_of
 
 if TYPE_CHECKING:
     from rushlight.tensor.tensor import Tensor
@@ -22,6 +24,8 @@ def _out(out: Tensor | None) -> dict[str, Any]:
 
 
 def _operand(function: str, name: str, value: Any) -> Any:
+    if type(value) is tensors.Tensor:
+        return value
     found = arithmetic.operand(value)
     if found is NotImplemented:
         raise TypeError(f"{function}(): argument '{name}' must be Tensor or number, not {type(value).__name__}")
@@ -65,22 +69,34 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor
 
 def pow(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:
     """`input` to the power `exponent`."""
-    if (
-        isinstance(exponent, int)
-        and exponent < 0
-        and isinstance(input, tensors.Tensor)
-        and input.array.dtype.kind in "iu"
-    ):
-        raise ShapeError("Integers to negative integer powers are not allowed.")
-    return elementwise.power(  # type: ignore[no-any-return]
-        _operand("pow", "input", input), _operand("pow", "exponent", exponent), **_out(out)
-    )
+    return to_the_power(_operand("pow", "input", input), _operand("pow", "exponent", exponent), **_out(out))
 
 
-def float_power(input: Any, exponent: Any) -> Tensor:
+def to_the_power(self: Any, exponent: Any, **options: Any) -> Tensor:
+    """The operator `**`; raises where an integer is to get a negative integer for its exponent."""
+    exponent = arithmetic.operand(exponent)
+    if exponent is NotImplemented:
+        return NotImplemented  # type: ignore[no-any-return]
+    if type(exponent) is int and exponent < 0 and self.array.dtype.kind in "iu":
+        raise ShapeError(
+            f"Integers to negative integer powers are not allowed: {self.dtype} to the power {exponent}. Use a float "
+            f"tensor, or {float(exponent)}"
+        )
+    return routing.interpreter(elementwise.power, (self, exponent), options)  # type: ignore[no-any-return]
+
+
+def assigned_power(self: Tensor, exponent: Any) -> Tensor:
+    """The operator `**=`."""
+    return to_the_power(self, exponent, out=self)
+
+
+def float_power(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:
     """`input` to the power `exponent`, in float64."""
+    if out is input and out.array.dtype != np.float64:
+        raise DtypeError(f"float_power_: the result is float64, which doesn't go into a tensor of dtype {out.dtype}")
     base = input.double() if isinstance(input, tensors.Tensor) else float(input)
-    return elementwise.power(base, exponent.double() if isinstance(exponent, tensors.Tensor) else float(exponent))  # type: ignore[no-any-return]
+    exponent = exponent.double() if isinstance(exponent, tensors.Tensor) else float(exponent)
+    return elementwise.power(base, exponent, **_out(out))  # type: ignore[no-any-return]
 
 
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1, out: Tensor | None = None) -> Tensor:
@@ -169,8 +185,11 @@ def log_softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
 
 def angle(input: Tensor) -> Tensor:
     """The angle of real numbers in the complex plane: pi for negative ones, else 0; NaN for NaN."""
-    turned = elementwise.where(input < 0, math.pi, 0.0)
-    return elementwise.where(input == input, turned, math.nan)  # type: ignore[no-any-return]
+    if not input.is_floating_point():
+        return elementwise.where(input < 0, math.pi, 0.0)  # type: ignore[no-any-return]
+    turned, none, unknown = (tensors.wrap(np.asarray(n, input.array.dtype)) for n in (math.pi, 0.0, math.nan))
+    angles = elementwise.where(input == input, elementwise.where(input < 0, turned, none), unknown)
+    return elementwise.tied(angles, input)  # type: ignore[no-any-return]
 
 
 def fill(input: Tensor, value: Any) -> Tensor:
@@ -181,6 +200,33 @@ def fill(input: Tensor, value: Any) -> Tensor:
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x where |x| > lambd, 0 elsewhere."""
     return elementwise.hardshrink(input, lambd)  # type: ignore[no-any-return]
+
+
+def prelu(self: Tensor, weight: Tensor) -> Tensor:
+    """See `nn.functional.prelu`."""
+    from rushlight.nn import functional
+
+    return functional.prelu(self, weight)
+
+
+def polygamma(self: Tensor, n: int) -> Tensor:
+    """See `special.polygamma`."""
+    from rushlight import special
+
+    return special.polygamma(n, self)
+
+
+def mvlgamma(self: Tensor, p: int) -> Tensor:
+    """See `special.multigammaln`."""
+    from rushlight import special
+
+    return special.multigammaln(self, p)
+
+
+def frexp(input: Tensor) -> Any:
+    """(mantissa, exponent): mantissas from 0.5 to 1 in size, exponents of 2, int32, that they are multiplied with."""
+    mantissas, exponents = np.frexp(values_of(input, "frexp"))
+    return results.frexp(tensors.wrap(mantissas), tensors.wrap(exponents))
 
 
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
@@ -207,6 +253,8 @@ def diff(
     """The differences of neighbours along `dim`, taken `n` times."""
     from rushlight.tensor import joining
 
+    if n == 0:
+        return input
     parts = [part for part in (prepend, input, append) if part is not None]
     result = joining.cat(parts, dim) if len(parts) > 1 else input
     for _ in range(n):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rushlight import dtypes
 from rushlight.dtypes import dtype as Dtype
-from rushlight.tensor import conversion, legacy
+from rushlight.tensor import conversion, legacy, storage
 from rushlight.tensor import tensor as tensors
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ def is_tensor(obj: Any) -> bool:
 
 
 def is_storage(obj: Any) -> bool:
-    """Whether `obj` is a storage: there are none apart from tensors here."""
-    return False
+    """Whether `obj` is the memory of a tensor, from its `storage()` or `untyped_storage()`."""
+    return isinstance(obj, (storage.TypedStorage, storage.UntypedStorage))
 
 
 def is_floating_point(input: Tensor) -> bool:
@@ -36,6 +36,21 @@ def is_complex(input: Tensor) -> bool:
 def is_signed(input: Tensor) -> bool:
     """Whether the dtype has negative numbers."""
     return input.array.dtype.kind not in "ub"
+
+
+def is_inference(input: Tensor) -> bool:
+    """Whether the tensor was made in inference mode and is closed to autograd: never here."""
+    return False
+
+
+def is_neg(input: Tensor) -> bool:
+    """Whether the tensor is a view that negates: never here."""
+    return False
+
+
+def is_conj(input: Tensor) -> bool:
+    """Whether the tensor is a view of conjugates: never here."""
+    return False
 
 
 def is_nonzero(input: Tensor) -> bool:

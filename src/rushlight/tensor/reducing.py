@@ -175,12 +175,17 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False, *, axis
 
 def all(input: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None) -> Tensor:
     """Whether no element of all, or over `dim`, is zero."""
-    return reduction.all_(input, dim=_dims("all", dim, axis), keepdim=keepdim)  # type: ignore[no-any-return]
+    return _truth(reduction.all_(input, dim=_dims("all", dim, axis), keepdim=keepdim), input)
 
 
 def any(input: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None) -> Tensor:
     """Whether some element of all, or over `dim`, isn't zero."""
-    return reduction.any_(input, dim=_dims("any", dim, axis), keepdim=keepdim)  # type: ignore[no-any-return]
+    return _truth(reduction.any_(input, dim=_dims("any", dim, axis), keepdim=keepdim), input)
+
+
+def _truth(found: Tensor, input: Tensor) -> Tensor:
+    """bool, but for uint8, which was PyTorch's bool before it had one, and stays uint8."""
+    return found.to(dtypes.uint8) if input.array.dtype == np.uint8 else found
 
 
 # Moments and norms
@@ -231,11 +236,15 @@ def std_mean(input: Tensor, *args: Any, **options: Any) -> tuple[Tensor, Tensor]
 
 
 def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-    """The p-norm of all elements or over `dim`; p is a number, infinite ones too, or "fro" for 2."""
+    """The p-norm of all elements or over `dim`; p is a number, also an infinite one, "fro" for 2, or "nuc"."""
     if dtype is not None:
         input = input.to(dtype)
     _check_floating("norm", input)
     options = {"dim": _dims("norm", dim), "keepdim": keepdim}
+    if p == "nuc":
+        from rushlight import linalg
+
+        return linalg.matrix_norm(input, p, (-2, -1) if dim is None else dim, keepdim)
     order = 2.0 if p in ("fro", None) else float(p)
     if order == 2:
         return reduction.euclidean_norm(input, **options)  # type: ignore[no-any-return]
@@ -248,12 +257,18 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
         return reduction.sum_(elementwise.not_equal(input, 0).to(input.dtype), **options)  # type: ignore[no-any-return]
     if order == 1:
         return reduction.sum_(size, **options)  # type: ignore[no-any-return]
-    return elementwise.power(reduction.sum_(elementwise.power(size, order), **options), 1 / order)  # type: ignore[no-any-return]
+    total = reduction.sum_(elementwise.power(size, order), **options)
+    if order > 0:  # at zero the root has no slope, and that of the norm is taken as zero
+        nothing = elementwise.equal(total, 0)
+        root = elementwise.power(elementwise.where(nothing, 1.0, total), 1 / order)
+        return elementwise.where(nothing, 0.0, root)  # type: ignore[no-any-return]
+    return elementwise.power(total, 1 / order)  # type: ignore[no-any-return]
 
 
 @arguments.numpy_names
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
-    """log(sum(exp(input))) over `dim`, computed without leaving the range of the dtype."""
+    """log(sum(exp(input))) over `dim`, computed without leaving the range of the dtype; of integers in float."""
+    input = input if input.is_floating_point() else input.to(dtypes.get_default_dtype())
     return reduction.logsumexp(input, dim=_dims("logsumexp", dim), keepdim=keepdim, **_out(out))  # type: ignore[no-any-return]
 
 

@@ -143,6 +143,11 @@ def permute(input: Tensor, *order: Any, dims: Any = None) -> Tensor:
     return movement.permute(input, dims=order)  # type: ignore[no-any-return]
 
 
+def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
+    """`transpose`, under NumPy's name."""
+    return transpose(input, axis0, axis1)
+
+
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two dimensions swapped."""
     ndim = input.array.ndim
@@ -255,6 +260,11 @@ def narrow_copy(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
 
 def _slice(input: Tensor, dim: int, start: int, stop: int) -> Tensor:
     return movement.slice_(input, index=(slice(None),) * dim + (slice(start, stop),))  # type: ignore[no-any-return]
+
+
+def split_method(self: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """`split`, with the name that the method's argument has."""
+    return split(self, split_size, dim)
 
 
 def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:

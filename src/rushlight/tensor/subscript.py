@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rushlight import dtypes
 from rushlight.errors import DimensionError, DtypeError, InputError, ShapeError
 from rushlight.ops import indexing, movement
 from rushlight.ops.declare import routing
@@ -59,7 +60,7 @@ def setitem(self: Tensor, subscript: Any, value: Any) -> None:
         movement.assign(view, value, out=view)
         return
     if isinstance(value, tensors.Tensor) and value.array.dtype != self.array.dtype:
-        if value.array.ndim:
+        if value.array.ndim and not (value.array.size == 1 and any(_is_mask(item) for item in items)):
             raise DtypeError(
                 f"Index put requires the source and destination dtypes match, got {self.dtype} for the destination "
                 f"and {value.dtype} for the source."
@@ -123,6 +124,8 @@ def _explain(tensor: Tensor, items: tuple[Any, ...]) -> None:
 def resolve(tensor: Tensor, items: tuple[Any, ...]) -> tuple[Tensor, list[Tensor], tuple[int, ...]]:
     """The view that the basic items take, and the index tensors with their dimensions in it."""
     shape = tensor.array.shape
+    if len(items) == 1 and _is_plain_index(items[0]) and tensor.array.size and shape:
+        return tensor, [items[0]], (0,)
     items = tuple([_plain(item) for item in items])
     used = 0
     for item in items:
@@ -195,6 +198,16 @@ def resolve(tensor: Tensor, items: tuple[Any, ...]) -> tuple[Tensor, list[Tensor
     return view, indices, tuple(dims)
 
 
+def _is_mask(item: Any) -> bool:
+    if isinstance(item, list):
+        return bool(item) and isinstance(item[0], bool)
+    return isinstance(item, bool) or getattr(item, "dtype", None) in (np.bool_, dtypes.bool_)
+
+
+def _is_plain_index(item: Any) -> bool:
+    return isinstance(item, tensors.Tensor) and item.array.dtype.kind == "i" and item.array.ndim > 0
+
+
 def _plain(item: Any) -> Any:
     """One item as an int, a bool, a slice of ints, None, Ellipsis, or a tensor of integers or bools."""
     kind = type(item)
@@ -223,7 +236,7 @@ def _plain(item: Any) -> Any:
             if not has_values(item):
                 return item  # an index like any other: the result is a copy then
             return int(item.array)
-        return item if item.array.dtype.kind != "u" else item.to(_bool())
+        return item if item.array.dtype.kind != "u" else item.to(dtypes.bool_)
     try:
         return operator.index(item)
     except TypeError:
@@ -231,12 +244,6 @@ def _plain(item: Any) -> Any:
             "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
             f"(got {kind.__name__})"
         ) from None
-
-
-def _bool() -> Any:
-    from rushlight import dtypes
-
-    return dtypes.bool_
 
 
 def length(self: Tensor) -> int:

@@ -132,6 +132,7 @@ class Tensor(Methods):
         return self.array.nbytes
 
     is_cuda = is_sparse = is_quantized = is_mps = is_xpu = is_meta = is_nested = False
+    is_sparse_csr = is_mkldnn = is_xla = is_vulkan = is_ipu = is_maia = is_mtia = False
     is_cpu = True
     layout = layouts.strided
     names = property(lambda self: (None,) * self.array.ndim)
@@ -176,6 +177,11 @@ class Tensor(Methods):
     def grad_fn(self) -> Any:
         """The node of the graph that made this tensor, or None."""
         return self._node if self.requires_grad else None
+
+    @property
+    def output_nr(self) -> int:
+        """Which of the results of `grad_fn` this tensor is."""
+        return self._index
 
     def detach(self) -> Tensor:
         """The same memory, outside the graph."""
@@ -302,9 +308,9 @@ class Tensor(Methods):
     __truediv__ = arithmetic.binary(elementwise.divide)
     __rtruediv__ = arithmetic.reflected(elementwise.divide)
     __itruediv__ = arithmetic.assigned(elementwise.divide)
-    __pow__ = arithmetic.binary(elementwise.power)
+    __pow__ = pointwise.to_the_power
     __rpow__ = arithmetic.reflected(elementwise.power)
-    __ipow__ = arithmetic.assigned(elementwise.power)
+    __ipow__ = pointwise.assigned_power
     __and__ = __rand__ = arithmetic.binary(elementwise.bitwise_and)
     __iand__ = arithmetic.assigned(elementwise.bitwise_and)
     __or__ = __ror__ = arithmetic.binary(elementwise.bitwise_or)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from rushlight.errors import DtypeError, InputError, ShapeError
+from rushlight.errors import AssertedError, DtypeError, InputError, ShapeError
 from rushlight.nn.functional.dropout import dropout
 from rushlight.ops import elementwise
 from rushlight.ops.attention import attention
@@ -166,11 +166,11 @@ def multi_head_attention_forward(
             key_padding_mask = key_padding_mask.unsqueeze(0)
     length, batch, embed_dim = query.shape
     if embed_dim != embed_dim_to_check:
-        raise ShapeError(
+        raise AssertedError(
             f"MultiheadAttention: expected embed_dim {embed_dim_to_check}, but got {embed_dim} in the query"
         )
     if embed_dim % num_heads:
-        raise ShapeError(f"embed_dim {embed_dim} not divisible by num_heads {num_heads}")
+        raise AssertedError(f"embed_dim {embed_dim} not divisible by num_heads {num_heads}")
     size = embed_dim // num_heads
     biases = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
     if use_separate_proj_weight:
@@ -243,9 +243,11 @@ def _check_heads(
 ) -> None:
     shapes = f"query {tuple(query.shape)}, key {tuple(key.shape)}, value {tuple(value.shape)}"
     if query.ndim not in (2, 3) or key.ndim != query.ndim or value.ndim != query.ndim:
-        raise ShapeError(f"MultiheadAttention: query, key and value must all have 3 dimensions, or all 2, got {shapes}")
+        raise AssertedError(
+            f"MultiheadAttention: query, key and value must all have 3 dimensions, or all 2, got {shapes}"
+        )
     if key.shape[:-1] != value.shape[:-1] or (query.ndim == 3 and query.shape[1] != key.shape[1]):
-        raise ShapeError(
+        raise AssertedError(
             f"MultiheadAttention: key and value must have the same length, and all the same batch size, got {shapes} "
             "(length first; batch first with batch_first=True)"
         )
@@ -254,7 +256,7 @@ def _check_heads(
     if key_padding_mask is not None:
         expected: tuple[int, ...] = (batch, sources) if query.ndim == 3 else (sources,)
         if tuple(key_padding_mask.shape) != expected:
-            raise ShapeError(
+            raise AssertedError(
                 f"MultiheadAttention: key_padding_mask must have shape {expected}, got {tuple(key_padding_mask.shape)}"
             )
     if attn_mask is not None and tuple(attn_mask.shape) not in (

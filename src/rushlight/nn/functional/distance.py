@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rushlight.ops import elementwise
+from rushlight.tensor.joining import broadcast_tensors
 from rushlight.tensor.tensor import Tensor
 
 
@@ -15,6 +16,8 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x1 . x2 / (|x1| |x2|) along `dim`; norms are taken as at least eps."""
+    if x1.array.shape != x2.array.shape:
+        x1, x2 = broadcast_tensors(x1, x2)
     first, second = x1.norm(2, dim, True), x2.norm(2, dim, True)
     return ((x1 / first.clamp(min=eps)) * (x2 / second.clamp(min=eps))).sum(dim)
 

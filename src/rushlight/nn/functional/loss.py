@@ -17,6 +17,11 @@ from rushlight.tensor.unread import has_values
 
 def resolve_reduction(reduction: str, size_average: bool | None = None, reduce: bool | None = None) -> str:
     """The reduction to do; `size_average` and `reduce` are PyTorch's older way to say it."""
+    if isinstance(size_average, Tensor) or isinstance(reduce, Tensor):
+        raise InputError(
+            "a loss is made of settings, and is then called with tensors: loss_fn = nn.MSELoss(), and then "
+            "loss_fn(output, target)"
+        )
     if size_average is not None or reduce is not None:
         if reduce is False:
             reduction = "none"
@@ -165,7 +170,7 @@ def gaussian_nll_loss(
     if var.shape != input.shape:
         if input.shape[:-1] == var.shape:
             var = var.unsqueeze(-1)
-        elif input.shape[:-1] != var.shape[:-1] or var.shape[-1] != 1:
+        elif input.ndim != var.ndim or sum(m for n, m in zip(input.shape, var.shape, strict=True) if n != m) != 1:
             raise ValueError(f"var is of incorrect size: {tuple(var.shape)} for an input of shape {tuple(input.shape)}")
     reduction = resolve_reduction(reduction)
     # The clamped variance takes part in the graph as if it hadn't been clamped, as in PyTorch.
@@ -229,7 +234,7 @@ def cross_entropy(
     loss, _ = operations.cross_entropy(
         input, target, weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing
     )
-    return loss
+    return shown_as("AddBackward0", loss) if label_smoothing > 0 else loss
 
 
 def _with_probabilities(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rushlight.errors import ShapeError
+from rushlight.errors import AssertedError, ShapeError
 from rushlight.nn import functional as F
 from rushlight.nn import init
 from rushlight.nn.modules.linear import NonDynamicallyQuantizableLinear
@@ -64,7 +64,7 @@ class MultiheadAttention(Module):
                 "instead"
             )
         if embed_dim % num_heads:
-            raise ShapeError(f"embed_dim must be divisible by num_heads, got {embed_dim} and {num_heads}")
+            raise AssertedError(f"embed_dim must be divisible by num_heads, got {embed_dim} and {num_heads}")
         options = {"device": device, "dtype": dtype}
         self.embed_dim = embed_dim
         self.kdim = embed_dim if kdim is None else kdim

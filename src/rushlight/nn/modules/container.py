@@ -81,8 +81,15 @@ class _ModuleSequence(Module):
 
 def _check_module(container: Module, module: Any) -> None:
     if not isinstance(module, Module):
-        hint = f": pass its elements, {type(container).__name__}(*modules)" if isinstance(module, list) else ""
-        raise TypeError(f"{type(module).__name__} is not a Module subclass{hint}")
+        name, hint = type(module).__name__, ""
+        if isinstance(module, list):
+            hint = f": pass its elements, {type(container).__name__}(*modules)"
+        elif isinstance(module, type) and issubclass(module, Module):
+            name, hint = module.__name__, f": it is a class, call it, {module.__name__}(...)"
+        elif callable(module):
+            name = getattr(module, "__name__", name)
+            hint = ": it is a function; put a module there, such as nn.ReLU() for torch.relu"
+        raise TypeError(f"{name} is not a Module subclass{hint}")
 
 
 class Sequential(_ModuleSequence):

@@ -22,9 +22,8 @@ class _Location:
 
     def text(self) -> str:
         lines = [f"in {self._named(self.modules[0])}"]
-        tensors = [a for a in self.args if isinstance(a, Tensor)]
-        if tensors:
-            lines.append("called with " + "; ".join(self._described(t) for t in tensors))
+        if self.args:
+            lines.append("called with " + "; ".join(self._described(a) for a in self.args))
         return "\n".join("  " + line for line in lines)
 
     def _named(self, module: Module) -> str:
@@ -49,7 +48,14 @@ class _Location:
         name = next((n for n, m in root.named_modules() if m is module), None)
         return type(module).__name__ if not name else f"{type(root).__name__}.{name}"
 
-    def _described(self, tensor: Tensor) -> str:
+    def _described(self, argument: Any) -> str:
+        if argument is None or isinstance(argument, (bool, int, float, str)):
+            return repr(argument)
+        if not isinstance(argument, Tensor):
+            return f"a {type(argument).__name__}"
+        return self._described_tensor(argument)
+
+    def _described_tensor(self, tensor: Tensor) -> str:
         what = f"a {tensor.dtype.name} tensor of shape {tuple(tensor.array.shape)}"
         producer = tensor._producer
         if producer is not None:
@@ -61,6 +67,12 @@ class _Location:
         return what if operation is None else f"{what}, the result of {operation.name}"
 
 
+def _took_for_tensor(error: AttributeError, args: tuple[Any, ...]) -> bool:
+    """Whether an argument that isn't a Tensor was asked for what Tensors have."""
+    given = any(error.obj is argument for argument in args)
+    return given and not isinstance(error.obj, Tensor) and hasattr(Tensor, error.name or "")
+
+
 def locate(error: Exception, module: Module, args: tuple[Any, ...]) -> None:
     """Adds to `error`, which is leaving the call of `module`, where it was raised.
 
@@ -68,6 +80,8 @@ def locate(error: Exception, module: Module, args: tuple[Any, ...]) -> None:
     """
     location: _Location | None = getattr(error, "_location", None)
     if location is None:
+        if isinstance(error, AttributeError) and _took_for_tensor(error, args):
+            error.args = (f"{error}: {type(module).__name__} takes Tensors, not a {type(error.obj).__name__}",)
         location = _Location(str(error), args)
         error._location = location  # type: ignore[attr-defined]
     location.modules.append(module)

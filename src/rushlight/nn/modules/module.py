@@ -66,7 +66,8 @@ def register_module_full_backward_hook(hook: Callable[..., Any]) -> RemovableHan
 
 
 def _forward_missing(self: Module, *args: Any) -> Any:
-    raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
+    listed = ": call the modules that it holds, or put them in a Sequential" if hasattr(self, "__len__") else ""
+    raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function{listed}')
 
 
 class Module(StateMethods):
@@ -232,6 +233,12 @@ class Module(StateMethods):
         if options is not None:
             self._hook_options[handle.id] = options
         return handle
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Makes this module's call a native program, in place; the arguments are those of `rushlight.compile`."""
+        from rushlight.compiler.module import compile_in_place
+
+        compile_in_place(self, *args, **kwargs)
 
     # Registration
 

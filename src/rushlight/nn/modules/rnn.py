@@ -119,6 +119,16 @@ class RNNBase(Module):
         """Does nothing: for GPUs in PyTorch."""
 
     @property
+    def _flat_weights_names(self) -> list[str]:
+        """The names of `_flat_weights`; initialisers look in them for "weight" and "bias"."""
+        return list(self._parameters)
+
+    @property
+    def _flat_weights(self) -> list[Parameter]:
+        """The weights of all layers and directions, one after the other."""
+        return list(self.parameters())
+
+    @property
     def all_weights(self) -> list[list[Parameter]]:
         """The weights of each layer and direction."""
         names = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"]

@@ -10,9 +10,14 @@ from rushlight.tensor.joining import stack
 from rushlight.tensor.tensor import Tensor
 
 
+def _listed(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    if hasattr(parameters, "parameters"):
+        raise TypeError(f"expected parameters, but got a {type(parameters).__name__}: call its parameters()")
+    return [parameters] if isinstance(parameters, Tensor) else list(parameters)
+
+
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
-    given = [parameters] if isinstance(parameters, Tensor) else parameters
-    return [p.grad for p in given if p.grad is not None]
+    return [p.grad for p in _listed(parameters) if p.grad is not None]
 
 
 @no_grad()
@@ -60,7 +65,7 @@ def clip_grad_norm_(
 
     (Pascanu et al., On the difficulty of training recurrent neural networks, 2013)
     """
-    parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    parameters = _listed(parameters)
     total = get_total_norm(_gradients(parameters), norm_type, error_if_nonfinite, foreach)
     clip_grads_with_norm_(parameters, max_norm, total, foreach)
     return total

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from rushlight.nn.modules.module import Module
+from rushlight.tensor.random import fork_rng
 from rushlight.tensor.tensor import Tensor
 
 
@@ -83,3 +85,16 @@ def _replaced(
     finally:
         for store, name, tensor in before:
             store[name] = tensor
+
+
+def skip_init(module_cls: type[Module], *args: Any, **kwargs: Any) -> Module:
+    """`module_cls(*args, **kwargs)` that draws no random numbers from the generator; its parameters are to be filled.
+
+    Raises RuntimeError for a class that isn't a Module's, or takes no `device`.
+    """
+    if not issubclass(module_cls, Module):
+        raise RuntimeError(f"Expected a Module; got {module_cls}")
+    if "device" not in inspect.signature(module_cls).parameters:
+        raise RuntimeError("Module must support a 'device' arg to skip initialization")
+    with fork_rng():
+        return module_cls(*args, **kwargs)

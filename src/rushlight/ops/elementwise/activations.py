@@ -20,7 +20,7 @@ def _with_parameters(operation, *parameters, low=-4.0, high=4.0):
 # Rectifiers
 
 
-@elementwise()
+@elementwise(piecewise_linear=True)
 def relu(xp, x):
     """Rectified linear unit, max(x, 0)."""
     return xp.maximum(x, 0)
@@ -31,7 +31,7 @@ def _(g, y, _x):
     return where(y <= 0, 0.0, g)
 
 
-@elementwise(promotion="float")
+@elementwise(promotion="float", piecewise_linear=True)
 def leaky_relu(xp, x, slope):
     """x where x > 0, slope x elsewhere; with a tensor of slopes, PReLU (He et al., 2015)."""
     return xp.where(x > 0, x, x * slope)
@@ -42,7 +42,7 @@ def _(g, _y, x, slope):
     return lambda: where(x > 0, g, g * slope), lambda: where(x > 0, 0.0, g * x)
 
 
-@elementwise()
+@elementwise(piecewise_linear=True)
 def threshold(xp, x, threshold, value):
     """x where x > threshold, value elsewhere."""
     return xp.where(x <= threshold, value, x)
@@ -56,7 +56,7 @@ def _(g, _y, x, threshold, _value):
 _with_parameters(threshold, 0.3, -7.0)
 
 
-@elementwise()
+@elementwise(piecewise_linear=True)
 def hardtanh(xp, x, min, max):
     """x, but at least min and at most max; ReLU6 with 0 and 6."""
     return xp.minimum(xp.maximum(x, min), max)
@@ -70,7 +70,7 @@ def _(g, _y, x, min, max):
 _with_parameters(hardtanh, -1.0, 1.5)
 
 
-@elementwise(promotion="float")
+@elementwise(promotion="float", piecewise_linear=True)
 def hardsigmoid(xp, x):
     """min(max(x + 3, 0), 6) / 6."""
     return xp.minimum(xp.maximum(x + 3.0, 0.0), 6.0) * (1 / 6)
@@ -92,7 +92,7 @@ def _(g, _y, x):
     return where(x <= -3.0, 0.0, where(x >= 3.0, g, g * (x * (1 / 3) + 0.5)))
 
 
-@elementwise()
+@elementwise(piecewise_linear=True)
 def hardshrink(xp, x, limit):
     """x where |x| > limit, 0 elsewhere."""
     return xp.where(xp.abs(x) <= limit, 0, x)
@@ -106,7 +106,7 @@ def _(g, _y, x, limit):
 _with_parameters(hardshrink, 0.5)
 
 
-@elementwise()
+@elementwise(piecewise_linear=True)
 def softshrink(xp, x, limit):
     """x moved towards 0 by limit; 0 where |x| <= limit."""
     return xp.where(x > limit, x - limit, xp.where(x < -limit, x + limit, x * 0))

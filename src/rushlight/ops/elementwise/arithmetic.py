@@ -197,14 +197,25 @@ for _combination in (addcmul, addcdiv):
 
 
 @elementwise(promotion="float")
-def lerp(xp, x, y, weight):
-    """x + weight (y - x)."""
-    return xp.where(xp.abs(weight) < 0.5, x + weight * (y - x), y - (y - x) * (1 - weight))
+def lerp(xp, x, end, weight):
+    """x + weight (end - x)."""
+    return xp.where(xp.abs(weight) < 0.5, x + weight * (end - x), end - (end - x) * (1 - weight))
 
 
 @lerp.gradient
 def _(g, _y, a, b, weight):
     return lambda: g * (1 - weight), lambda: g * weight, lambda: g * (b - a)
+
+
+@elementwise()
+def tied(xp, x, other):
+    """x, whose gradient with respect to `other` is zero and not absent."""
+    return xp.where(other == other, x, x)
+
+
+@tied.gradient
+def _(g, _y, _x, _other):
+    return lambda: g, lambda: g * 0.0
 
 
 # Rounding
@@ -362,9 +373,15 @@ def _(make):
 
 
 @elementwise(differentiable=False)
-def heaviside(xp, x, value):
-    """0 where x < 0, value where x = 0, 1 where x > 0; 0 for NaN."""
-    return xp.where(x == 0, value, xp.where(x > 0, 1, 0))
+def nextafter(xp, x, other):
+    """The next number after x in the direction of `other`."""
+    return xp.nextafter(x, other)
+
+
+@elementwise(differentiable=False)
+def heaviside(xp, x, values):
+    """0 where x < 0, values where x = 0, 1 where x > 0; 0 for NaN."""
+    return xp.where(x == 0, values, xp.where(x > 0, 1, 0))
 
 
 @elementwise(differentiable=False)

@@ -12,6 +12,7 @@ from rushlight.utils.data.dataset import Subset as Subset
 from rushlight.utils.data.dataset import TensorDataset as TensorDataset
 from rushlight.utils.data.dataset import random_split as random_split
 from rushlight.utils.data.sampler import BatchSampler as BatchSampler
+from rushlight.utils.data.sampler import DistributedSampler as DistributedSampler
 from rushlight.utils.data.sampler import RandomSampler as RandomSampler
 from rushlight.utils.data.sampler import Sampler as Sampler
 from rushlight.utils.data.sampler import SequentialSampler as SequentialSampler

@@ -74,6 +74,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
         return [default_collate(column) for column in zip(*batch, strict=True)]
     raise TypeError(
         f"default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {type(first)}"
+        + (": the data set's __getitem__ returns nothing" if first is None else "")
     )
 
 

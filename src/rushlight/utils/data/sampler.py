@@ -163,3 +163,61 @@ class BatchSampler(Sampler[list[int]]):
     def __len__(self) -> int:
         count = len(self.sampler)  # type: ignore[arg-type]
         return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+
+
+class DistributedSampler(Sampler[int]):
+    """The part of a data set that one of several processes works on: every `num_replicas`-th index from `rank` on.
+
+    Args:
+        dataset: the data set, the same in all processes.
+        num_replicas: the number of processes; by default that of `distributed`, 1.
+        rank: the number of this one, from 0; by default that of `distributed`, 0.
+        shuffle: in an order drawn from `seed` and the epoch that `set_epoch` has said.
+        seed: the same in all processes.
+        drop_last: leave out what doesn't go evenly into the parts, instead of repeating indices.
+
+    Raises ValueError for a rank outside of 0 to num_replicas - 1.
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+    ) -> None:
+        from rushlight import distributed
+
+        num_replicas = distributed.get_world_size() if num_replicas is None else num_replicas
+        rank = distributed.get_rank() if rank is None else rank
+        if not 0 <= rank < num_replicas:
+            raise ValueError(f"Invalid rank {rank}, rank should be in the interval [0, {num_replicas - 1}]")
+        self.dataset = dataset
+        self.num_replicas = num_replicas
+        self.rank = rank
+        self.epoch = 0
+        self.drop_last = drop_last
+        count = len(dataset)
+        self.num_samples = count // num_replicas if drop_last else -(-count // num_replicas)
+        self.total_size = self.num_samples * num_replicas
+        self.shuffle = shuffle
+        self.seed = seed
+
+    def __iter__(self) -> Iterator[int]:
+        from rushlight import randperm
+
+        count = len(self.dataset)
+        indices = list(range(count))
+        if self.shuffle:
+            indices = randperm(count, generator=Generator().manual_seed(self.seed + self.epoch)).tolist()
+        repeated = indices * -(-self.total_size // max(count, 1))
+        return iter(repeated[self.rank : self.total_size : self.num_replicas])
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def set_epoch(self, epoch: int) -> None:
+        """Says which epoch comes: each is shuffled in an order of its own."""
+        self.epoch = epoch
