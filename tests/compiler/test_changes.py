@@ -100,6 +100,19 @@ def set_state(net: Any, optimizer: Any) -> None:
     entry["exp_avg"] = rl.ones(5, 4)
 
 
+def count_on(net: Any, optimizer: Any) -> None:
+    for state in optimizer.state.values():
+        state["step"] += 20
+
+
+def count_one_on(net: Any, optimizer: Any) -> None:
+    optimizer.state[net.first.weight]["step"] += 20
+
+
+def set_data_of_step(net: Any, optimizer: Any) -> None:
+    optimizer.state[net.first.weight]["step"].data = rl.tensor(30.0)
+
+
 # A change, and how often the step is traced in all. A new layer's gradients are none first, and then added to.
 CHANGES: dict[str, tuple[Any, int]] = {
     "nothing": (lambda net, optimizer: None, 1),
@@ -115,6 +128,9 @@ CHANGES: dict[str, tuple[Any, int]] = {
     "load_state_dict": (reload, 1),
     "load_state_dict of the optimizer": (reload_optimizer, 2),
     "state by hand": (set_state, 2),
+    "step counts": (count_on, 1),
+    "one step count": (count_one_on, 2),
+    "data of a step count": (set_data_of_step, 2),
     "frozen": (lambda net, optimizer: net.first.requires_grad_(False), 2),
     "all frozen": (lambda net, optimizer: net.requires_grad_(False), 2),
     "replaced layer": (replace_layer, 3),
@@ -151,6 +167,18 @@ def test_changes_between_calls(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     same_as_eager(
         build, lambda n: (numbers(8, 4, seed=n), numbers(8, 2, seed=n)), calls=6, between=between, traced=traced
     )
+
+
+def test_hooks_of_all_modules() -> None:
+    net, x = nn.Sequential(nn.Linear(4, 5), nn.Tanh()), numbers(6, 4)
+    plain = net(x)
+    compiled = rl.compile(lambda x: net(x))
+    assert rl.allclose(compiled(x), plain)
+    with nn.modules.module.register_module_forward_hook(lambda module, given, output: output * 0.5):
+        hooked = net(x)
+        assert not rl.allclose(hooked, plain)
+        assert rl.allclose(compiled(x), hooked)
+    assert rl.allclose(compiled(x), plain)
 
 
 def test_a_setting_that_was_there_before_needs_no_new_trace() -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +31,7 @@ from rushlight.tensor.tensor import Tensor, bump_version, wrap
 from rushlight.tensor.unread import Unread
 
 Array = np.ndarray[Any, Any]
+_array_of = attrgetter("array")
 
 
 class CacheInfo(NamedTuple):
@@ -71,8 +73,10 @@ class Compiled:
         if routing.tracing is not None:  # inlined in the function that is being compiled
             return self._function(*args, **options)
         tensors: list[Tensor] = []
-        structure = _flatten((args, options), tensors)
-        key = (structure, mode.grad_enabled, mode.inference, get_default_dtype(), _signature(tensors))
+        structure = _flatten(args, tensors) if args else None
+        named = _flatten(options, tensors) if options else None
+        kinds = _signature(tensors) if tensors else None
+        key = (structure, named, kinds, mode.grad_enabled, mode.inference, get_default_dtype())
         with self._lock:
             for entry in self._entries.get(key, ()):
                 if entry.hold(tensors) and entry.start():
@@ -250,7 +254,7 @@ class _Entry:
         found: dict[Input, float] = {}
         for update in self._updates:
             found.update(update.first_numbers())
-        self._values = [found[number] for number in self.program.numbers]
+        self._values = [*map(found.__getitem__, self.program.numbers)]
 
     def _make(self, graph: Graph) -> None:
         self.program = Program(graph)
@@ -295,7 +299,7 @@ class _Entry:
                     self._step_back(position + 1)
                     return False
                 found.update(numbers)
-            self._values = [found[number] for number in self.program.numbers]
+            self._values = [*map(found.__getitem__, self.program.numbers)]
         for array, fill in self._draws:
             fill(array)
         return True
@@ -310,9 +314,9 @@ class _Entry:
             return function(*args, **options)
         if not self._gradients.leave_to_others():
             self._make(self.program.graph)
-        copies = [array.copy() for array in self._at_risk]
+        copies = [*map(np.copy, self._at_risk)]
         try:
-            results = self.program.run([t.array for t in tensors], self._values)
+            results = self.program.run([*map(_array_of, tensors)], self._values)
         except BaseException:
             for array, copy in zip(self._at_risk, copies, strict=True):
                 np.copyto(array, copy)
@@ -329,7 +333,7 @@ class _Entry:
             written = reference()
             if written is not None:
                 bump_version(written)
-        outputs = [wrap(array) for array in results]
+        outputs = [*map(wrap, results)]
         if self.differentiable is not None:
             outputs = outputs[: self.differentiable.results]
             self.differentiable.record(outputs, results[self.differentiable.results :], tensors)

@@ -19,11 +19,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rushlight.compiler.trace import REPLACED, Trace
-from rushlight.nn.modules.module import Module
+from rushlight.compiler.watch import PLAIN, Watch, same_plain
+from rushlight.nn.modules.module import Module, global_hooks
 from rushlight.optim.optimizer import Optimizer
 from rushlight.tensor.tensor import Tensor
 
-_PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _MOST = 256  # entries of a list or dictionary that are looked at
 _LIBRARY = __name__.partition(".")[0]
 _INSTALLED = tuple({os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "purelib", "platlib")})
@@ -36,9 +36,6 @@ class _Named:
     def __init__(self, mapping: Mapping[str, Any], names: list[str]) -> None:
         self.mapping = mapping
         self.names = names
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     def __iter__(self) -> Iterator[Any]:
         return map(self.mapping.get, self.names)
@@ -56,9 +53,6 @@ class _Variables:
     def __init__(self, cells: tuple[Any, ...]) -> None:
         self.cells = cells
         self.names = list(range(len(cells)))
-
-    def __len__(self) -> int:
-        return len(self.cells)
 
     def __iter__(self) -> Iterator[Any]:
         return iter([_content(cell) for cell in self.cells])
@@ -80,9 +74,8 @@ class Surroundings:
     """All that a function can see, as it is now."""
 
     def __init__(self, function: Any) -> None:
-        self._known: list[tuple[Any, list[Any]]] = []  # what can be iterated over, and what came out
+        self.watch = Watch()
         self._restorable: list[tuple[Any, Any, list[Any]]] = []  # containers, their keys, their values
-        self._sizes: list[tuple[list[Any], int]] = []  # dictionaries, and how many entries they have in all
         self._seen: set[int] = set()
         self._holding: list[Any] = []  # keeps what was seen alive, so that identities stay theirs
         self._names: set[str] = set()  # all names that occur in the code
@@ -95,18 +88,6 @@ class Surroundings:
         for mapping, names, inherited in self._objects:
             self._watch_names(mapping, sorted(names | (self._names & inherited)))
 
-    def unchanged(self) -> bool:
-        """Whether all that was seen is as it was."""
-        for entries, expected in self._known:
-            if not (len(entries) == len(expected) and all(map(operator.is_, entries, expected))) and not _renewed(
-                entries, expected
-            ):
-                return False
-        for containers, size in self._sizes:
-            if sum(map(len, containers)) != size:
-                return False
-        return True
-
     def changes(self) -> list[str]:
         """What is something else now than it was, by name."""
         found = []
@@ -117,8 +98,8 @@ class Surroundings:
                 found.append(f"the size of a {type(container).__name__}")
             else:
                 for name, is_now, was in zip(names, now, values, strict=True):
-                    if is_now is not was and not _same_plain(is_now, was):
-                        found.append(f"{name!r} from {was!r} to {is_now!r}" if isinstance(was, _PLAIN) else f"{name!r}")
+                    if is_now is not was and not same_plain(is_now, was):
+                        found.append(f"{name!r} from {was!r} to {is_now!r}" if isinstance(was, PLAIN) else f"{name!r}")
         return found
 
     def put_back(self) -> None:
@@ -137,22 +118,21 @@ class Surroundings:
 
     def _watch_names(self, mapping: Mapping[str, Any], names: list[str]) -> None:
         if names:
-            self._watch(_Named(mapping, names))
+            self.watch.entries(mapping, names)
+            self._put_back_later(_Named(mapping, names))
 
-    def _watch(self, container: Any) -> None:
-        values = list(container)
-        self._known.append((container, values))
-        self._restorable.append((container, container.names, list(values)))
+    def _put_back_later(self, entries: _Named | _Variables) -> None:
+        self._restorable.append((entries, entries.names, list(entries)))
 
     def _watch_dictionary(self, entries: dict[Any, Any]) -> None:
-        self._known.append((entries.values(), list(entries.values())))
+        self.watch.items(entries)
         self._restorable.append((entries, list(entries), list(entries.values())))
 
     def _look_at(self, value: Any) -> None:
         if isinstance(value, Tensor):
             self.tensors.add(id(value))
             return
-        if isinstance(value, _PLAIN) or id(value) in self._seen:
+        if isinstance(value, PLAIN) or id(value) in self._seen:
             return
         self._seen.add(id(value))
         self._holding.append(value)
@@ -174,7 +154,7 @@ class Surroundings:
             self._look_at_optimizer(value)
         elif isinstance(value, (list, tuple)):
             if isinstance(value, list):
-                self._known.append((value, list(value)))
+                self.watch.items(value)
                 self._restorable.append((value, None, list(value)))
             for entry in value[:_MOST]:
                 self._look_at(entry)
@@ -226,7 +206,9 @@ class Surroundings:
             return
         if function.__closure__:
             variables = _Variables(function.__closure__)
-            self._watch(variables)
+            for cell in function.__closure__:
+                self.watch.attributes(cell, ["cell_contents"])
+            self._put_back_later(variables)
             for content in variables:
                 self._look_at(content)
         if function.__defaults__:
@@ -244,12 +226,14 @@ class Surroundings:
             self._look_at(variables_of_module[name])
 
     def _look_at_module(self, module: Module) -> None:
+        self._look_at_hooks_of_all_modules()
         attributes = module.__dict__
-        kept = [entry for name, entry in attributes.items() if isinstance(entry, dict) and name.startswith("_")]
-        self._sizes.append((kept, sum(map(len, kept))))  # parameters, buffers, submodules, hooks
-        for entries in kept:
-            if entries:
-                self._look_at(entries)
+        for name, entries in attributes.items():
+            if name.startswith("_") and isinstance(entries, dict):  # parameters, buffers, submodules, hooks
+                if entries:
+                    self._look_at(entries)
+                else:
+                    self.watch.items(entries)
         if _of_user(type(module)):
             self._objects.append((attributes, {"training"}, _names_in_class(type(module))))
             self._look_at(type(module))
@@ -259,12 +243,20 @@ class Surroundings:
                 if not name.startswith("_"):
                     self._look_at(entry)
 
+    def _look_at_hooks_of_all_modules(self) -> None:
+        if id(global_hooks) not in self._seen:
+            self._seen.add(id(global_hooks))
+            for hooks in vars(global_hooks).values():
+                self.watch.items(hooks)
+                for hook in hooks.values():
+                    self._look_at(hook)
+
     def _look_at_optimizer(self, optimizer: Optimizer) -> None:
         self._watch_names(optimizer.__dict__, ["param_groups"])
-        hooks = [optimizer._step_pre_hooks, optimizer._step_post_hooks]
-        self._sizes.append((hooks, sum(map(len, hooks))))
-        for hook in [hook for entries in hooks for hook in entries.values()]:
-            self._look_at(hook)
+        for hooks in (optimizer._step_pre_hooks, optimizer._step_post_hooks):
+            self.watch.items(hooks)
+            for hook in hooks.values():
+                self._look_at(hook)
         for group in optimizer.param_groups:
             self._look_at(group["params"])
             self._restorable.append((group, list(group), list(group.values())))
@@ -272,7 +264,7 @@ class Surroundings:
             self._look_at(type(optimizer))
             for state in optimizer.state.values():
                 self._restorable.append((state, list(state), list(state.values())))
-        self._known.append((optimizer.param_groups, list(optimizer.param_groups)))
+        self.watch.items(optimizer.param_groups)
 
 
 class Guards:
@@ -291,41 +283,35 @@ class Guards:
             for leaf, grad in trace.gradients.values()
             if grad is not REPLACED
         ]
+        self._watch: Watch | None = None  # all of it, once it has been found to be right
 
     def hold(self) -> bool:
         """Whether all that the trace saw is as it was."""
-        for tensor, array, requires_grad, hooks in self._tensors:
-            if (
-                tensor.array is not array
-                or tensor._requires_grad is not requires_grad
-                or ((tensor._hooks or tensor._post_hooks or hooks) and _hooks(tensor) != hooks)
-            ):
+        if self._watch is None or not self._watch.same():
+            for tensor, array, requires_grad, hooks in self._tensors:
+                if tensor.array is not array or tensor._requires_grad is not requires_grad or _hooks(tensor) != hooks:
+                    return False
+            if not self._surroundings.watch.same():
                 return False
+            self._watch = self._watch_all()
         for leaf, memory in self._gradients:
             grad = leaf._grad
             if (None if grad is None else grad.array) is not memory:
                 return False
-        return self._surroundings.unchanged()
+        return True
+
+    def _watch_all(self) -> Watch:
+        watch = Watch(self._surroundings.watch)
+        for tensor, *_ in self._tensors:
+            watch.attributes(tensor, ("array", "_requires_grad", "_hooks", "_post_hooks"))
+            for hooks in (tensor._hooks, tensor._post_hooks):
+                if hooks is not None:
+                    watch.items(hooks)
+        return watch
 
 
 def _hooks(tensor: Tensor) -> list[Any]:
     return [*(tensor._hooks or {}).values(), *(tensor._post_hooks or {}).values()]
-
-
-def _same_plain(a: Any, b: Any) -> bool:
-    return type(a) is type(b) and isinstance(a, _PLAIN) and a == b
-
-
-def _renewed(entries: Any, expected: list[Any]) -> bool:
-    """Whether entries are equal to what they were, where they are plain; the new ones are expected from then on."""
-    found = list(entries)
-    if len(found) != len(expected):
-        return False
-    for now, before in zip(found, expected, strict=True):
-        if now is not before and not _same_plain(now, before):
-            return False
-    expected[:] = found
-    return True
 
 
 def _names_in_class(kind: type) -> frozenset[str]:

@@ -58,14 +58,15 @@ class Program:
         for node in graph.nodes:
             self._add(node)
         self._add_writes()
-        self.executor: Any = PythonExecutor(self.calls) if core.native is None else self._native()
-        self._last: tuple[list[Array], Sequence[float]] = ([], ())
-        self.has_run = False
+        self._fresh = [self._array(value) for value in self._returned]
         written = {target for target, _ in graph.writes}
         positions = [given for given in graph.inputs if given.kind == "argument"]
         self._written_arguments = [position for position, given in enumerate(positions) if given in written]
-        self._outputs = [self._array(value) for value in graph.outputs]
-        self._returns = [self._returned.index(v) if v in self._returned else None for v in graph.outputs]
+        self.executor: Any = self._executor()
+        self._last: tuple[list[Array], Sequence[float]] = ([], ())
+        self.has_run = False
+        places = {value: place for place, value in enumerate(self._returned)}
+        self._results = [(self._array(value), places.get(value)) for value in graph.outputs]
 
     # Memory
 
@@ -223,42 +224,29 @@ class Program:
     def run(self, arguments: Sequence[Array], numbers: Sequence[float]) -> list[Array]:
         """The results, in memory of their own."""
         with self._lock:
-            return self._run(arguments, numbers)
+            bases = [*map(np.ascontiguousarray, arguments)]
+            fresh = [*map(_empty_like, self._fresh)]
+            self._last = ([*bases, *fresh], numbers)
+            self.has_run = True
+            try:
+                self.executor.run(*self._last)
+            except Exception as error:
+                failed = self.executor.failed
+                node = self.calls[failed].node if failed >= 0 else None
+                if node is not None:
+                    error.add_note(f"in {node.operation}, called at {node.line}")
+                raise
+            for position in self._written_arguments:
+                if bases[position] is not arguments[position]:
+                    np.copyto(arguments[position], bases[position])
+            return [array.copy() if place is None else fresh[place] for array, place in self._results]
 
-    def _run(self, arguments: Sequence[Array], numbers: Sequence[float]) -> list[Array]:
-        bases = [np.ascontiguousarray(given) for given in arguments]
-        if type(self.executor) is PythonExecutor:
-            for fixed, given in zip(self.arguments, bases, strict=True):
-                np.copyto(fixed, given)
-        fresh = [_empty_like(self._array(value)) for value in self._returned]
-        self._last = ([*bases, *fresh], numbers)
-        self.has_run = True
-        try:
-            self.executor.run(*self._last)
-        except Exception as error:
-            failed = self.executor.failed
-            node = self.calls[failed].node if failed >= 0 else None
-            if node is not None:
-                error.add_note(f"in {node.operation}, called at {node.line}")
-            raise
-        if type(self.executor) is PythonExecutor:
-            copies = {id(array): np.array(array, order="C") for array in self._outputs}
-            found = [copies[id(array)] for array in self._outputs]
-            written = [self.arguments[position] for position in self._written_arguments]
-        else:
-            found = [
-                np.array(array, order="C") if place is None else fresh[place]
-                for array, place in zip(self._outputs, self._returns, strict=True)
-            ]
-            written = [bases[position] for position in self._written_arguments]
-        for position, array in zip(self._written_arguments, written, strict=True):
-            if array is not arguments[position]:
-                np.copyto(arguments[position], array)
-        return found
-
-    def _native(self) -> NativeExecutor:
-        """The calls in the hands of the core."""
-        bases = [*self.arguments, *(self._array(value) for value in self._returned)]
+    def _executor(self) -> PythonExecutor | NativeExecutor:
+        """The calls in the hands of the core, if there is one."""
+        bases = [*self.arguments, *self._fresh]
+        if core.native is None:
+            changed = [*self._written_arguments, *range(len(self.arguments), len(bases))]
+            return PythonExecutor(self.calls, bases, changed)
         stretches = [(_address(base), base.nbytes) for base in bases]
         moving = []
         # Lowerings make views of their own, so what moves is known by where it lies.
