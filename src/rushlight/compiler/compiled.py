@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import gc
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -103,6 +105,15 @@ class Compiled:
 
     def _trace(self, args: Any, options: Any, tensors: list[Tensor]) -> tuple[_Entry, Any]:
         start = time.perf_counter()
+        with _without_collection():
+            trace, entry = self._compile(args, options, tensors)
+        self._seconds += time.perf_counter() - start
+        if entry.program is None:
+            trace.undo()
+            return entry, self._function(*args, **options)
+        return entry, entry.run(self._function, args, options, tensors)
+
+    def _compile(self, args: Any, options: Any, tensors: list[Tensor]) -> tuple[Trace, _Entry]:
         surroundings = before = Surroundings(self._function)
         for attempt in range(2):
             trace = Trace([t.array for t in tensors])
@@ -126,11 +137,7 @@ class Compiled:
             trace.undo()
             surroundings = Surroundings(self._function)
         entry.compile(trace, surroundings)
-        self._seconds += time.perf_counter() - start
-        if entry.program is None:
-            trace.undo()
-            return entry, self._function(*args, **options)
-        return entry, entry.run(self._function, args, options, tensors)
+        return trace, entry
 
     def _record(
         self, trace: Trace, args: Any, options: Any, tensors: list[Tensor], surroundings: Surroundings
@@ -338,6 +345,18 @@ class _Entry:
             outputs = outputs[: self.differentiable.results]
             self.differentiable.record(outputs, results[self.differentiable.results :], tensors)
         return _rebuild(self._structure, iter(outputs))
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Puts off Python's search for cycles, which would go over all the nodes of a large graph again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _at_risk(program: Program) -> list[Array]:
