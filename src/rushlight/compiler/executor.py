@@ -101,6 +101,9 @@ class PythonExecutor:
             np.copyto(bases[position], self._homes[position])
         return times
 
+    def release(self) -> None:
+        """Nothing: what comes with a run is copied."""
+
 
 class NativeExecutor:
     """The core's executor.
@@ -133,6 +136,10 @@ class NativeExecutor:
         """As PythonExecutor.run, with the GIL released."""
         self._numbers[:] = numbers
         self._executor.run(bases, numbers)
+
+    def release(self) -> None:
+        """Lets go of what came with the last run."""
+        self._executor.release()
 
     def profile(self, bases: Sequence[Array], numbers: Sequence[Any]) -> list[float]:
         """Runs; the seconds that each call took."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -63,8 +64,9 @@ class Program:
         positions = [given for given in graph.inputs if given.kind == "argument"]
         self._written_arguments = [position for position, given in enumerate(positions) if given in written]
         self.executor: Any = self._executor()
-        self._last: tuple[list[Array], Sequence[float]] = ([], ())
-        self.has_run = False
+        self._moves = bool(self.arguments or self._fresh)
+        # The arguments and numbers of the last run. Nobody's memory is held for longer than the run.
+        self._last: tuple[list[Callable[[], Array | None]], Sequence[float]] | None = None
         places = {value: place for place, value in enumerate(self._returned)}
         self._results = [(self._array(value), places.get(value)) for value in graph.outputs]
 
@@ -226,20 +228,22 @@ class Program:
         with self._lock:
             bases = [*map(np.ascontiguousarray, arguments)]
             fresh = [*map(_empty_like, self._fresh)]
-            self._last = ([*bases, *fresh], numbers)
-            self.has_run = True
+            self._last = [*map(_known_later, arguments)], numbers
             try:
-                self.executor.run(*self._last)
+                self.executor.run([*bases, *fresh], numbers)
+                for position in self._written_arguments:
+                    if bases[position] is not arguments[position]:
+                        np.copyto(arguments[position], bases[position])
+                return [array.copy() if place is None else fresh[place] for array, place in self._results]
             except Exception as error:
                 failed = self.executor.failed
                 node = self.calls[failed].node if failed >= 0 else None
                 if node is not None:
                     error.add_note(f"in {node.operation}, called at {node.line}")
                 raise
-            for position in self._written_arguments:
-                if bases[position] is not arguments[position]:
-                    np.copyto(arguments[position], bases[position])
-            return [array.copy() if place is None else fresh[place] for array, place in self._results]
+            finally:
+                if self._moves:
+                    self.executor.release()
 
     def _executor(self) -> PythonExecutor | NativeExecutor:
         """The calls in the hands of the core, if there is one."""
@@ -259,19 +263,42 @@ class Program:
         return NativeExecutor(self.calls, moving)
 
     def profile(self) -> list[float]:
-        """The seconds of each call in a run on the last arguments; what the run changes is put back."""
-        changed = [(self._array(target), self._array(target).copy()) for target, _ in self.graph.writes]
-        try:
-            times: list[float] = self.executor.profile(*self._last)
-            return times
-        finally:
-            for memory_of_target, before in changed:
-                np.copyto(memory_of_target, before)
+        """The seconds of each call in a run on the last arguments; what the run changes is put back.
+
+        Floating arguments that nobody holds any more are zeros.
+        """
+        assert self._last is not None
+        references, numbers = self._last
+        with self._lock:
+            bases = [np.zeros(home.shape, home.dtype) for home in self.arguments]
+            for base, reference in zip(bases, references, strict=True):
+                given = reference()
+                if given is not None:
+                    np.copyto(base, given)
+            changed = [(self._array(target), self._array(target).copy()) for target, _ in self.graph.writes]
+            try:
+                times: list[float] = self.executor.profile([*bases, *map(_empty_like, self._fresh)], numbers)
+                return times
+            finally:
+                if self._moves:
+                    self.executor.release()
+                for memory_of_target, before in changed:
+                    np.copyto(memory_of_target, before)
+
+    @property
+    def has_run(self) -> bool:
+        """Whether there was a run, on whose arguments another one can be made."""
+        return self._last is not None
 
     @property
     def labels(self) -> list[Node | None]:
         """Of each call, the node that it is for; None for the writes at the end."""
         return [call.node for call in self.calls]
+
+
+def _known_later(given: Array) -> Callable[[], Array | None]:
+    """For a profile: an argument, if somebody else still holds it. Integers are kept: zeros may not do for them."""
+    return weakref.ref(given) if given.dtype.kind not in "iu" else lambda: given
 
 
 def _aligned(size: int) -> Array:
