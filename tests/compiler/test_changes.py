@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from compiled_comparison import check_same, same_as_eager, values
 
@@ -167,6 +170,45 @@ def test_changes_between_calls(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     same_as_eager(
         build, lambda n: (numbers(8, 4, seed=n), numbers(8, 2, seed=n)), calls=6, between=between, traced=traced
     )
+
+
+SEEN: dict[str, tuple[Callable[[], Any], Callable[[Any, Any], Any], Callable[[Any], Any]]] = {
+    "set": (lambda: {"a"}, lambda x, seen: x * 2 if "b" in seen else x, lambda seen: seen.add("b")),
+    "deque": (lambda: deque([1.0, 2.0]), lambda x, seen: x * seen[0], lambda seen: seen.rotate()),
+    "elements of an array": (lambda: np.ones(3), lambda x, seen: x * float(seen[1]), lambda seen: seen.fill(2)),
+    "copy of an array": (lambda: np.ones(3), lambda x, seen: x * rl.tensor(seen), lambda seen: seen.fill(2)),
+    "array": (lambda: np.ones(3), lambda x, seen: x * rl.from_numpy(seen), lambda seen: seen.fill(2)),
+}
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_containers_and_arrays(name: str) -> None:
+    make, use, change = SEEN[name]
+    seen, x = make(), numbers(3)
+    compiled = rl.compile(lambda x: use(x, seen))
+    for number in range(4):
+        if number == 2:
+            change(seen)
+        check_same(values(compiled(x)), values(use(x, seen)))
+    assert compiled.cache_info().misses == (1 if name == "array" else 2)  # which the program reads where it lies
+
+
+def test_default_arguments_and_what_stands_in_them() -> None:
+    weight, options = rl.ones(3), {"power": 2}
+
+    def function(x: Any, scale: Any = weight, settings: Any = options) -> Any:
+        return (x * scale) ** settings["power"]
+
+    compiled = rl.compile(function)
+    x = numbers(3)
+    assert rl.equal(compiled(x), x**2)
+    weight.fill_(2.0)
+    assert rl.equal(compiled(x), (x * 2) ** 2)
+    options["power"] = 3
+    assert rl.equal(compiled(x), (x * 2) ** 3)
+    assert rl.equal(compiled(x, rl.ones(3)), x**3)
+    function.__defaults__ = (rl.zeros(3), {"power": 1})
+    assert rl.equal(compiled(x), x * 0)
 
 
 def test_hooks_of_all_modules() -> None:

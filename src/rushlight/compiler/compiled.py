@@ -114,7 +114,8 @@ class Compiled:
         return entry, entry.run(self._function, args, options, tensors)
 
     def _compile(self, args: Any, options: Any, tensors: list[Tensor]) -> tuple[Trace, _Entry]:
-        surroundings = before = Surroundings(self._function)
+        objects = [*_objects_in(_flatten((args, options), []))]
+        surroundings = before = Surroundings(self._function, objects)
         for attempt in range(2):
             trace = Trace([t.array for t in tensors])
             try:
@@ -135,7 +136,7 @@ class Compiled:
                 break
             # It has made something that it keeps (a mask, a mode): the next call will find that there.
             trace.undo()
-            surroundings = Surroundings(self._function)
+            surroundings = Surroundings(self._function, objects)
         entry.compile(trace, surroundings)
         return trace, entry
 
@@ -436,6 +437,15 @@ def _flatten(item: Any, tensors: list[Tensor], keep: bool = False) -> Any:
     if isinstance(item, (bool, int, float, str, bytes, type(None))):
         return (kind, item) if not keep else _Same(item)
     return _Same(item)
+
+
+def _objects_in(structure: Any) -> Iterator[Any]:
+    """The objects that a structure knows by identity."""
+    if isinstance(structure, _Same):
+        yield structure.value
+    elif type(structure) is tuple:
+        for entry in structure:
+            yield from _objects_in(entry)
 
 
 def _rebuild(structure: Any, results: Any) -> Any:

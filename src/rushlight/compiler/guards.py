@@ -9,14 +9,17 @@ can look: at the names that occur in it.
 from __future__ import annotations
 
 import argparse
+import collections
 import functools
 import operator
 import os
 import sys
 import sysconfig
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+import numpy as np
 
 from rushlight.compiler.trace import REPLACED, Trace
 from rushlight.compiler.watch import PLAIN, Watch, same_plain
@@ -25,6 +28,7 @@ from rushlight.optim.optimizer import Optimizer
 from rushlight.tensor.tensor import Tensor
 
 _MOST = 256  # entries of a list or dictionary that are looked at
+_MOST_BYTES = 1 << 20  # of a NumPy array whose elements are compared
 _LIBRARY = __name__.partition(".")[0]
 _INSTALLED = tuple({os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "purelib", "platlib")})
 _MISSING = object()
@@ -71,9 +75,9 @@ def _content(cell: Any) -> Any:
 
 
 class Surroundings:
-    """All that a function can see, as it is now."""
+    """All that a function can see, as it is now. `arguments`: the objects among those that it is called with."""
 
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: Any, arguments: Iterable[Any] = ()) -> None:
         self.watch = Watch()
         self._restorable: list[tuple[Any, Any, list[Any]]] = []  # containers, their keys, their values
         self._seen: set[int] = set()
@@ -82,7 +86,10 @@ class Surroundings:
         # What has attributes, those looked at, and the names in its class, which may come to stand there too.
         self._objects: list[tuple[Mapping[str, Any], set[str], frozenset[str]]] = []
         self.tensors: set[int] = set()
+        self.arrays: list[np.ndarray[Any, Any]] = []
         self._look_at(function)
+        for argument in arguments:
+            self._look_at(argument)
         while self._look_at_attributes():
             pass
         for mapping, names, inherited in self._objects:
@@ -162,6 +169,10 @@ class Surroundings:
             self._watch_dictionary(value)
             for key in list(value)[:_MOST]:
                 self._look_at(value[key])
+        elif isinstance(value, (set, collections.deque)):
+            self.watch.items(value)
+        elif isinstance(value, np.ndarray):
+            self.arrays.append(value)
         elif isinstance(value, types.ModuleType):
             if not _in_library(value.__name__) and _written_by_user(getattr(value, "__file__", None)):
                 self._objects.append((vars(value), set(), frozenset()))
@@ -204,6 +215,7 @@ class Surroundings:
     def _look_at_function(self, function: types.FunctionType) -> None:
         if not _of_user(function):
             return
+        self.watch.attributes(function, ("__code__", "__defaults__", "__kwdefaults__"))
         if function.__closure__:
             variables = _Variables(function.__closure__)
             for cell in function.__closure__:
@@ -283,6 +295,11 @@ class Guards:
             for leaf, grad in trace.gradients.values()
             if grad is not REPLACED
         ]
+        state = [given.array for given in trace.graph.inputs if given.kind == "state" and given.array is not None]
+        for array in surroundings.arrays:
+            # What the program reads where it lies may change; else its elements, or a copy, may have become constants.
+            if array.nbytes <= _MOST_BYTES and not any(np.may_share_memory(array, memory) for memory in state):
+                surroundings.watch.contents(array)
         self._watch: Watch | None = None  # all of it, once it has been found to be right
 
     def hold(self) -> bool:

@@ -24,9 +24,10 @@ class Watch:
         self._entries: list[Any] = [entry for other in others for entry in other._entries]
         self._attributes: list[Any] = [entry for other in others for entry in other._attributes]
         self._ordered: list[Any] = [entry for other in others for entry in other._ordered]
+        self._contents: list[tuple[Any, bytes]] = [entry for other in others for entry in other._contents]
 
     def items(self, container: Any) -> None:
-        """Watches all items of a list, or all values of a dictionary."""
+        """Watches all items of a list, a set or a deque, or all values of a dictionary."""
         kind = type(container)
         as_usual = kind.__iter__ is list.__iter__ or getattr(kind, "values", None) is dict.values
         (self._items if as_usual or not container else self._ordered).append((container, _items(container)))
@@ -41,17 +42,26 @@ class Watch:
         known = list(names)
         self._attributes.append((item, known, _attributes(item, known)))
 
+    def contents(self, array: Any) -> None:
+        """Watches the elements of a NumPy array."""
+        self._contents.append((array, array.tobytes()))
+
     def same(self) -> bool:
         """Whether all is as it was."""
-        if not self._ordered and unchanged is not None:
-            if unchanged(self._items, self._entries, self._attributes):
-                return True
-        items = [*self._items, *self._ordered]
-        return (
-            all(_renewed(_items(container), was) for container, was in items)
-            and all(_renewed(_entries(mapping, keys), was) for mapping, keys, was in self._entries)
-            and all(_renewed(_attributes(item, names), was) for item, names, was in self._attributes)
-        )
+        if unchanged is None or not unchanged(self._items, self._entries, self._attributes):
+            if not (
+                all(_renewed(_items(container), was) for container, was in self._items)
+                and all(_renewed(_entries(mapping, keys), was) for mapping, keys, was in self._entries)
+                and all(_renewed(_attributes(item, names), was) for item, names, was in self._attributes)
+            ):
+                return False
+        for container, was in self._ordered:
+            if not _renewed(_items(container), was):
+                return False
+        for array, held in self._contents:
+            if array.tobytes() != held:
+                return False
+        return True
 
 
 def same_plain(a: Any, b: Any) -> bool:
