@@ -172,9 +172,33 @@ def test_changes_between_calls(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     )
 
 
+class Slotted:
+    __slots__ = ("scale",)
+
+    def __init__(self) -> None:
+        self.scale = 1.0
+
+
+def marked() -> Any:
+    weight = rl.ones(3)
+    weight.scale = 1.0  # type: ignore[attr-defined]
+    return weight
+
+
+def rescale(seen: Any) -> None:
+    seen.scale = 2.0
+
+
 SEEN: dict[str, tuple[Callable[[], Any], Callable[[Any, Any], Any], Callable[[Any], Any]]] = {
     "set": (lambda: {"a"}, lambda x, seen: x * 2 if "b" in seen else x, lambda seen: seen.add("b")),
     "deque": (lambda: deque([1.0, 2.0]), lambda x, seen: x * seen[0], lambda seen: seen.rotate()),
+    "the last of many": (
+        lambda: {number: [1.0] for number in range(500)},
+        lambda x, seen: x * seen[499][0],
+        lambda seen: seen[499].append(seen[499].pop() + 1),
+    ),
+    "slots": (Slotted, lambda x, seen: x * seen.scale, rescale),
+    "attribute of a tensor": (marked, lambda x, seen: x * seen * seen.scale, rescale),
     "elements of an array": (lambda: np.ones(3), lambda x, seen: x * float(seen[1]), lambda seen: seen.fill(2)),
     "copy of an array": (lambda: np.ones(3), lambda x, seen: x * rl.tensor(seen), lambda seen: seen.fill(2)),
     "array": (lambda: np.ones(3), lambda x, seen: x * rl.from_numpy(seen), lambda seen: seen.fill(2)),

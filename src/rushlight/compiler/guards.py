@@ -21,13 +21,14 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.compiler.streams import Randomness, refuse_iterator
 from rushlight.compiler.trace import REPLACED, Trace
 from rushlight.compiler.watch import PLAIN, Watch, same_plain
 from rushlight.nn.modules.module import Module, global_hooks
 from rushlight.optim.optimizer import Optimizer
 from rushlight.tensor.tensor import Tensor
 
-_MOST = 256  # entries of a list or dictionary that are looked at
+_MOST = 1024  # entries of a list or dictionary that are looked at
 _MOST_BYTES = 1 << 20  # of a NumPy array whose elements are compared
 _LIBRARY = __name__.partition(".")[0]
 _INSTALLED = tuple({os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "purelib", "platlib")})
@@ -49,6 +50,27 @@ class _Named:
             for name, value in zip(self.names, values, strict=True):
                 if self.mapping.get(name) is not value:
                     self.mapping[name] = value
+
+
+class _Slots(Mapping[str, Any]):
+    """The attributes of an object that stand in slots."""
+
+    def __init__(self, item: Any) -> None:
+        self._item = item
+        named = [base.__dict__.get("__slots__", ()) for base in type(item).__mro__]
+        self._names = {name for names in named for name in ((names,) if isinstance(names, str) else names)}
+
+    def __getitem__(self, name: str) -> Any:
+        value = getattr(self._item, name, _MISSING) if name in self._names else _MISSING
+        if value is _MISSING:
+            raise KeyError(name)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([name for name in self._names if hasattr(self._item, name)])
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 class _Variables:
@@ -85,6 +107,7 @@ class Surroundings:
         self._names: set[str] = set()  # all names that occur in the code
         # What has attributes, those looked at, and the names in its class, which may come to stand there too.
         self._objects: list[tuple[Mapping[str, Any], set[str], frozenset[str]]] = []
+        self._randomness = Randomness()
         self.tensors: set[int] = set()
         self.arrays: list[np.ndarray[Any, Any]] = []
         self._look_at(function)
@@ -97,7 +120,7 @@ class Surroundings:
 
     def changes(self) -> list[str]:
         """What is something else now than it was, by name."""
-        found = []
+        found = self._randomness.changes()
         for container, keys, values in self._restorable:
             now = list(container if not isinstance(container, dict) else container.values())
             names = keys if keys is not None else range(len(values))
@@ -111,6 +134,7 @@ class Surroundings:
 
     def put_back(self) -> None:
         """Makes all that was seen what it was."""
+        self._randomness.put_back()
         for container, keys, values in self._restorable:
             if isinstance(container, (_Named, _Variables)):
                 container.put(values)
@@ -137,7 +161,7 @@ class Surroundings:
 
     def _look_at(self, value: Any) -> None:
         if isinstance(value, Tensor):
-            self.tensors.add(id(value))
+            self._look_at_tensor(value)
             return
         if isinstance(value, PLAIN) or id(value) in self._seen:
             return
@@ -181,6 +205,13 @@ class Surroundings:
         else:
             self._look_at_object(value)
 
+    def _look_at_tensor(self, tensor: Tensor) -> None:
+        if id(tensor) not in self.tensors:
+            self.tensors.add(id(tensor))
+            attributes = vars(tensor)
+            if any(name != "array" and not name.startswith("_") for name in attributes):  # the user's
+                self._objects.append((attributes, set(), frozenset()))
+
     def _look_at_attributes(self) -> bool:
         """Looks at the attributes of objects that the code names; whether there were new ones."""
         found = False
@@ -193,11 +224,18 @@ class Surroundings:
 
     def _look_at_object(self, value: Any) -> None:
         kind = type(value)
-        namespace = isinstance(value, (argparse.Namespace, types.SimpleNamespace))
-        if namespace or _of_user(kind):
+        of_user = isinstance(value, (argparse.Namespace, types.SimpleNamespace)) or _of_user(kind)
+        if not (of_user and isinstance(getattr(kind, "__next__", None), types.FunctionType)):
+            refuse_iterator(value)  # of which nothing can be seen
+        if of_user:
             attributes = getattr(value, "__dict__", None)
             if type(attributes) is dict:
                 self._objects.append((attributes, set(), _names_in_class(kind)))
+            slots = _Slots(value)
+            if len(slots):
+                self._objects.append((slots, set(), frozenset()))
+        else:
+            self._randomness.add(value)
         self._look_at(kind)
         if hasattr(value, "__wrapped__"):
             self._look_at(value.__wrapped__)
