@@ -168,8 +168,7 @@ class Program:
         elif node.operation in _LOWERED:
             _LOWERED[node.operation](self, node, operands, results[0])
         elif node.operation == "fused":
-            steps, outputs = node.options["program"]
-            by_meaning = functools.partial(_interpreted, steps, outputs)
+            by_meaning = functools.partial(_interpreted, node.options["program"])
             self.calls.append(Call(node, "elementwise", fused(node), operands, {}, results, by_meaning))
         elif declared is not None and declared.elementwise:
             function = native_program(node.operation)
@@ -331,8 +330,20 @@ def _reference(operation: Any) -> Callable[..., Any]:
     return compute
 
 
-def _interpreted(steps: Any, outputs: Any, *operands: Any) -> Any:
-    return programs.interpret(steps, outputs, operands)
+def _interpreted(program: Elementwise, *operands: Any) -> Any:
+    results = programs.interpret(program.instructions, program.outputs, operands)
+    if not program.reduced:
+        return results
+    shape = np.broadcast_shapes(*map(np.shape, operands))
+    whole = [np.broadcast_to(result, shape) for result in results]
+    return tuple([_REDUCED[how](x) for x, how in zip(whole, program.reduced, strict=True)])
+
+
+_REDUCED: dict[str, Callable[[Array], Any]] = {
+    "": lambda elements: elements,
+    "sum": np.sum,
+    "mean": lambda elements: np.sum(elements) / elements.dtype.type(elements.size),  # NaN of nothing
+}
 
 
 def _strided(base: Array, value: Value, strides: tuple[int, ...], offset: int) -> Array:
@@ -429,7 +440,8 @@ def fused(node: Node) -> Any:
         return None
     program: Elementwise = node.options["program"]
     flags = [value.dtype == np.bool_ for value in node.outputs]
-    return core.native.Program(list(program.instructions), len(node.inputs), list(program.outputs), flags)
+    steps, outputs, reduced = map(list, program)
+    return core.native.Program(steps, len(node.inputs), outputs, flags, reduced)
 
 
 # Operations that only move: copies into their result.
