@@ -203,7 +203,8 @@ void Program::assign_slots() {
     bool first = true;
     for (size_t before = 0; before < i; ++before) first = first && (outputs_[before] != output || is_reduced(before));
     written_directly_.push_back(output >= inputs_ && first && !is_reduced(i));
-    bool later = false;
+    bool later = false;  // or at the end, in order to be summed up
+    for (size_t o = 0; o < outputs_.size(); ++o) later = later || (is_reduced(o) && outputs_[o] < inputs_);
     for (int k = output - inputs_ + 1; k < count; ++k) {
       for (int s = 0; s < instructions_[std::max(k, 0)].source_count; ++s) {
         later = later || instructions_[std::max(k, 0)].sources[s] < inputs_;
@@ -332,14 +333,16 @@ void Program::Task::operator()(int64_t begin, int64_t end) const {
       kernels[k](to, sources, items);
       values[p.inputs_ + k] = to;
     }
-    for (size_t o = 0; o < p.outputs_.size(); ++o) {
+    for (size_t o = 0; o < p.outputs_.size() && p.reduces_; ++o) {
+      if (!p.is_reduced(o)) continue;
       const char* from = values[p.outputs_[o]];
-      if (p.is_reduced(o)) {
-        totals[begin / grain * static_cast<int64_t>(p.outputs_.size()) + static_cast<int64_t>(o)] +=
-            compute == DType::float64 ? fold<double, Add>(reinterpret_cast<const double*>(from), items)
-                                      : fold<float, Add>(reinterpret_cast<const float*>(from), items);
-      }
+      totals[begin / grain * static_cast<int64_t>(p.outputs_.size()) + static_cast<int64_t>(o)] +=
+          compute == DType::float64 ? fold<double, Add>(reinterpret_cast<const double*>(from), items)
+                                    : fold<float, Add>(reinterpret_cast<const float*>(from), items);
+    }
+    for (size_t o = 0; o < p.outputs_.size(); ++o) {
       if (stores[o] == nullptr) continue;
+      const char* from = values[p.outputs_[o]];
       targets[o].for_runs(at, items, [&](char* to, int64_t stride, int64_t run) {
         stores[o](to, stride, from, item, run);
         from += run * item;

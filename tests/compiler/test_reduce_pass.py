@@ -148,6 +148,21 @@ def test_sums_are_those_of_double_precision(shape: str, dtype: str) -> None:
     np.testing.assert_allclose(results[3], wide.sum(), rtol=0, atol=2 * rounding * scale)
 
 
+def test_an_operand_is_summed_up_before_a_result_takes_its_place() -> None:
+    program = Program(
+        parse("""
+    argument %0: f32[50,100]
+    %1: f32[50,100] = tanh(%0)
+    %2: f32[50,100], %3: f32[] = fused(%1) { b = exp(a); return b, sum(a) }
+    %4: f32[50] = sum(%2, dim=(1,))
+    return %4, %3
+""")
+    )
+    x = np.linspace(0, 2, 5000, dtype=np.float32).reshape(50, 100)
+    assert program.arena_bytes < 2 * x.nbytes  # there is one place for both
+    np.testing.assert_allclose(program.run([x], [])[1], np.tanh(x).sum(dtype=np.float64), rtol=1e-6)
+
+
 def test_operands_of_any_layout_and_any_number_of_threads() -> None:
     text = """
     argument %0: f32[300,200]
