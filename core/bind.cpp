@@ -42,4 +42,5 @@ NB_MODULE(RUSHLIGHT_MODULE, module) {
   rushlight::bind_softmax(module);
   rushlight::bind_sort(module);
   rushlight::bind_update(module);
+  rushlight::bind_watch(module);
 }

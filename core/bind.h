@@ -27,5 +27,6 @@ void bind_resample(nanobind::module_& module);
 void bind_softmax(nanobind::module_& module);
 void bind_sort(nanobind::module_& module);
 void bind_update(nanobind::module_& module);
+void bind_watch(nanobind::module_& module);
 
 }  // namespace rushlight

@@ -1,6 +1,7 @@
 #include "elementwise.h"
 
 #include <alloca.h>
+#include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include "bind.h"
 #include "convert.h"
 #include "memory.h"
+#include "reduction_operations.h"
 #include "threads.h"
 
 namespace rushlight {
@@ -117,12 +119,21 @@ void fill(char* to, const char* item, int64_t size, int64_t count) {
 
 // Making
 
-Program::Program(nb::handle instructions, int inputs, const std::vector<int>& outputs, const std::vector<bool>& boolean)
-    : inputs_(inputs), outputs_(outputs), boolean_(boolean) {
+Program::Program(nb::handle instructions, int inputs, const std::vector<int>& outputs, const std::vector<bool>& boolean,
+                 const std::vector<std::string>& reduced)
+    : inputs_(inputs), outputs_(outputs), boolean_(boolean), reduced_(outputs.size(), Reduction::none) {
   auto wrong = [](const char* what) { return std::invalid_argument(std::string("Program: ") + what); };
   if (inputs < 1 || inputs > most_inputs) throw wrong("takes 1 to 64 inputs");
   if (outputs.empty() || outputs.size() > most_outputs) throw wrong("gives 1 to 32 outputs");
   if (boolean.size() != outputs.size()) throw wrong("one flag is needed for each output");
+  if (!reduced.empty() && reduced.size() != outputs.size()) throw wrong("one reduction is needed for each output");
+  for (size_t o = 0; o < reduced.size(); ++o) {
+    if (reduced[o] == "sum") reduced_[o] = Reduction::sum;
+    if (reduced[o] == "mean") reduced_[o] = Reduction::mean;
+    if (!is_reduced(o) && !reduced[o].empty()) throw wrong("an output is reduced by sum or mean");
+    if (is_reduced(o) && boolean[o]) throw wrong("truth isn't summed up");
+    reduces_ = reduces_ || is_reduced(o);
+  }
   nb::list list(instructions);
   int count = static_cast<int>(nb::len(list));
   for (int i = 0; i < count; ++i) {
@@ -189,10 +200,11 @@ void Program::assign_slots() {
   }
   for (size_t i = 0; i < outputs_.size(); ++i) {
     int output = outputs_[i];
-    bool first = std::find(outputs_.begin(), outputs_.begin() + static_cast<int64_t>(i), output) ==
-                 outputs_.begin() + static_cast<int64_t>(i);
-    written_directly_.push_back(output >= inputs_ && first);
-    bool later = false;
+    bool first = true;
+    for (size_t before = 0; before < i; ++before) first = first && (outputs_[before] != output || is_reduced(before));
+    written_directly_.push_back(output >= inputs_ && first && !is_reduced(i));
+    bool later = false;  // or at the end, in order to be summed up
+    for (size_t o = 0; o < outputs_.size(); ++o) later = later || (is_reduced(o) && outputs_[o] < inputs_);
     for (int k = output - inputs_ + 1; k < count; ++k) {
       for (int s = 0; s < instructions_[std::max(k, 0)].source_count; ++s) {
         later = later || instructions_[std::max(k, 0)].sources[s] < inputs_;
@@ -243,11 +255,12 @@ struct Program::Task {
   const Kernel* kernels = nullptr;
   Operand* operands = nullptr;
   Strided* targets = nullptr;
-  ConvertRun* stores = nullptr;  // nullptr among them: the instruction writes the output itself
+  ConvertRun* stores = nullptr;  // nullptr among them: the instruction writes the output itself, or it is reduced
+  double* totals = nullptr;      // of each block of `grain` items, one for each output
   DType compute = DType::other;
   int64_t item = 0, total = 0;
   int slots = 0;  // scratch for results, operands that are loaded, constants
-  int64_t block = 0;
+  int64_t block = 0, grain = 0;
 
   void operator()(int64_t begin, int64_t end) const;
 };
@@ -312,12 +325,20 @@ void Program::Task::operator()(int64_t begin, int64_t end) const {
       const Instruction& instruction = p.instructions_[k];
       char* to = scratch + slot_bytes * instruction.slot;
       for (size_t o = 0; o < p.outputs_.size(); ++o) {
-        if (stores[o] == nullptr && p.outputs_[o] == p.inputs_ + k) to = targets[o].data + at * item;
+        bool written_here = stores[o] == nullptr && !p.is_reduced(o);
+        if (written_here && p.outputs_[o] == p.inputs_ + k) to = targets[o].data + at * item;
       }
       const char* sources[3];
       for (int s = 0; s < instruction.source_count; ++s) sources[s] = values[instruction.sources[s]];
       kernels[k](to, sources, items);
       values[p.inputs_ + k] = to;
+    }
+    for (size_t o = 0; o < p.outputs_.size() && p.reduces_; ++o) {
+      if (!p.is_reduced(o)) continue;
+      const char* from = values[p.outputs_[o]];
+      totals[begin / grain * static_cast<int64_t>(p.outputs_.size()) + static_cast<int64_t>(o)] +=
+          compute == DType::float64 ? fold<double, Add>(reinterpret_cast<const double*>(from), items)
+                                    : fold<float, Add>(reinterpret_cast<const float*>(from), items);
     }
     for (size_t o = 0; o < p.outputs_.size(); ++o) {
       if (stores[o] == nullptr) continue;
@@ -421,6 +442,7 @@ bool Program::measure(const Operand* operands, Layout& layout) const {
   if (layout.dtype == DType::other) return false;
   layout.compute = compute_dtype(layout.dtype);
   if (kernels_[static_cast<int>(layout.dtype)].empty() && !instructions_.empty()) return false;
+  if (reduces_ && layout.dtype != DType::float32 && layout.dtype != DType::float64) return false;
   int64_t* shape = layout.shape;
   int& dimensions = layout.dimensions;
   const Array* first = nullptr;
@@ -459,16 +481,20 @@ bool Program::accept(const Operand* operands, const Array* given, Layout& layout
   for (size_t o = 0; o < outputs_.size(); ++o) {
     const Array& array = given[o];
     if (!array.writeable) throw std::invalid_argument("Program: out= is read-only");
-    if (array.dtype != (boolean_[o] ? DType::boolean : layout.dtype) ||
-        !std::ranges::equal(shape_of(array), layout.extents())) {
-      return false;
+    if (array.dtype != (boolean_[o] ? DType::boolean : layout.dtype)) return false;
+    if (is_reduced(o)) {  // written when all else has been read
+      if (array.size() != 1) return false;
+      continue;
     }
+    if (!std::ranges::equal(shape_of(array), layout.extents())) return false;
     for (int i = 0; i < inputs_; ++i) {
       if (operands[i].is_number || !overlap(array, operands[i].array)) continue;
       layout.in_place = true;
       layout.temporary = layout.temporary || !same_memory(array, operands[i].array);
     }
-    for (size_t other = 0; other < o; ++other) layout.temporary = layout.temporary || overlap(array, given[other]);
+    for (size_t other = 0; other < o; ++other) {
+      layout.temporary = layout.temporary || (!is_reduced(other) && overlap(array, given[other]));
+    }
     layout.uniform = layout.uniform && array.contiguous();
   }
   return true;
@@ -477,6 +503,9 @@ bool Program::accept(const Operand* operands, const Array* given, Layout& layout
 // An order of dimensions that suits the results, where they are given, else the operands of the results' shape.
 void Program::choose_order(const Operand* operands, const Array* given, Layout& layout) const {
   if (layout.uniform) return;
+  size_t unreduced = 0;
+  while (unreduced < outputs_.size() && is_reduced(unreduced)) ++unreduced;
+  if (given != nullptr) given = unreduced < outputs_.size() ? given + unreduced : nullptr;
   const Array* guide = given;
   bool shared = true;
   for (int i = 0; i < inputs_ && given == nullptr; ++i) {
@@ -532,6 +561,12 @@ void Program::arrange(const Layout& layout, const Array* results, Task& task) co
   }
   bool only_direct = instructions_.size() == 1;
   for (size_t o = 0; o < outputs_.size(); ++o) {
+    if (is_reduced(o)) {
+      task.targets[o].data = results[o].data;
+      task.stores[o] = nullptr;
+      only_direct = false;
+      continue;
+    }
     view(results[o], task.targets[o]);
     bool direct = written_directly_[o] && results[o].dtype == task.compute && task.targets[o].plain() &&
                   !(layout.in_place && !layout.temporary && reads_inputs_later_[o]);
@@ -546,14 +581,23 @@ void Program::arrange(const Layout& layout, const Array* results, Task& task) co
   if (only_direct) task.slots = 0;
 }
 
-void Program::execute(const Task& task) const {
-  int64_t grain = std::max<int64_t>(131072 / (3 + cost_) / 1024 * 1024, 1024);
-  if (task.total == 0) return;
-  if (task.total <= grain) {
-    task(0, task.total);
-  } else {
+void Program::execute(Task& task) const {
+  task.grain = std::max<int64_t>(131072 / (3 + cost_) / 1024 * 1024, 1024);
+  const size_t outputs = outputs_.size();
+  std::vector<double> totals(reduces_ ? outputs * static_cast<size_t>(task.total / task.grain + 1) : 0);
+  task.totals = totals.data();
+  if (task.total > task.grain) {
     Unlocked unlocked;
-    parallel_for(task.total, grain, task);
+    parallel_for(task.total, task.grain, task);
+  } else if (task.total > 0) {
+    task(0, task.total);
+  }
+  for (size_t o = 0; o < outputs && reduces_; ++o) {
+    if (!is_reduced(o)) continue;
+    double total = 0;
+    for (size_t i = o; i < totals.size(); i += outputs) total += totals[i];
+    if (reduced_[o] == Reduction::mean) total *= 1 / static_cast<double>(task.total);
+    converter(task.compute, DType::float64)(task.targets[o].data, task.item, reinterpret_cast<char*>(&total), 8, 1);
   }
 }
 
@@ -589,8 +633,9 @@ nb::object Program::run(Operand* operands, nb::handle out) const {
   bool direct = out.is_valid() && !layout.temporary;
   choose_order(operands, direct ? arrays : nullptr, layout);
   for (size_t o = 0; o < count && !direct; ++o) {
-    NewArray result =
-        empty(boolean_[o] ? DType::boolean : layout.dtype, layout.extents(), layout.ordered ? layout.order : nullptr);
+    NewArray result = is_reduced(o) ? empty(layout.dtype, {})
+                                    : empty(boolean_[o] ? DType::boolean : layout.dtype, layout.extents(),
+                                            layout.ordered ? layout.order : nullptr);
     made[o] = std::move(result.object);
     arrays[o] = result.array;
   }
@@ -660,7 +705,11 @@ class Program::Call final : public rushlight::Instruction {
     std::vector<Array> arrays = results_;
     temporaries_.clear();
     for (size_t o = 0; o < arrays.size() && layout.temporary; ++o) {
-      temporaries_.emplace_back(arrays[o].dtype, layout.extents(), layout.ordered ? layout.order : nullptr);
+      if (program_.is_reduced(o)) {
+        temporaries_.emplace_back(arrays[o].dtype, shape_of(arrays[o]));
+      } else {
+        temporaries_.emplace_back(arrays[o].dtype, layout.extents(), layout.ordered ? layout.order : nullptr);
+      }
       arrays[o] = temporaries_[o].array;
     }
     task_.kernels = kernels_.data();
@@ -713,8 +762,10 @@ void bind_elementwise(nb::module_& module) {
                       "A program of elementwise instructions. `program(*operands, out=None)` takes NumPy arrays and "
                       "numbers and returns an array or a tuple of them, or NotImplemented for dtypes without code and "
                       "shapes that don't broadcast.")
-      .def(nb::init<nb::handle, int, const std::vector<int>&, const std::vector<bool>&>(), nb::arg("instructions"),
-           nb::arg("inputs"), nb::arg("outputs"), nb::arg("boolean"));
+      .def(nb::init<nb::handle, int, const std::vector<int>&, const std::vector<bool>&,
+                    const std::vector<std::string>&>(),
+           nb::arg("instructions"), nb::arg("inputs"), nb::arg("outputs"), nb::arg("boolean"),
+           nb::arg("reduced") = std::vector<std::string>());
 }
 
 }  // namespace rushlight

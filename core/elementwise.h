@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "instruction.h"
@@ -21,8 +22,10 @@ struct Number {
 class Program {
  public:
   // instructions: tuples (opcode name, sources ...); a source is the number of a value (first the inputs, then each
-  // instruction's result) or a constant in a tuple of its own. Raises ValueError for what isn't a program.
-  Program(nb::handle instructions, int inputs, const std::vector<int>& outputs, const std::vector<bool>& boolean);
+  // instruction's result) or a constant in a tuple of its own. reduced: for each output "sum", "mean" or "", which
+  // leaves it as it is; none are where it is empty. Raises ValueError for what isn't a program.
+  Program(nb::handle instructions, int inputs, const std::vector<int>& outputs, const std::vector<bool>& boolean,
+          const std::vector<std::string>& reduced);
 
   // program(*operands, out=None)
   nb::object call(nb::handle operands, nb::handle options) const;
@@ -38,6 +41,7 @@ class Program {
     int sources[3];  // numbers of values: inputs, results, constants
     int slot;        // where its result lives while it is needed
   };
+  enum class Reduction : uint8_t { none, sum, mean };
   struct Operand;
   struct Layout;
   struct Task;
@@ -46,6 +50,7 @@ class Program {
   static constexpr int dtype_count = static_cast<int>(DType::other);
   static constexpr int most_inputs = 64, most_outputs = 32;
 
+  bool is_reduced(size_t output) const { return reduced_[output] != Reduction::none; }
   void assign_slots();
   void choose_kernels();
   static bool read_operand(nb::handle given, Operand& operand);
@@ -55,7 +60,7 @@ class Program {
   bool accept(const Operand* operands, const Array* given, Layout& layout) const;
   void choose_order(const Operand* operands, const Array* given, Layout& layout) const;
   void arrange(const Layout& layout, const Array* results, Task& task) const;
-  void execute(const Task& task) const;
+  void execute(Task& task) const;
   nb::object run(Operand* operands, nb::handle out) const;
 
   int inputs_;
@@ -63,6 +68,8 @@ class Program {
   std::vector<Number> constants_;
   std::vector<int> outputs_;
   std::vector<bool> boolean_;
+  std::vector<Reduction> reduced_;  // of each output
+  bool reduces_ = false;            // any of them
   int slots_ = 0;
   int cost_ = 0;
   bool has_power_ = false;

@@ -81,9 +81,20 @@ class Executor::Released {
   PyThreadState* state_ = nullptr;
 };
 
-// The arrays that move stay at the places of the last run, in bases that are kept alive, until the next one.
-Executor::~Executor() {
-  for (const Relocation& move : relocations_) set_data(move.original, move.home);
+// The arrays that move stay at the places of the last run, in bases that are kept alive, until they are released.
+Executor::~Executor() { send_home(); }
+
+void Executor::send_home() {
+  for (const Relocation& move : relocations_) {
+    set_data(move.view, move.home);
+    set_data(move.original, move.home);
+  }
+  bases_.clear();
+}
+
+void Executor::release() {
+  Turn turn(*this);
+  send_home();
 }
 
 // Everything is checked before anything moves.
@@ -350,7 +361,8 @@ void bind_executor(nb::module_& module) {
       .def(
           "relocate", &Executor::relocate, nb::arg("array"), nb::arg("slot"), nb::arg("offset"),
           "At each run, `array` lies `offset` bytes from the start of the base at index `slot`: every instruction that "
-          "has this object among its arguments or results finds it there, and so does Python until the next run.")
+          "has this object among its arguments or results finds it there, and so does Python until the next run, or "
+          "release().")
       .def(
           "run", [](Executor& self, nb::handle bases, nb::handle numbers) { self.run(bases, numbers, nullptr); },
           nb::arg("bases"), nb::arg("numbers"),
@@ -358,6 +370,8 @@ void bind_executor(nb::module_& module) {
           "where one is missing or a base too small, misaligned or read-only: nothing has run then. What an "
           "instruction raises comes out as it is, and `failed` says which one it was; RuntimeError where a kernel has "
           "no code for its operands and there is no `otherwise`.")
+      .def("release", &Executor::release,
+           "Lets go of the bases of the last run: the relocated arrays lie where they lay at first.")
       .def(
           "profile",
           [](Executor& self, nb::handle bases, nb::handle numbers) {

@@ -36,6 +36,7 @@ class Executor {
 
   // Where `seconds` is given, it gets the time of each instruction.
   void run(nb::handle bases, nb::handle numbers, std::vector<double>* seconds);
+  void release();
 
   size_t size() const { return steps_.size(); }
   int64_t failed() const { return failed_; }
@@ -77,6 +78,7 @@ class Executor {
   std::vector<nb::object> without_slots(std::vector<nb::object> values, Step& step);
   void set_numbers(nb::handle numbers);
   void move_arrays(nb::handle bases);
+  void send_home();
   void run_step(Step& step, Released& released);
   static bool run_kernel(Step& step);
 

@@ -320,9 +320,32 @@ nb::object adagrad(const List& parameters, const List& gradients, const List& su
   return known ? done() : not_implemented();
 }
 
+template <class T>
+double count_step(const List& steps) {
+  std::vector<T*> counts;
+  for (nb::handle item : steps) {
+    Array step = borrow(item);
+    if (step.dtype != dtype_of<T>() || step.dimensions != 0 || !step.writeable) return -1;
+    counts.push_back(step.as<T>());
+    if (*counts.back() != *counts.front()) return -1;
+  }
+  for (T* count : counts) *count += 1;
+  return static_cast<double>(*counts.front());
+}
+
 }  // namespace
 
 void bind_update(nb::module_& module) {
+  module.def(
+      "count_step",
+      [](const List& steps) {
+        if (steps.empty()) return -1.0;
+        bool is_double = borrow(steps.front()).dtype == DType::float64;
+        return is_double ? count_step<double>(steps) : count_step<float>(steps);
+      },
+      nb::arg("steps"),
+      "Adds 1 to step counts, which are 0-d arrays, all float32 or all float64, and equal; returns what they are now. "
+      "Where they aren't such, nothing is done, and -1 returned.");
   define_kernel(module, "sgd_update", &sgd, nb::arg("parameters"), nb::arg("gradients"), nb::arg("buffers").none(),
                 nb::arg("lr"), nb::arg("momentum"), nb::arg("dampening"), nb::arg("weight_decay"), nb::arg("nesterov"),
                 nb::arg("maximize"), nb::arg("first"));

@@ -14,6 +14,23 @@ from rushlight.tensor.tensor import Tensor
 TOLERANCE = {"float64": 1e-10, "float32": 2e-5, "float16": 2e-2, "bfloat16": 1e-1}
 
 
+def numbers(*shape: int, seed: int = 0) -> rl.Tensor:
+    return rl.randn(*shape, generator=rl.Generator().manual_seed(seed))
+
+
+def classes(count: int, *shape: int, seed: int = 0) -> rl.Tensor:
+    return rl.randint(0, count, shape, generator=rl.Generator().manual_seed(seed))
+
+
+def batch(number: int, size: int = 6) -> tuple[rl.Tensor, rl.Tensor]:
+    """Inputs and classes for `mlp`."""
+    return numbers(size, 4, seed=number), classes(3, size, seed=number)
+
+
+def mlp() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
 def values(item: Any) -> Any:
     """A copy of nested results, with arrays in the place of tensors."""
     if isinstance(item, Tensor):

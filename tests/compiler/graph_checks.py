@@ -26,7 +26,7 @@ def arrays_for(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
 
 def run(graph: Graph, arrays: dict[str, np.ndarray]) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
     """What a graph returns as a program, and its arguments and state after two runs. Inputs are known by name."""
-    memory = {given.name: arrays[given.name].copy() for given in graph.inputs if given.kind in ("argument", "state")}
+    memory = {given.name: np.array(arrays[given.name]) for given in graph.inputs if given.kind in ("argument", "state")}
     for given in graph.inputs:
         if given.kind != "argument" and given.array is None:
             given.array = memory.get(given.name, arrays[given.name])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from compiled_comparison import check_same, same_as_eager, values
 
@@ -100,6 +103,19 @@ def set_state(net: Any, optimizer: Any) -> None:
     entry["exp_avg"] = rl.ones(5, 4)
 
 
+def count_on(net: Any, optimizer: Any) -> None:
+    for state in optimizer.state.values():
+        state["step"] += 20
+
+
+def count_one_on(net: Any, optimizer: Any) -> None:
+    optimizer.state[net.first.weight]["step"] += 20
+
+
+def set_data_of_step(net: Any, optimizer: Any) -> None:
+    optimizer.state[net.first.weight]["step"].data = rl.tensor(30.0)
+
+
 # A change, and how often the step is traced in all. A new layer's gradients are none first, and then added to.
 CHANGES: dict[str, tuple[Any, int]] = {
     "nothing": (lambda net, optimizer: None, 1),
@@ -115,6 +131,9 @@ CHANGES: dict[str, tuple[Any, int]] = {
     "load_state_dict": (reload, 1),
     "load_state_dict of the optimizer": (reload_optimizer, 2),
     "state by hand": (set_state, 2),
+    "step counts": (count_on, 1),
+    "one step count": (count_one_on, 2),
+    "data of a step count": (set_data_of_step, 2),
     "frozen": (lambda net, optimizer: net.first.requires_grad_(False), 2),
     "all frozen": (lambda net, optimizer: net.requires_grad_(False), 2),
     "replaced layer": (replace_layer, 3),
@@ -151,6 +170,81 @@ def test_changes_between_calls(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     same_as_eager(
         build, lambda n: (numbers(8, 4, seed=n), numbers(8, 2, seed=n)), calls=6, between=between, traced=traced
     )
+
+
+class Slotted:
+    __slots__ = ("scale",)
+
+    def __init__(self) -> None:
+        self.scale = 1.0
+
+
+def marked() -> Any:
+    weight = rl.ones(3)
+    weight.scale = 1.0  # type: ignore[attr-defined]
+    return weight
+
+
+def rescale(seen: Any) -> None:
+    seen.scale = 2.0
+
+
+SEEN: dict[str, tuple[Callable[[], Any], Callable[[Any, Any], Any], Callable[[Any], Any]]] = {
+    "set": (lambda: {"a"}, lambda x, seen: x * 2 if "b" in seen else x, lambda seen: seen.add("b")),
+    "deque": (lambda: deque([1.0, 2.0]), lambda x, seen: x * seen[0], lambda seen: seen.rotate()),
+    "the last of many": (
+        lambda: {number: [1.0] for number in range(500)},
+        lambda x, seen: x * seen[499][0],
+        lambda seen: seen[499].append(seen[499].pop() + 1),
+    ),
+    "slots": (Slotted, lambda x, seen: x * seen.scale, rescale),
+    "attribute of a tensor": (marked, lambda x, seen: x * seen * seen.scale, rescale),
+    "elements of an array": (lambda: np.ones(3), lambda x, seen: x * float(seen[1]), lambda seen: seen.fill(2)),
+    "copy of an array": (lambda: np.ones(3), lambda x, seen: x * rl.tensor(seen), lambda seen: seen.fill(2)),
+    "array": (lambda: np.ones(3), lambda x, seen: x * rl.from_numpy(seen), lambda seen: seen.fill(2)),
+}
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_containers_and_arrays(name: str) -> None:
+    make, use, change = SEEN[name]
+    seen, x = make(), numbers(3)
+    compiled = rl.compile(lambda x: use(x, seen))
+    for number in range(4):
+        if number == 2:
+            change(seen)
+        check_same(values(compiled(x)), values(use(x, seen)))
+    assert compiled.cache_info().misses == (1 if name == "array" else 2)  # which the program reads where it lies
+
+
+def test_default_arguments_and_what_stands_in_them() -> None:
+    weight, options = rl.ones(3), {"power": 2}
+
+    def function(x: Any, scale: Any = weight, settings: Any = options) -> Any:
+        return (x * scale) ** settings["power"]
+
+    compiled = rl.compile(function)
+    x = numbers(3)
+    assert rl.equal(compiled(x), x**2)
+    weight.fill_(2.0)
+    assert rl.equal(compiled(x), (x * 2) ** 2)
+    options["power"] = 3
+    assert rl.equal(compiled(x), (x * 2) ** 3)
+    assert rl.equal(compiled(x, rl.ones(3)), x**3)
+    function.__defaults__ = (rl.zeros(3), {"power": 1})
+    assert rl.equal(compiled(x), x * 0)
+
+
+def test_hooks_of_all_modules() -> None:
+    net, x = nn.Sequential(nn.Linear(4, 5), nn.Tanh()), numbers(6, 4)
+    plain = net(x)
+    compiled = rl.compile(lambda x: net(x))
+    assert rl.allclose(compiled(x), plain)
+    with nn.modules.module.register_module_forward_hook(lambda module, given, output: output * 0.5):
+        hooked = net(x)
+        assert not rl.allclose(hooked, plain)
+        assert rl.allclose(compiled(x), hooked)
+    assert rl.allclose(compiled(x), plain)
 
 
 def test_a_setting_that_was_there_before_needs_no_new_trace() -> None:

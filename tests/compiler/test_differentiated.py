@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from compiled_comparison import check_same, state_of, values
 
 import rushlight as rl
 from rushlight import nn, optim
+from rushlight.compiler.program import Program
 from rushlight.nn import functional as F
 
 
@@ -96,6 +98,28 @@ def test_several_calls_before_one_backward() -> None:
             losses(called, net).backward()  # gradients are added up
         found.append(state_of(net))
     check_same(found[1], found[0])
+
+
+def test_no_memory_is_held_after_the_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    results: list[list[weakref.ref[Any]]] = []
+    run = Program.run
+
+    def running(self: Program, *given: Any) -> Any:
+        found = run(self, *given)
+        results.append([weakref.ref(array) for array in found])
+        return found
+
+    monkeypatch.setattr(Program, "run", running)
+    net = nn.Sequential(nn.Linear(64, 80), nn.Tanh(), nn.Linear(80, 70))
+    compiled = rl.compile(net)
+    for _ in range(2):
+        net.zero_grad()
+        compiled(rl.ones(90, 64)).square().sum().backward()
+        there, back = results[-2:]
+        assert len(there) == 2 and all(reference() is None for reference in there)
+        gradients = [parameter.grad.array for parameter in net.parameters()]
+        assert sorted(id(reference()) for reference in back) == sorted(map(id, gradients))  # taken as they are
+    assert len(compiled.profile().rows) > 5  # though the arguments are gone
 
 
 def test_results_that_are_not_used() -> None:

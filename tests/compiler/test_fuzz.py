@@ -10,8 +10,9 @@ import warnings
 from typing import Any
 
 import pytest
-from compiled_comparison import check_same, values
+from compiled_comparison import check_same, same_as_eager, values
 from random_programs import Program
+from random_training import Training
 
 import rushlight as rl
 
@@ -87,6 +88,20 @@ def differentiated_outside(seed: int) -> bool:
         return bool(compiled.graph())
     except RuntimeError:
         return False
+
+
+@pytest.mark.parametrize("block", range(-(-COUNT // EACH)))
+def test_random_training(block: int) -> None:
+    for seed in range(block * EACH, (block + 1) * EACH):
+        training = Training(seed)
+        rl.set_default_dtype(rl.float64)  # steps of optimizers amplify roundings
+        try:
+            same_as_eager(training.build, training.inputs, calls=7, between=training.between, traced=None)
+        except Exception as error:
+            error.add_note(str(training))
+            raise
+        finally:
+            rl.set_default_dtype(rl.float32)
 
 
 def gathered(results: Any, arguments: Any, state: Any) -> Any:

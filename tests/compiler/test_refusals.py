@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,7 @@ import rushlight as rl
 from rushlight import nn, optim
 from rushlight.errors import TraceError
 from rushlight.nn import functional as F
+from rushlight.utils.data import DataLoader
 
 KEPT: list[Any] = []
 COUNT = 0
@@ -118,6 +122,52 @@ def test_refusals(name: str) -> None:
     assert not KEPT and HOLDER.last is None and COUNT == 0
     step(x, y)  # eager goes on
     compiled(x, y, looks=False)
+
+
+class Counting:
+    """An iterator that Python can look into."""
+
+    count = 0
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> float:
+        self.count += 1
+        return float(self.count)
+
+
+def generated() -> Iterator[float]:
+    yield from (1.0, 2.0, 3.0)
+
+
+STREAMS: dict[str, tuple[Callable[[], Any], Callable[[Any], float], str]] = {
+    "iterator": (lambda: iter([1.0, 2.0]), next, "reads from an iterator, a list_iterator"),
+    "generator": (generated, next, "reads from an iterator, a generator"),
+    "count": (itertools.count, next, "reads from an iterator, a count"),
+    "batches": (lambda: iter(DataLoader([1.0, 2.0])), lambda it: next(it)[0], "reads from an iterator"),
+    "iterator of the user's": (Counting, next, "changes 'count' from 1 to 2"),
+    "random": (lambda: random, lambda module: module.random(), "random numbers of Python"),
+    "Random": (random.Random, lambda made: made.random(), "random numbers of a random.Random"),
+    "numpy.random": (lambda: np.random, lambda module: module.rand(), "random numbers of NumPy"),
+    "Generator": (np.random.default_rng, lambda made: made.random(), "random numbers of a Generator"),
+    "RandomState": (np.random.RandomState, lambda made: made.rand(), "random numbers of a RandomState"),
+}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_what_gives_something_else_each_time(name: str) -> None:
+    make, ask, reason = STREAMS[name]
+    stream = make()
+    random.seed(0)
+    np.random.seed(0)
+    states = [random.getstate(), np.random.get_state()[1].tolist()]
+    compiled = rl.compile(lambda x: x * ask(stream))
+    with pytest.raises(TraceError, match=reason):
+        compiled(rl.ones(2))
+    assert [random.getstate(), np.random.get_state()[1].tolist()] == states
+    if name == "iterator":
+        assert next(stream) == 1.0  # nobody has taken it
 
 
 def test_a_refusal_leaves_no_first_state_behind() -> None:

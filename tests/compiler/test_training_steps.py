@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from compiled_comparison import same_as_eager
+from compiled_comparison import check_same, same_as_eager, values
 
 import rushlight as rl
 from rushlight import nn, optim
+from rushlight.errors import TraceError
 from rushlight.nn import functional as F
 
 
@@ -72,6 +73,30 @@ def test_optimizers(name: str) -> None:
         return step_of(net, optimizer, F.cross_entropy), net, optimizer
 
     same_as_eager(build, lambda n: (numbers(8, 4, seed=n), classes(3, 8, seed=n)), calls=8)
+
+
+@pytest.mark.parametrize("line_search", [None, "strong_wolfe"])
+def test_the_closure_of_lbfgs(line_search: str | None) -> None:
+    found = []
+    for compiled in (False, True):
+        rl.manual_seed(0)
+        net = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3))
+        optimizer = optim.LBFGS(net.parameters(), lr=0.5, max_iter=4, line_search_fn=line_search)
+
+        x, y = numbers(8, 4), classes(3, 8)
+
+        def closure(net: Any = net, optimizer: Any = optimizer, x: Any = x, y: Any = y) -> Any:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(net(x), y)
+            loss.backward()
+            return loss
+
+        called = rl.compile(closure) if compiled else closure
+        found.append([[values(optimizer.step(called)), values(net.state_dict())] for _ in range(4)])
+    check_same(found[1], found[0])
+    with pytest.raises(TraceError, match="Compile the closure instead"):
+        rl.compile(lambda: optimizer.step(closure))()
+    check_same(values(net.state_dict()), found[1][-1][1])
 
 
 def test_every_optimizer_is_tested() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -272,6 +273,13 @@ def test_relocated_arrays() -> None:
         np.testing.assert_array_equal(copies, given.T)
         assert seen.pop() == given[0, 0]
         assert x.tobytes() == given.tobytes() and y.tobytes() == target.tobytes()  # there until the next run
+    held = weakref.ref(target)
+    del target
+    assert held() is not None
+    executor.release()
+    assert held() is None and not x.any() and not y.any()  # at home again
+    executor.run([base, np.zeros((4, 6), np.float32)], [])
+    assert x.tobytes() == given.tobytes()
     del executor
     assert not x.any() and not y.any()  # at home again
     # Where the result of a program comes to lie on its operand, it works in place.

@@ -165,3 +165,25 @@ def test_same_bits_for_every_number_of_threads(threads):
         native.set_num_threads(before)
     for one, other in zip(*results, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_steps_are_counted_together(dtype):
+    steps = [np.array(6, dtype) for _ in range(3)]
+    assert native.count_step(steps) == 7
+    assert [float(step) for step in steps] == [7, 7, 7]
+
+
+@pytest.mark.parametrize(
+    "others",
+    [[np.array(5, np.float32)], [np.array(6, np.float64)], [np.array(6)], [np.full(1, 6, np.float32)]],
+    ids=["another count", "another dtype", "integers", "another shape"],
+)
+def test_steps_that_are_not_alike_are_left_alone(others):
+    steps = [np.array(6, np.float32), *others]
+    assert native.count_step(steps) == -1
+    assert [int(step.item()) for step in steps] == [6, int(others[0].item())]
+
+
+def test_no_steps():
+    assert native.count_step([]) == -1

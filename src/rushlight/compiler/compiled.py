@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import gc
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +33,7 @@ from rushlight.tensor.tensor import Tensor, bump_version, wrap
 from rushlight.tensor.unread import Unread
 
 Array = np.ndarray[Any, Any]
+_array_of = attrgetter("array")
 
 
 class CacheInfo(NamedTuple):
@@ -71,8 +75,10 @@ class Compiled:
         if routing.tracing is not None:  # inlined in the function that is being compiled
             return self._function(*args, **options)
         tensors: list[Tensor] = []
-        structure = _flatten((args, options), tensors)
-        key = (structure, mode.grad_enabled, mode.inference, get_default_dtype(), _signature(tensors))
+        structure = _flatten(args, tensors) if args else None
+        named = _flatten(options, tensors) if options else None
+        kinds = _signature(tensors) if tensors else None
+        key = (structure, named, kinds, mode.grad_enabled, mode.inference, get_default_dtype())
         with self._lock:
             for entry in self._entries.get(key, ()):
                 if entry.hold(tensors) and entry.start():
@@ -99,7 +105,17 @@ class Compiled:
 
     def _trace(self, args: Any, options: Any, tensors: list[Tensor]) -> tuple[_Entry, Any]:
         start = time.perf_counter()
-        surroundings = before = Surroundings(self._function)
+        with _without_collection():
+            trace, entry = self._compile(args, options, tensors)
+        self._seconds += time.perf_counter() - start
+        if entry.program is None:
+            trace.undo()
+            return entry, self._function(*args, **options)
+        return entry, entry.run(self._function, args, options, tensors)
+
+    def _compile(self, args: Any, options: Any, tensors: list[Tensor]) -> tuple[Trace, _Entry]:
+        objects = [*_objects_in(_flatten((args, options), []))]
+        surroundings = before = Surroundings(self._function, objects)
         for attempt in range(2):
             trace = Trace([t.array for t in tensors])
             try:
@@ -120,13 +136,9 @@ class Compiled:
                 break
             # It has made something that it keeps (a mask, a mode): the next call will find that there.
             trace.undo()
-            surroundings = Surroundings(self._function)
+            surroundings = Surroundings(self._function, objects)
         entry.compile(trace, surroundings)
-        self._seconds += time.perf_counter() - start
-        if entry.program is None:
-            trace.undo()
-            return entry, self._function(*args, **options)
-        return entry, entry.run(self._function, args, options, tensors)
+        return trace, entry
 
     def _record(
         self, trace: Trace, args: Any, options: Any, tensors: list[Tensor], surroundings: Surroundings
@@ -250,7 +262,7 @@ class _Entry:
         found: dict[Input, float] = {}
         for update in self._updates:
             found.update(update.first_numbers())
-        self._values = [found[number] for number in self.program.numbers]
+        self._values = [*map(found.__getitem__, self.program.numbers)]
 
     def _make(self, graph: Graph) -> None:
         self.program = Program(graph)
@@ -295,7 +307,7 @@ class _Entry:
                     self._step_back(position + 1)
                     return False
                 found.update(numbers)
-            self._values = [found[number] for number in self.program.numbers]
+            self._values = [*map(found.__getitem__, self.program.numbers)]
         for array, fill in self._draws:
             fill(array)
         return True
@@ -310,9 +322,9 @@ class _Entry:
             return function(*args, **options)
         if not self._gradients.leave_to_others():
             self._make(self.program.graph)
-        copies = [array.copy() for array in self._at_risk]
+        copies = [*map(np.copy, self._at_risk)]
         try:
-            results = self.program.run([t.array for t in tensors], self._values)
+            results = self.program.run([*map(_array_of, tensors)], self._values)
         except BaseException:
             for array, copy in zip(self._at_risk, copies, strict=True):
                 np.copyto(array, copy)
@@ -329,11 +341,23 @@ class _Entry:
             written = reference()
             if written is not None:
                 bump_version(written)
-        outputs = [wrap(array) for array in results]
+        outputs = [*map(wrap, results)]
         if self.differentiable is not None:
             outputs = outputs[: self.differentiable.results]
             self.differentiable.record(outputs, results[self.differentiable.results :], tensors)
         return _rebuild(self._structure, iter(outputs))
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Puts off Python's search for cycles, which would go over all the nodes of a large graph again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _at_risk(program: Program) -> list[Array]:
@@ -413,6 +437,15 @@ def _flatten(item: Any, tensors: list[Tensor], keep: bool = False) -> Any:
     if isinstance(item, (bool, int, float, str, bytes, type(None))):
         return (kind, item) if not keep else _Same(item)
     return _Same(item)
+
+
+def _objects_in(structure: Any) -> Iterator[Any]:
+    """The objects that a structure knows by identity."""
+    if isinstance(structure, _Same):
+        yield structure.value
+    elif type(structure) is tuple:
+        for entry in structure:
+            yield from _objects_in(entry)
 
 
 def _rebuild(structure: Any, results: Any) -> Any:

@@ -71,27 +71,38 @@ class Call:
 
 
 class PythonExecutor:
-    """Runs calls one after the other."""
+    """Runs calls one after the other.
 
-    def __init__(self, calls: Sequence[Call]) -> None:
+    homes: the memory that the calls know for what comes with each run; changed: the positions of that which they write.
+    """
+
+    def __init__(self, calls: Sequence[Call], homes: Sequence[Array], changed: Sequence[int]) -> None:
         self._calls = calls
+        self._homes = homes
+        self._changed = changed
         self.failed = -1
 
     def run(self, bases: Sequence[Array], numbers: Sequence[Any]) -> None:
         """Makes all calls; on an exception, `failed` is the position of the call that raised it."""
-        for position, call in enumerate(self._calls):
-            self.failed = position
-            call.run(numbers)
-        self.failed = -1
+        self.profile(bases, numbers)
 
     def profile(self, bases: Sequence[Array], numbers: Sequence[Any]) -> list[float]:
         """Runs; the seconds that each call took."""
+        for home, base in zip(self._homes, bases, strict=True):
+            np.copyto(home, base)
         times = []
-        for call in self._calls:
+        for position, call in enumerate(self._calls):
+            self.failed = position
             start = time.perf_counter()
             call.run(numbers)
             times.append(time.perf_counter() - start)
+        self.failed = -1
+        for position in self._changed:
+            np.copyto(bases[position], self._homes[position])
         return times
+
+    def release(self) -> None:
+        """Nothing: what comes with a run is copied."""
 
 
 class NativeExecutor:
@@ -125,6 +136,10 @@ class NativeExecutor:
         """As PythonExecutor.run, with the GIL released."""
         self._numbers[:] = numbers
         self._executor.run(bases, numbers)
+
+    def release(self) -> None:
+        """Lets go of what came with the last run."""
+        self._executor.release()
 
     def profile(self, bases: Sequence[Array], numbers: Sequence[Any]) -> list[float]:
         """Runs; the seconds that each call took."""

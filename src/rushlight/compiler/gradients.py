@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from operator import attrgetter, is_
 from typing import Any
 
 import numpy as np
 
 from rushlight.compiler.graph import Input
 from rushlight.compiler.program import Program
+from rushlight.compiler.watch import Watch
 from rushlight.tensor.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]
-_gradient_of = attrgetter("_grad")
-_array_of = attrgetter("array")
 
 
 class Gradients:
@@ -37,6 +35,8 @@ class Gradients:
         self._tensors: list[Tensor] = []  # those that were last put there
         self._counts: list[int] = []  # of references to them and to their memory, after the last run; empty: to count
         self._programs = 0
+        self._watch = Watch()  # whether all is where the last run has put it
+        self._placed = False  # whether a run will find all where it is to leave it
 
     def lie(self, gradients: dict[Input, Array]) -> None:
         """Takes the memory that a program has for them."""
@@ -47,16 +47,14 @@ class Gradients:
     def _count(self) -> list[int]:
         return [*map(sys.getrefcount, self._tensors), *map(sys.getrefcount, self._memories)]
 
-    def _in_place(self) -> bool:
-        """Whether all is where the last run has put it."""
-        return all(map(is_, map(_gradient_of, self._leaves), self._tensors)) and all(
-            map(is_, map(_array_of, self._tensors), self._memories)
-        )
-
     def leave_to_others(self) -> bool:
         """Before a run: gives tensors that are held memory of their own; False where memory itself is held."""
+        if not self._leaves:
+            self._placed = True
+            return True
         counts = self._count()
-        if not self._counts or (counts == self._counts and self._in_place()):
+        self._placed = bool(self._counts) and counts == self._counts and self._watch.same()
+        if self._placed or not self._counts:
             return True
         free = True
         size = len(self._leaves)
@@ -76,8 +74,10 @@ class Gradients:
 
     def put(self) -> None:
         """After a run: what it has left is the leaves' `.grad`."""
-        self._set()
-        if not self._counts or Program.made != self._programs:
+        if not self._placed or self._others:
+            self._set()
+        if self._leaves and (not self._counts or Program.made != self._programs):
+            self._watch = self._watch_places()
             self._counts = self._count()  # while no variable refers to any of them
             self._programs = Program.made
 
@@ -89,6 +89,13 @@ class Gradients:
                 leaf._grad = None
             elif leaf._grad is None or leaf._grad.array is not memory:
                 leaf._grad = wrap(memory)
+
+    def _watch_places(self) -> Watch:
+        watch = Watch()
+        for leaf, tensor in zip(self._leaves, self._tensors, strict=True):
+            watch.attributes(leaf, ("_grad",))
+            watch.attributes(tensor, ("array",))
+        return watch
 
     def lose(self) -> None:
         """After a run that has failed: what stood there is gone."""

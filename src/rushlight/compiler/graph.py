@@ -74,10 +74,12 @@ class Elementwise(NamedTuple):
     instructions: (opcode, sources ...), where a source is the number of a value (the node's inputs first, then each
         instruction's result), or a number in a tuple of its own.
     outputs: the numbers of the values that the node returns.
+    reduced: for each output "sum" or "mean" of all its elements, or "" for themselves; empty where none is reduced.
     """
 
     instructions: tuple[tuple[Any, ...], ...]
     outputs: tuple[int, ...]
+    reduced: tuple[str, ...] = ()
 
 
 class Node:

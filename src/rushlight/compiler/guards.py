@@ -9,22 +9,27 @@ can look: at the names that occur in it.
 from __future__ import annotations
 
 import argparse
+import collections
 import functools
 import operator
 import os
 import sys
 import sysconfig
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
+from rushlight.compiler.streams import Randomness, refuse_iterator
 from rushlight.compiler.trace import REPLACED, Trace
-from rushlight.nn.modules.module import Module
+from rushlight.compiler.watch import PLAIN, Watch, same_plain
+from rushlight.nn.modules.module import Module, global_hooks
 from rushlight.optim.optimizer import Optimizer
 from rushlight.tensor.tensor import Tensor
 
-_PLAIN = (bool, int, float, complex, str, bytes, type(None))
-_MOST = 256  # entries of a list or dictionary that are looked at
+_MOST = 1024  # entries of a list or dictionary that are looked at
+_MOST_BYTES = 1 << 20  # of a NumPy array whose elements are compared
 _LIBRARY = __name__.partition(".")[0]
 _INSTALLED = tuple({os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "purelib", "platlib")})
 _MISSING = object()
@@ -37,9 +42,6 @@ class _Named:
         self.mapping = mapping
         self.names = names
 
-    def __len__(self) -> int:
-        return len(self.names)
-
     def __iter__(self) -> Iterator[Any]:
         return map(self.mapping.get, self.names)
 
@@ -50,15 +52,33 @@ class _Named:
                     self.mapping[name] = value
 
 
+class _Slots(Mapping[str, Any]):
+    """The attributes of an object that stand in slots."""
+
+    def __init__(self, item: Any) -> None:
+        self._item = item
+        named = [base.__dict__.get("__slots__", ()) for base in type(item).__mro__]
+        self._names = {name for names in named for name in ((names,) if isinstance(names, str) else names)}
+
+    def __getitem__(self, name: str) -> Any:
+        value = getattr(self._item, name, _MISSING) if name in self._names else _MISSING
+        if value is _MISSING:
+            raise KeyError(name)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([name for name in self._names if hasattr(self._item, name)])
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 class _Variables:
     """The variables of an enclosing function."""
 
     def __init__(self, cells: tuple[Any, ...]) -> None:
         self.cells = cells
         self.names = list(range(len(cells)))
-
-    def __len__(self) -> int:
-        return len(self.cells)
 
     def __iter__(self) -> Iterator[Any]:
         return iter([_content(cell) for cell in self.cells])
@@ -77,39 +97,30 @@ def _content(cell: Any) -> Any:
 
 
 class Surroundings:
-    """All that a function can see, as it is now."""
+    """All that a function can see, as it is now. `arguments`: the objects among those that it is called with."""
 
-    def __init__(self, function: Any) -> None:
-        self._known: list[tuple[Any, list[Any]]] = []  # what can be iterated over, and what came out
+    def __init__(self, function: Any, arguments: Iterable[Any] = ()) -> None:
+        self.watch = Watch()
         self._restorable: list[tuple[Any, Any, list[Any]]] = []  # containers, their keys, their values
-        self._sizes: list[tuple[list[Any], int]] = []  # dictionaries, and how many entries they have in all
         self._seen: set[int] = set()
         self._holding: list[Any] = []  # keeps what was seen alive, so that identities stay theirs
         self._names: set[str] = set()  # all names that occur in the code
         # What has attributes, those looked at, and the names in its class, which may come to stand there too.
         self._objects: list[tuple[Mapping[str, Any], set[str], frozenset[str]]] = []
+        self._randomness = Randomness()
         self.tensors: set[int] = set()
+        self.arrays: list[np.ndarray[Any, Any]] = []
         self._look_at(function)
+        for argument in arguments:
+            self._look_at(argument)
         while self._look_at_attributes():
             pass
         for mapping, names, inherited in self._objects:
             self._watch_names(mapping, sorted(names | (self._names & inherited)))
 
-    def unchanged(self) -> bool:
-        """Whether all that was seen is as it was."""
-        for entries, expected in self._known:
-            if not (len(entries) == len(expected) and all(map(operator.is_, entries, expected))) and not _renewed(
-                entries, expected
-            ):
-                return False
-        for containers, size in self._sizes:
-            if sum(map(len, containers)) != size:
-                return False
-        return True
-
     def changes(self) -> list[str]:
         """What is something else now than it was, by name."""
-        found = []
+        found = self._randomness.changes()
         for container, keys, values in self._restorable:
             now = list(container if not isinstance(container, dict) else container.values())
             names = keys if keys is not None else range(len(values))
@@ -117,12 +128,13 @@ class Surroundings:
                 found.append(f"the size of a {type(container).__name__}")
             else:
                 for name, is_now, was in zip(names, now, values, strict=True):
-                    if is_now is not was and not _same_plain(is_now, was):
-                        found.append(f"{name!r} from {was!r} to {is_now!r}" if isinstance(was, _PLAIN) else f"{name!r}")
+                    if is_now is not was and not same_plain(is_now, was):
+                        found.append(f"{name!r} from {was!r} to {is_now!r}" if isinstance(was, PLAIN) else f"{name!r}")
         return found
 
     def put_back(self) -> None:
         """Makes all that was seen what it was."""
+        self._randomness.put_back()
         for container, keys, values in self._restorable:
             if isinstance(container, (_Named, _Variables)):
                 container.put(values)
@@ -137,22 +149,21 @@ class Surroundings:
 
     def _watch_names(self, mapping: Mapping[str, Any], names: list[str]) -> None:
         if names:
-            self._watch(_Named(mapping, names))
+            self.watch.entries(mapping, names)
+            self._put_back_later(_Named(mapping, names))
 
-    def _watch(self, container: Any) -> None:
-        values = list(container)
-        self._known.append((container, values))
-        self._restorable.append((container, container.names, list(values)))
+    def _put_back_later(self, entries: _Named | _Variables) -> None:
+        self._restorable.append((entries, entries.names, list(entries)))
 
     def _watch_dictionary(self, entries: dict[Any, Any]) -> None:
-        self._known.append((entries.values(), list(entries.values())))
+        self.watch.items(entries)
         self._restorable.append((entries, list(entries), list(entries.values())))
 
     def _look_at(self, value: Any) -> None:
         if isinstance(value, Tensor):
-            self.tensors.add(id(value))
+            self._look_at_tensor(value)
             return
-        if isinstance(value, _PLAIN) or id(value) in self._seen:
+        if isinstance(value, PLAIN) or id(value) in self._seen:
             return
         self._seen.add(id(value))
         self._holding.append(value)
@@ -174,7 +185,7 @@ class Surroundings:
             self._look_at_optimizer(value)
         elif isinstance(value, (list, tuple)):
             if isinstance(value, list):
-                self._known.append((value, list(value)))
+                self.watch.items(value)
                 self._restorable.append((value, None, list(value)))
             for entry in value[:_MOST]:
                 self._look_at(entry)
@@ -182,6 +193,10 @@ class Surroundings:
             self._watch_dictionary(value)
             for key in list(value)[:_MOST]:
                 self._look_at(value[key])
+        elif isinstance(value, (set, collections.deque)):
+            self.watch.items(value)
+        elif isinstance(value, np.ndarray):
+            self.arrays.append(value)
         elif isinstance(value, types.ModuleType):
             if not _in_library(value.__name__) and _written_by_user(getattr(value, "__file__", None)):
                 self._objects.append((vars(value), set(), frozenset()))
@@ -189,6 +204,13 @@ class Surroundings:
             self._look_at_class(value)
         else:
             self._look_at_object(value)
+
+    def _look_at_tensor(self, tensor: Tensor) -> None:
+        if id(tensor) not in self.tensors:
+            self.tensors.add(id(tensor))
+            attributes = vars(tensor)
+            if any(name != "array" and not name.startswith("_") for name in attributes):  # the user's
+                self._objects.append((attributes, set(), frozenset()))
 
     def _look_at_attributes(self) -> bool:
         """Looks at the attributes of objects that the code names; whether there were new ones."""
@@ -202,11 +224,18 @@ class Surroundings:
 
     def _look_at_object(self, value: Any) -> None:
         kind = type(value)
-        namespace = isinstance(value, (argparse.Namespace, types.SimpleNamespace))
-        if namespace or _of_user(kind):
+        of_user = isinstance(value, (argparse.Namespace, types.SimpleNamespace)) or _of_user(kind)
+        if not (of_user and isinstance(getattr(kind, "__next__", None), types.FunctionType)):
+            refuse_iterator(value)  # of which nothing can be seen
+        if of_user:
             attributes = getattr(value, "__dict__", None)
             if type(attributes) is dict:
                 self._objects.append((attributes, set(), _names_in_class(kind)))
+            slots = _Slots(value)
+            if len(slots):
+                self._objects.append((slots, set(), frozenset()))
+        else:
+            self._randomness.add(value)
         self._look_at(kind)
         if hasattr(value, "__wrapped__"):
             self._look_at(value.__wrapped__)
@@ -224,9 +253,12 @@ class Surroundings:
     def _look_at_function(self, function: types.FunctionType) -> None:
         if not _of_user(function):
             return
+        self.watch.attributes(function, ("__code__", "__defaults__", "__kwdefaults__"))
         if function.__closure__:
             variables = _Variables(function.__closure__)
-            self._watch(variables)
+            for cell in function.__closure__:
+                self.watch.attributes(cell, ["cell_contents"])
+            self._put_back_later(variables)
             for content in variables:
                 self._look_at(content)
         if function.__defaults__:
@@ -244,12 +276,14 @@ class Surroundings:
             self._look_at(variables_of_module[name])
 
     def _look_at_module(self, module: Module) -> None:
+        self._look_at_hooks_of_all_modules()
         attributes = module.__dict__
-        kept = [entry for name, entry in attributes.items() if isinstance(entry, dict) and name.startswith("_")]
-        self._sizes.append((kept, sum(map(len, kept))))  # parameters, buffers, submodules, hooks
-        for entries in kept:
-            if entries:
-                self._look_at(entries)
+        for name, entries in attributes.items():
+            if name.startswith("_") and isinstance(entries, dict):  # parameters, buffers, submodules, hooks
+                if entries:
+                    self._look_at(entries)
+                else:
+                    self.watch.items(entries)
         if _of_user(type(module)):
             self._objects.append((attributes, {"training"}, _names_in_class(type(module))))
             self._look_at(type(module))
@@ -259,12 +293,20 @@ class Surroundings:
                 if not name.startswith("_"):
                     self._look_at(entry)
 
+    def _look_at_hooks_of_all_modules(self) -> None:
+        if id(global_hooks) not in self._seen:
+            self._seen.add(id(global_hooks))
+            for hooks in vars(global_hooks).values():
+                self.watch.items(hooks)
+                for hook in hooks.values():
+                    self._look_at(hook)
+
     def _look_at_optimizer(self, optimizer: Optimizer) -> None:
         self._watch_names(optimizer.__dict__, ["param_groups"])
-        hooks = [optimizer._step_pre_hooks, optimizer._step_post_hooks]
-        self._sizes.append((hooks, sum(map(len, hooks))))
-        for hook in [hook for entries in hooks for hook in entries.values()]:
-            self._look_at(hook)
+        for hooks in (optimizer._step_pre_hooks, optimizer._step_post_hooks):
+            self.watch.items(hooks)
+            for hook in hooks.values():
+                self._look_at(hook)
         for group in optimizer.param_groups:
             self._look_at(group["params"])
             self._restorable.append((group, list(group), list(group.values())))
@@ -272,7 +314,7 @@ class Surroundings:
             self._look_at(type(optimizer))
             for state in optimizer.state.values():
                 self._restorable.append((state, list(state), list(state.values())))
-        self._known.append((optimizer.param_groups, list(optimizer.param_groups)))
+        self.watch.items(optimizer.param_groups)
 
 
 class Guards:
@@ -291,41 +333,40 @@ class Guards:
             for leaf, grad in trace.gradients.values()
             if grad is not REPLACED
         ]
+        state = [given.array for given in trace.graph.inputs if given.kind == "state" and given.array is not None]
+        for array in surroundings.arrays:
+            # What the program reads where it lies may change; else its elements, or a copy, may have become constants.
+            if array.nbytes <= _MOST_BYTES and not any(np.may_share_memory(array, memory) for memory in state):
+                surroundings.watch.contents(array)
+        self._watch: Watch | None = None  # all of it, once it has been found to be right
 
     def hold(self) -> bool:
         """Whether all that the trace saw is as it was."""
-        for tensor, array, requires_grad, hooks in self._tensors:
-            if (
-                tensor.array is not array
-                or tensor._requires_grad is not requires_grad
-                or ((tensor._hooks or tensor._post_hooks or hooks) and _hooks(tensor) != hooks)
-            ):
+        if self._watch is None or not self._watch.same():
+            for tensor, array, requires_grad, hooks in self._tensors:
+                if tensor.array is not array or tensor._requires_grad is not requires_grad or _hooks(tensor) != hooks:
+                    return False
+            if not self._surroundings.watch.same():
                 return False
+            self._watch = self._watch_all()
         for leaf, memory in self._gradients:
             grad = leaf._grad
             if (None if grad is None else grad.array) is not memory:
                 return False
-        return self._surroundings.unchanged()
+        return True
+
+    def _watch_all(self) -> Watch:
+        watch = Watch(self._surroundings.watch)
+        for tensor, *_ in self._tensors:
+            watch.attributes(tensor, ("array", "_requires_grad", "_hooks", "_post_hooks"))
+            for hooks in (tensor._hooks, tensor._post_hooks):
+                if hooks is not None:
+                    watch.items(hooks)
+        return watch
 
 
 def _hooks(tensor: Tensor) -> list[Any]:
     return [*(tensor._hooks or {}).values(), *(tensor._post_hooks or {}).values()]
-
-
-def _same_plain(a: Any, b: Any) -> bool:
-    return type(a) is type(b) and isinstance(a, _PLAIN) and a == b
-
-
-def _renewed(entries: Any, expected: list[Any]) -> bool:
-    """Whether entries are equal to what they were, where they are plain; the new ones are expected from then on."""
-    found = list(entries)
-    if len(found) != len(expected):
-        return False
-    for now, before in zip(found, expected, strict=True):
-        if now is not before and not _same_plain(now, before):
-            return False
-    expected[:] = found
-    return True
 
 
 def _names_in_class(kind: type) -> frozenset[str]:

@@ -95,5 +95,6 @@ def operations_of(node: Node) -> float:
     if node.operation == "convolution_weight_gradient":
         return 2.0 * math.prod(shapes[0]) * math.prod(out[1:])
     if node.operation == "fused":
-        return float(math.prod(out) * len(node.options["program"].instructions))
+        elements = max([value.size for value in (*node.values(), *node.outputs)])  # results may be sums
+        return float(elements * len(node.options["program"].instructions))
     return 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -58,14 +59,16 @@ class Program:
         for node in graph.nodes:
             self._add(node)
         self._add_writes()
-        self.executor: Any = PythonExecutor(self.calls) if core.native is None else self._native()
-        self._last: tuple[list[Array], Sequence[float]] = ([], ())
-        self.has_run = False
+        self._fresh = [self._array(value) for value in self._returned]
         written = {target for target, _ in graph.writes}
         positions = [given for given in graph.inputs if given.kind == "argument"]
         self._written_arguments = [position for position, given in enumerate(positions) if given in written]
-        self._outputs = [self._array(value) for value in graph.outputs]
-        self._returns = [self._returned.index(v) if v in self._returned else None for v in graph.outputs]
+        self.executor: Any = self._executor()
+        self._moves = bool(self.arguments or self._fresh)
+        # The arguments and numbers of the last run. Nobody's memory is held for longer than the run.
+        self._last: tuple[list[Callable[[], Array | None]], Sequence[float]] | None = None
+        places = {value: place for place, value in enumerate(self._returned)}
+        self._results = [(self._array(value), places.get(value)) for value in graph.outputs]
 
     # Memory
 
@@ -165,8 +168,7 @@ class Program:
         elif node.operation in _LOWERED:
             _LOWERED[node.operation](self, node, operands, results[0])
         elif node.operation == "fused":
-            steps, outputs = node.options["program"]
-            by_meaning = functools.partial(_interpreted, steps, outputs)
+            by_meaning = functools.partial(_interpreted, node.options["program"])
             self.calls.append(Call(node, "elementwise", fused(node), operands, {}, results, by_meaning))
         elif declared is not None and declared.elementwise:
             function = native_program(node.operation)
@@ -223,42 +225,31 @@ class Program:
     def run(self, arguments: Sequence[Array], numbers: Sequence[float]) -> list[Array]:
         """The results, in memory of their own."""
         with self._lock:
-            return self._run(arguments, numbers)
+            bases = [*map(np.ascontiguousarray, arguments)]
+            fresh = [*map(_empty_like, self._fresh)]
+            self._last = [*map(_known_later, arguments)], numbers
+            try:
+                self.executor.run([*bases, *fresh], numbers)
+                for position in self._written_arguments:
+                    if bases[position] is not arguments[position]:
+                        np.copyto(arguments[position], bases[position])
+                return [array.copy() if place is None else fresh[place] for array, place in self._results]
+            except Exception as error:
+                failed = self.executor.failed
+                node = self.calls[failed].node if failed >= 0 else None
+                if node is not None:
+                    error.add_note(f"in {node.operation}, called at {node.line}")
+                raise
+            finally:
+                if self._moves:
+                    self.executor.release()
 
-    def _run(self, arguments: Sequence[Array], numbers: Sequence[float]) -> list[Array]:
-        bases = [np.ascontiguousarray(given) for given in arguments]
-        if type(self.executor) is PythonExecutor:
-            for fixed, given in zip(self.arguments, bases, strict=True):
-                np.copyto(fixed, given)
-        fresh = [_empty_like(self._array(value)) for value in self._returned]
-        self._last = ([*bases, *fresh], numbers)
-        self.has_run = True
-        try:
-            self.executor.run(*self._last)
-        except Exception as error:
-            failed = self.executor.failed
-            node = self.calls[failed].node if failed >= 0 else None
-            if node is not None:
-                error.add_note(f"in {node.operation}, called at {node.line}")
-            raise
-        if type(self.executor) is PythonExecutor:
-            copies = {id(array): np.array(array, order="C") for array in self._outputs}
-            found = [copies[id(array)] for array in self._outputs]
-            written = [self.arguments[position] for position in self._written_arguments]
-        else:
-            found = [
-                np.array(array, order="C") if place is None else fresh[place]
-                for array, place in zip(self._outputs, self._returns, strict=True)
-            ]
-            written = [bases[position] for position in self._written_arguments]
-        for position, array in zip(self._written_arguments, written, strict=True):
-            if array is not arguments[position]:
-                np.copyto(arguments[position], array)
-        return found
-
-    def _native(self) -> NativeExecutor:
-        """The calls in the hands of the core."""
-        bases = [*self.arguments, *(self._array(value) for value in self._returned)]
+    def _executor(self) -> PythonExecutor | NativeExecutor:
+        """The calls in the hands of the core, if there is one."""
+        bases = [*self.arguments, *self._fresh]
+        if core.native is None:
+            changed = [*self._written_arguments, *range(len(self.arguments), len(bases))]
+            return PythonExecutor(self.calls, bases, changed)
         stretches = [(_address(base), base.nbytes) for base in bases]
         moving = []
         # Lowerings make views of their own, so what moves is known by where it lies.
@@ -271,19 +262,42 @@ class Program:
         return NativeExecutor(self.calls, moving)
 
     def profile(self) -> list[float]:
-        """The seconds of each call in a run on the last arguments; what the run changes is put back."""
-        changed = [(self._array(target), self._array(target).copy()) for target, _ in self.graph.writes]
-        try:
-            times: list[float] = self.executor.profile(*self._last)
-            return times
-        finally:
-            for memory_of_target, before in changed:
-                np.copyto(memory_of_target, before)
+        """The seconds of each call in a run on the last arguments; what the run changes is put back.
+
+        Floating arguments that nobody holds any more are zeros.
+        """
+        assert self._last is not None
+        references, numbers = self._last
+        with self._lock:
+            bases = [np.zeros(home.shape, home.dtype) for home in self.arguments]
+            for base, reference in zip(bases, references, strict=True):
+                given = reference()
+                if given is not None:
+                    np.copyto(base, given)
+            changed = [(self._array(target), self._array(target).copy()) for target, _ in self.graph.writes]
+            try:
+                times: list[float] = self.executor.profile([*bases, *map(_empty_like, self._fresh)], numbers)
+                return times
+            finally:
+                if self._moves:
+                    self.executor.release()
+                for memory_of_target, before in changed:
+                    np.copyto(memory_of_target, before)
+
+    @property
+    def has_run(self) -> bool:
+        """Whether there was a run, on whose arguments another one can be made."""
+        return self._last is not None
 
     @property
     def labels(self) -> list[Node | None]:
         """Of each call, the node that it is for; None for the writes at the end."""
         return [call.node for call in self.calls]
+
+
+def _known_later(given: Array) -> Callable[[], Array | None]:
+    """For a profile: an argument, if somebody else still holds it. Integers are kept: zeros may not do for them."""
+    return weakref.ref(given) if given.dtype.kind not in "iu" else lambda: given
 
 
 def _aligned(size: int) -> Array:
@@ -316,8 +330,20 @@ def _reference(operation: Any) -> Callable[..., Any]:
     return compute
 
 
-def _interpreted(steps: Any, outputs: Any, *operands: Any) -> Any:
-    return programs.interpret(steps, outputs, operands)
+def _interpreted(program: Elementwise, *operands: Any) -> Any:
+    results = programs.interpret(program.instructions, program.outputs, operands)
+    if not program.reduced:
+        return results
+    shape = np.broadcast_shapes(*map(np.shape, operands))
+    whole = [np.broadcast_to(result, shape) for result in results]
+    return tuple([_REDUCED[how](x) for x, how in zip(whole, program.reduced, strict=True)])
+
+
+_REDUCED: dict[str, Callable[[Array], Any]] = {
+    "": lambda elements: elements,
+    "sum": np.sum,
+    "mean": lambda elements: np.sum(elements) / elements.dtype.type(elements.size),  # NaN of nothing
+}
 
 
 def _strided(base: Array, value: Value, strides: tuple[int, ...], offset: int) -> Array:
@@ -414,7 +440,8 @@ def fused(node: Node) -> Any:
         return None
     program: Elementwise = node.options["program"]
     flags = [value.dtype == np.bool_ for value in node.outputs]
-    return core.native.Program(list(program.instructions), len(node.inputs), list(program.outputs), flags)
+    steps, outputs, reduced = map(list, program)
+    return core.native.Program(steps, len(node.inputs), outputs, flags, reduced)
 
 
 # Operations that only move: copies into their result.

@@ -6,6 +6,7 @@
     number %3: f64[] "lr"
     %4: f32[64,512] = linear(%0, %1, %2)
     %5: f32[64,512] = fused(%4) { b = maximum(a, 0.0); return b }
+    %6: f32[64,512], %7: f32[] = fused(%5) { b = multiply(a, a); return b, sum(b) }
     return %5
     write %1 <- %9
 
@@ -116,7 +117,9 @@ def _show_program(program: Elementwise, inputs: int) -> str:
         given = ", ".join([repr(s[0]) if isinstance(s, tuple) else names[s] for s in sources])
         names.append(next(letters))
         steps.append(f"{names[-1]} = {opcode}({given})")
-    steps.append("return " + ", ".join([names[output] for output in program.outputs]))
+    reduced = program.reduced or [""] * len(program.outputs)
+    returned = [f"{how}({names[o]})" if how else names[o] for o, how in zip(program.outputs, reduced, strict=True)]
+    steps.append("return " + ", ".join(returned))
     return "; ".join(steps)
 
 
@@ -226,5 +229,6 @@ def _parse_program(text: str, inputs: int) -> Elementwise:
         assert isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
         instructions.append((call.func.id, *[source(argument) for argument in call.args]))
         numbers[name] = inputs + len(instructions) - 1
-    outputs = [numbers[name] for name in last.removeprefix("return ").split(", ")]
-    return Elementwise(tuple(instructions), tuple(outputs))
+    returned = re.findall(r"(?:(sum|mean)\()?(\w+)\)?", last.removeprefix("return "))
+    reduced = tuple([how for how, _ in returned]) if any(how for how, _ in returned) else ()
+    return Elementwise(tuple(instructions), tuple([numbers[name] for _, name in returned]), reduced)

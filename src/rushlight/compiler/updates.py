@@ -12,10 +12,13 @@ from typing import Any
 
 from rushlight.autograd import eager
 from rushlight.compiler.graph import Input
+from rushlight.compiler.watch import Watch
 from rushlight.ops.declare import interpreted_by, routing
 from rushlight.ops.optimizer import Update
-from rushlight.optim.sgd import SGD
+from rushlight.optim.optimizer import count_step
 from rushlight.tensor.tensor import Tensor
+
+_LIBRARY = __name__.partition(".")[0]
 
 
 class UpdateCall:
@@ -54,16 +57,15 @@ class UpdateCalls:
         self._counters: list[tuple[Any, Any]] = []  # step counts and the like: container and key
         self._counts: list[Any] = []  # their values before the step
         self._take_down()
-        self._counts = [container[key] for container, key in self._counters]
+        self._counts = [_memory(container)[key] for container, key in self._counters]
         self.recorded = self._take_outside(group)
-        self._settings: list[Any] = []  # of the group, and the numbers that came of them, where nothing is counted
-        self._found: dict[Input, float] = {}
+        self._repetition: _Repetition | None = None  # of the last step, where the next one may be just that
 
     def _take_down(self) -> None:
         known = self.optimizer.state
         self._states = [(p, known[p], list(known[p].values())) for p in self.parameters if p in known]
         self._counters = [
-            (value.array, ()) if isinstance(value, Tensor) else (state, key)
+            (value, ()) if isinstance(value, Tensor) else (state, key)
             for _, state, values in self._states
             for key, value in zip(state, values, strict=True)
             if not isinstance(value, Tensor) or not value.array.ndim
@@ -94,8 +96,13 @@ class UpdateCalls:
 
     def numbers(self) -> dict[Input, float] | None:
         """Takes the next step; the numbers of the program, or None where it does something else than the first time."""
-        groups = self.optimizer.param_groups
         self._counts = []
+        if self._repetition is not None:
+            repeated = self._repetition.numbers()
+            if repeated is not None:
+                return repeated
+            self._repetition = None
+        groups = self.optimizer.param_groups
         if self._made:
             self._made = []
             self._take_down()
@@ -107,9 +114,7 @@ class UpdateCalls:
         if self.position >= len(groups):
             return None
         group = groups[self.position]
-        if self._settings and len(group) == len(self._settings) and all(map(is_, group.values(), self._settings)):
-            return self._found
-        self._counts = [container[key] for container, key in self._counters]
+        self._counts = [_memory(container)[key] for container, key in self._counters]
         self._made = [p for p in self.parameters if not known.get(p)]
         calls = self._take(group)
         if len(calls) != len(self.recorded):
@@ -120,19 +125,77 @@ class UpdateCalls:
                 return None
             for name, number in recorded.numbers.items():
                 found[number] = call.options[name]
-        self._made = []
         if self._counts_numbers:
             self._take_down()
-        settings = list(group.values())
-        if type(self.optimizer) is SGD and not any(isinstance(setting, Tensor) for setting in settings):
-            self._settings, self._found = settings, found
+        elif not any(map(known.get, self._made)) and _Repetition.may_follow(self.optimizer, group, calls):
+            self._repetition = _Repetition(self, group, found)
+        self._made = []
         return found
 
     def step_back(self) -> None:
         """Undoes what the last step has changed in Python."""
+        if self._repetition is not None:
+            self._repetition.step_back()
         for (container, key), value in zip(self._counters, self._counts, strict=False):
-            container[key] = value
+            _memory(container)[key] = value
         self._counts = []
         for parameter in self._made:
             self.optimizer.state.pop(parameter, None)
         self._made = []
+
+
+def _memory(container: Any) -> Any:
+    """Where a step count stands: in a tensor's array, or in a dictionary."""
+    return container.array if isinstance(container, Tensor) else container
+
+
+class _Repetition:
+    """A step with the settings and states of the last one: its numbers are the same, but for the count of steps."""
+
+    @staticmethod
+    def may_follow(optimizer: Any, group: dict[str, Any], calls: Sequence[UpdateCall]) -> bool:
+        """Whether an optimizer that has made these calls makes them again if nothing is changed."""
+        if not optimizer._repeats or optimizer._has_duplicates or type(optimizer).__module__.partition(".")[0] != _LIBRARY:
+            return False
+        return not any(isinstance(setting, Tensor) for setting in group.values()) and not any(
+            call.options.get("first") for call in calls
+        )
+
+    def __init__(self, calls: UpdateCalls, group: dict[str, Any], found: dict[Input, float]) -> None:
+        optimizer = calls.optimizer
+        states = [optimizer.state[p] for p in calls.parameters if p in optimizer.state]
+        self._found = found
+        steps = [state["step"] for state in states if "step" in state]
+        self._steps = [step.array for step in steps]
+        self._step = [number for call in calls.recorded for name, number in call.numbers.items() if name == "step"]
+        self._counted = False
+        self._watch = Watch()
+        self._watch.attributes(optimizer, ("state", "param_groups"))
+        self._watch.items(optimizer.param_groups)
+        self._watch.items(group)
+        self._watch.entries(optimizer.state, calls.parameters)
+        for state in states:
+            self._watch.items(state)
+        for step in steps:
+            self._watch.attributes(step, ("array",))
+
+    def numbers(self) -> dict[Input, float] | None:
+        """Counts the step; the numbers, or None where something has changed, and nothing is done."""
+        self._counted = False
+        if not self._watch.same():
+            return None
+        if self._steps:
+            count = count_step(self._steps)
+            if count < 0:
+                return None
+            self._counted = True
+            for number in self._step:
+                self._found[number] = int(count)
+        return self._found
+
+    def step_back(self) -> None:
+        """Takes back what `numbers` has counted."""
+        if self._counted:
+            for step in self._steps:
+                step -= 1
+        self._counted = False

@@ -21,6 +21,7 @@ class _Adaptive(Optimizer):
     _states: tuple[str, ...]
     _passed: tuple[str, ...]
     _counts = False
+    _repeats = True
 
     def __init__(self, params: Parameters, **defaults: Any) -> None:
         checked = (
@@ -393,6 +394,7 @@ class NAdam(_Adaptive):
     _states = ("exp_avg", "exp_avg_sq")
     _passed = ("lr", "eps", "weight_decay")
     _counts = True
+    _repeats = False  # the product of momenta
 
     def __init__(
         self,

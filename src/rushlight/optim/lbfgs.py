@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from rushlight.autograd.modes import enable_grad, no_grad
+from rushlight.errors import TraceError
+from rushlight.ops.declare import routing
 from rushlight.optim.optimizer import Optimizer, Parameters, refuse_negative
 from rushlight.tensor import Tensor
+from rushlight.tensor.unread import user_line
 
 _Point = tuple[float, float, Tensor, float]  # on a line: the step, the loss, the gradient, the slope along the line
 
@@ -79,7 +82,16 @@ class LBFGS(Optimizer):
 
     @no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Moves the parameters. `closure` zeroes the gradients, computes the loss and its gradients, and returns it."""
+        """Moves the parameters. `closure` zeroes the gradients, computes the loss and its gradients, and returns it.
+
+        The closure may be compiled; a function that takes the step may not (TraceError).
+        """
+        if routing.tracing is not None:
+            raise TraceError(
+                f"LBFGS.step() while a function is being compiled (at {user_line()}): it calls its closure as often as "
+                "the losses ask for, which a program can't. Compile the closure instead: "
+                "optimizer.step(compile(closure))"
+            )
         if closure is None:
             raise TypeError("LBFGS.step() missing 1 required positional argument: 'closure'")
         evaluate = enable_grad()(closure)

@@ -9,6 +9,7 @@ from copy import deepcopy
 from itertools import chain
 from typing import Any
 
+from rushlight import core
 from rushlight.autograd.hooks import RemovableHandle, add_hook
 from rushlight.autograd.modes import enable_grad, no_grad
 from rushlight.ops.declare import routing
@@ -38,7 +39,9 @@ class Optimizer:
     Raises TypeError or ValueError for parameters that aren't leaf tensors, that are in two groups, or that are none.
     """
 
-    _repeats = False  # whether a group has a parameter twice
+    # Whether a step hands the kernels what the last one did, but for its count, unless settings or states have changed.
+    _repeats = False
+    _has_duplicates = False  # a group has a parameter twice
 
     def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
@@ -83,7 +86,7 @@ class Optimizer:
             if not (param.is_leaf or param._requires_grad is False):
                 raise ValueError("can't optimize a non-leaf Tensor: give the tensor that it was computed from")
         if len({id(p) for p in params}) != len(params):
-            self._repeats = True
+            self._has_duplicates = True
             warnings.warn(
                 "optimizer contains a parameter group with duplicate parameters: each step moves those several times",
                 stacklevel=3,
@@ -110,7 +113,7 @@ class Optimizer:
         update = self._update if routing.tracing is None else routing.tracing.updating(self)
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
-            for some in _apart(parameters) if self._repeats else (parameters,):
+            for some in _apart(parameters) if self._has_duplicates else (parameters,):
                 if some:
                     update(group, some)
         for hook in self._step_post_hooks.values():
@@ -189,7 +192,7 @@ class Optimizer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._repeats = any(len(set(group["params"])) != len(group["params"]) for group in self.param_groups)
+        self._has_duplicates = any(len(set(group["params"])) != len(group["params"]) for group in self.param_groups)
         self._step_pre_hooks = OrderedDict()
         self._step_post_hooks = OrderedDict()
 
@@ -233,15 +236,31 @@ def gradients_of(parameters: list[Tensor]) -> list[Tensor]:
 def by_step(states: list[dict[str, Any]], parameters: list[Tensor]) -> list[tuple[int, list[int]]]:
     """Counts one step more in each state; returns the positions of parameters of one step count and one dtype."""
     found: dict[tuple[int, Any], list[int]] = {}
-    for position, (state, parameter) in enumerate(zip(states, parameters, strict=True)):
-        step = state["step"]
-        if isinstance(step, Tensor):
+    steps = [state["step"] for state in states]
+    in_tensors = all(isinstance(step, Tensor) for step in steps)
+    together = count_step([step.array for step in steps]) if in_tensors else -1.0
+    for position, (state, step, parameter) in enumerate(zip(states, steps, parameters, strict=True)):
+        if together >= 0:
+            count = int(together)
+        elif isinstance(step, Tensor):
             step.array += 1
             count = int(step.array)
         else:
             count = state["step"] = int(step) + 1
         found.setdefault((count, parameter.array.dtype), []).append(position)
     return [(step, positions) for (step, _), positions in found.items()]
+
+
+def count_step(steps: list[Any]) -> float:
+    """Adds 1 to step counts, 0-d arrays, if they are equal and of one dtype: what they are then; -1 if they aren't."""
+    if core.native is not None:
+        return core.native.count_step(steps)  # type: ignore[no-any-return]
+    kinds = {(step.shape, step.dtype) for step in steps}
+    if len(kinds) != 1 or len({float(step) for step in steps}) != 1:
+        return -1.0
+    for step in steps:
+        step += 1
+    return float(steps[0])
 
 
 def refuse_negative(**settings: float) -> None:

@@ -25,6 +25,8 @@ class Rprop(Optimizer):
     Raises ValueError for factors that aren't below and above 1.
     """
 
+    _repeats = True
+
     def __init__(
         self,
         params: Parameters,

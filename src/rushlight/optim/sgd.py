@@ -26,6 +26,8 @@ class SGD(Optimizer):
     Raises ValueError for negative settings, or nesterov without momentum or with dampening.
     """
 
+    _repeats = True
+
     def __init__(
         self,
         params: Parameters,

@@ -11,6 +11,7 @@ from rushlight.compiler.passes.fuse import fuse
 from rushlight.compiler.passes.join import join_slices
 from rushlight.compiler.passes.normalization import fold_normalization, rectify_normalization
 from rushlight.compiler.passes.recompute import recompute
+from rushlight.compiler.passes.reduce import reduce_at_end
 
 PASSES = (
     join_slices,
@@ -21,6 +22,7 @@ PASSES = (
     fold_normalization,
     attach_epilogues,
     fuse,
+    reduce_at_end,
     recompute,
 )
 

@@ -6,11 +6,8 @@ it, where all that it is made of lives on anyway. Costs are bytes that are moved
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from rushlight.compiler import layout
 from rushlight.compiler.graph import Graph, Input, Node, Value
-from rushlight.compiler.passes.dead import remove_dead
 from rushlight.compiler.passes.recipes import size_of
 from rushlight.compiler.profile import operations_of
 from rushlight.ops.declare import OPERATIONS
@@ -25,91 +22,159 @@ _CHEAP = frozenset(["batch_norm", "batch_norm_relu", "layer_norm", "group_norm",
 
 def recompute(graph: Graph) -> Graph:
     """Lowers the peak of memory by making values twice, as long as that costs little."""
-    left = _SHARE * sum(map(_cost, graph.nodes))
+    if sum(value.nbytes for node in graph.nodes for value in node.outputs) < _LEAST:
+        return graph
+    costs = {node: _cost(node) for node in graph.nodes}
+    left = _SHARE * sum(costs.values())
+    plan = _Plan(graph, costs)
     for _ in range(_MOST_STEPS):
-        spent = _lower_peak(graph, left)
+        spent = plan.lower_peak(left)
         if spent is None:
             break
         left -= spent
     return graph
 
 
-def _lower_peak(graph: Graph, most: float) -> float | None:
-    """Has one value made anew behind the peak; what that costs, or None where there is none to be had for `most`."""
-    found = layout.places(graph)
-    last = layout.readers(graph, found)
-    peak, alive = _peak(graph, found, last)
-    if alive < _LEAST:
-        return None
-    readers: dict[Value, list[int]] = {}  # of values and all views of them, but for the views themselves
-    for position, node in enumerate(graph.nodes):
-        if not _sees(node, found):
-            for value in node.values():
-                readers.setdefault(found[value].root, []).append(position)
-    best: tuple[float, Value, int] | None = None
-    for node, value in _made_before(graph, peak):
-        at = readers.get(value, [])
-        later = [position for position in at if position > peak]
-        cost = _cost(node)
-        if (
-            value.nbytes * _PARTS < alive
-            or not later
-            or peak in at
-            or last[value] != at[-1]
-            or found[value].root is not value
-            or cost > most
-        ):
-            continue
-        behind = later[0]
-        if all(isinstance(found[v].root, Input) or last[found[v].root] >= behind for v in node.values()):
-            ratio = value.nbytes / cost
-            if best is None or ratio > best[0]:
-                best = (ratio, value, behind)
-    if best is None:
-        return None
-    _, value, behind = best
-    assert value.node is not None
-    made = [_copy(value.node)]
-    replaced = {value: made[0].outputs[value.index]}
-    for view in graph.nodes[:behind]:
-        if _sees(view, found) and view.inputs[0] in replaced:
-            made.append(_copy(view))
-            made[-1].substitute(lambda v: replaced.get(v, v))
-            replaced[view.outputs[0]] = made[-1].outputs[0]
-    for reader in graph.nodes[behind:]:
-        reader.substitute(lambda v: replaced.get(v, v))
-    graph.nodes[behind:behind] = made
-    remove_dead(graph)  # views that nobody needs of the one or the other
-    return _cost(made[0])
+class _Plan:
+    """Where values lie and who reads them, kept up to date while nodes are added."""
+
+    def __init__(self, graph: Graph, costs: dict[Node, float]) -> None:
+        self.graph = graph
+        self.places = layout.places(graph)
+        self.uses = graph.uses()
+        self.results = {self.places[value].root for value in graph.results()}
+        self.views = {node for node in graph.nodes if self.only_sees(node)}
+        self.roots = {node: self.roots_of(node) for node in graph.nodes}
+        self.made = {node: [v for v in node.outputs if self.places[v].root is v] for node in graph.nodes}
+        # Of the cheap nodes: the largest value, and the cost.
+        self.cheap = {node: (max(node.outputs, key=_bytes_of), costs[node]) for node in graph.nodes if _is_cheap(node)}
+
+    def only_sees(self, node: Node) -> bool:
+        """Whether the node only sees memory in another way."""
+        return layout.is_view(node) and self.places[node.outputs[0]].root is not node.outputs[0]
+
+    def roots_of(self, node: Node) -> list[Value]:
+        """The values in whose memory lies what the node reads."""
+        return list(dict.fromkeys([self.places[value].root for value in node.values()]))
+
+    def lower_peak(self, most: float) -> float | None:
+        """Has one value made anew behind the peak; what that costs, or None if there is none to be had for `most`."""
+        nodes = self.graph.nodes
+        last: dict[Value, int] = {}
+        readers: dict[Value, list[int]] = {}  # of values and all views of them, but for the views themselves
+        for position, node in enumerate(nodes):
+            seeing = node in self.views
+            for root in self.roots[node]:
+                last[root] = position
+                if not seeing:
+                    readers.setdefault(root, []).append(position)
+            for value in self.made[node]:
+                last.setdefault(value, position)
+        last.update(dict.fromkeys(self.results, len(nodes)))
+        peak, alive = _peak([self.made[node] for node in nodes], last)
+        if alive < _LEAST:
+            return None
+        best: tuple[float, Node, Value, list[int]] | None = None
+        for node in nodes[:peak]:
+            if node not in self.cheap:
+                continue
+            value, cost = self.cheap[node]
+            at = readers.get(value, [])
+            later = [position for position in at if position > peak]
+            if (
+                value.nbytes * _PARTS < alive
+                or not later
+                or peak in at
+                or last[value] != at[-1]
+                or self.places[value].root is not value
+                or cost > most
+            ):
+                continue
+            if all(isinstance(root, Input) or last[root] >= later[0] for root in self.roots[node]):
+                ratio = value.nbytes / cost
+                if best is None or ratio > best[0]:
+                    best = (ratio, node, value, later)
+        if best is None:
+            return None
+        _, node, value, later = best
+        self.make_again(node, value, [nodes[position] for position in later])
+        return self.cheap[node][1]
+
+    def make_again(self, node: Node, value: Value, readers: list[Node]) -> None:
+        """Has `readers` of a value, and of its views, read a copy that is made before the first of them."""
+        made = [self.add_copy(node)]
+        replaced = {value: made[0].outputs[value.index]}
+
+        def replacement(old: Value) -> Value:
+            if old in replaced or self.places[old].root is not value:
+                return replaced.get(old, old)
+            assert old.node is not None
+            seen = replacement(old.node.inputs[0])
+            made.append(self.add_copy(old.node, {old.node.inputs[0]: seen}))
+            replaced[old] = made[-1].outputs[0]
+            return replaced[old]
+
+        for reader in readers:
+            for old in dict.fromkeys(reader.values()):
+                new = replacement(old)
+                if new is not old:
+                    self.uses[old].remove(reader)
+                    self.uses.setdefault(new, []).append(reader)
+            reader.substitute(replacement)
+            self.roots[reader] = self.roots_of(reader)
+        nodes = self.graph.nodes
+        behind = nodes.index(readers[0])
+        nodes[behind:behind] = made
+        for old in list(replaced):
+            self.remove_unread(old)
+
+    def add_copy(self, node: Node, replaced: dict[Value, Value] | None = None) -> Node:
+        """The same node again, with other inputs."""
+        copy = Node(node.operation, node.inputs, node.options, [(v.shape, v.dtype) for v in node.outputs], node.line)
+        if replaced:
+            copy.substitute(lambda value: replaced.get(value, value))
+        for old, new in zip(node.outputs, copy.outputs, strict=True):
+            root, strides, offset = self.places[old]
+            self.places[new] = layout.Place(new if root is old else self.places[copy.inputs[0]].root, strides, offset)
+        for value in dict.fromkeys(copy.values()):
+            self.uses.setdefault(value, []).append(copy)
+        if node in self.views:
+            self.views.add(copy)
+        self.roots[copy] = self.roots_of(copy)
+        self.made[copy] = [value for value in copy.outputs if self.places[value].root is value]
+        return copy
+
+    def remove_unread(self, value: Value) -> None:
+        """Removes the node of a view that nobody reads any more, and those of the views that it was taken of."""
+        node = value.node
+        if node in self.views and not self.uses.get(value) and node in self.graph.nodes:
+            self.graph.nodes.remove(node)
+            self.uses[node.inputs[0]].remove(node)
+            self.remove_unread(node.inputs[0])
 
 
-def _sees(node: Node, found: dict[Value, layout.Place]) -> bool:
-    """Whether the node only sees memory in another way."""
-    return layout.is_view(node) and found[node.outputs[0]].root is not node.outputs[0]
+def _bytes_of(value: Value) -> int:
+    return value.nbytes
 
 
-def _copy(node: Node) -> Node:
-    return Node(node.operation, node.inputs, node.options, [(v.shape, v.dtype) for v in node.outputs], node.line)
+def _is_cheap(node: Node) -> bool:
+    operation = OPERATIONS.get(node.operation)
+    return node.operation in _CHEAP or (operation is not None and operation.elementwise)
 
 
-def _made_before(graph: Graph, peak: int) -> Iterator[tuple[Node, Value]]:
-    """The cheap nodes, and the largest value that each of them makes."""
-    for node in graph.nodes[:peak]:
-        operation = OPERATIONS.get(node.operation)
-        if node.operation in _CHEAP or (operation is not None and operation.elementwise):
-            yield node, max(node.outputs, key=lambda v: v.nbytes)
+def _peak(made: list[list[Value]], last: dict[Value, int]) -> tuple[int, int]:
+    """The position of the node at which most memory is alive, and how many bytes that is.
 
-
-def _peak(graph: Graph, found: dict[Value, layout.Place], last: dict[Value, int]) -> tuple[int, int]:
-    """The position of the node at which most memory is alive, and how many bytes that is."""
-    changes = [0] * (len(graph.nodes) + 2)
-    for position, node in enumerate(graph.nodes):
-        for value in node.outputs:
-            if found[value].root is value:
-                changes[position] += value.nbytes
-                changes[last[value] + 1] -= value.nbytes
+    made: the values that each node makes; last: where they are read for the last time.
+    """
+    changes = [0] * (len(made) + 2)
+    for position, values in enumerate(made):
+        for value in values:
+            size = value.nbytes
+            changes[position] += size
+            changes[last[value] + 1] -= size
     alive = most = peak = 0
-    for position, change in enumerate(changes[: len(graph.nodes)]):
+    for position, change in enumerate(changes[: len(made)]):
         alive += change
         if alive > most:
             most, peak = alive, position

@@ -33,14 +33,14 @@ class _GlobalHooks:
         self.options: dict[int, _HookOptions] = {}
 
 
-_global_hooks = _GlobalHooks()
+global_hooks = _GlobalHooks()
 _PLAIN = _HookOptions()
 
 
 def register_module_forward_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
     """Adds a pre-hook `hook(module, args)` that runs for every module."""
     Module._hooked = True
-    return add_hook(_global_hooks.forward_pre, hook, False)
+    return add_hook(global_hooks.forward_pre, hook, False)
 
 
 def register_module_forward_hook(
@@ -48,21 +48,21 @@ def register_module_forward_hook(
 ) -> RemovableHandle:
     """Adds a hook `hook(module, args, output)` that runs for every module."""
     Module._hooked = True
-    handle = add_hook(_global_hooks.forward, hook, False, _global_hooks.options)
-    _global_hooks.options[handle.id] = _HookOptions(with_kwargs, always_call)
+    handle = add_hook(global_hooks.forward, hook, False, global_hooks.options)
+    global_hooks.options[handle.id] = _HookOptions(with_kwargs, always_call)
     return handle
 
 
 def register_module_full_backward_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
     """Adds a backward pre-hook `hook(module, grad_output)` that runs for every module."""
     Module._hooked = True
-    return add_hook(_global_hooks.backward_pre, hook, False)
+    return add_hook(global_hooks.backward_pre, hook, False)
 
 
 def register_module_full_backward_hook(hook: Callable[..., Any]) -> RemovableHandle:
     """Adds a backward hook `hook(module, grad_input, grad_output)` that runs for every module."""
     Module._hooked = True
-    return add_hook(_global_hooks.backward, hook, False)
+    return add_hook(global_hooks.backward, hook, False)
 
 
 def _forward_missing(self: Module, *args: Any) -> Any:
@@ -136,7 +136,7 @@ class Module(StateMethods):
         called: set[int] = set()
         result: Any = None
         try:
-            for key, hook in (*_global_hooks.forward_pre.items(), *self._forward_pre_hooks.items()):
+            for key, hook in (*global_hooks.forward_pre.items(), *self._forward_pre_hooks.items()):
                 if self._hook_options.get(key, _PLAIN).with_kwargs:
                     replaced = hook(self, args, kwargs)
                     if replaced is not None:
@@ -151,11 +151,11 @@ class Module(StateMethods):
                     if replaced is not None:
                         args = replaced if isinstance(replaced, tuple) else (replaced,)
             backward = None
-            if self._backward_pre_hooks or self._backward_hooks or _global_hooks.backward or _global_hooks.backward_pre:
+            if self._backward_pre_hooks or self._backward_hooks or global_hooks.backward or global_hooks.backward_pre:
                 backward = BackwardHooks(
                     self,
-                    (*_global_hooks.backward_pre.values(), *self._backward_pre_hooks.values()),
-                    (*_global_hooks.backward.values(), *self._backward_hooks.values()),
+                    (*global_hooks.backward_pre.values(), *self._backward_pre_hooks.values()),
+                    (*global_hooks.backward.values(), *self._backward_hooks.values()),
                 )
                 args = backward.around_inputs(args)
             result = self.forward(*args, **kwargs)
@@ -175,10 +175,10 @@ class Module(StateMethods):
             raise
 
     def _all_forward_hooks(self) -> tuple[tuple[int, Any], ...]:
-        return (*_global_hooks.forward.items(), *self._forward_hooks.items())
+        return (*global_hooks.forward.items(), *self._forward_hooks.items())
 
     def _options_of(self, key: int) -> _HookOptions:
-        found: _HookOptions = self._hook_options.get(key) or _global_hooks.options.get(key) or _PLAIN
+        found: _HookOptions = self._hook_options.get(key) or global_hooks.options.get(key) or _PLAIN
         return found
 
     def _run_forward_hook(self, key: int, hook: Any, args: Any, kwargs: Any, result: Any) -> Any:
