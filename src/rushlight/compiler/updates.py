@@ -155,7 +155,11 @@ class _Repetition:
     @staticmethod
     def may_follow(optimizer: Any, group: dict[str, Any], calls: Sequence[UpdateCall]) -> bool:
         """Whether an optimizer that has made these calls makes them again if nothing is changed."""
-        if not optimizer._repeats or optimizer._has_duplicates or type(optimizer).__module__.partition(".")[0] != _LIBRARY:
+        if (
+            not optimizer._repeats
+            or optimizer._has_duplicates
+            or type(optimizer).__module__.partition(".")[0] != _LIBRARY
+        ):
             return False
         return not any(isinstance(setting, Tensor) for setting in group.values()) and not any(
             call.options.get("first") for call in calls
