@@ -20,6 +20,17 @@ from rushlight.cli import data_sets, main
 from rushlight.cli.errors import UsageError
 
 
+@pytest.fixture(autouse=True)
+def imports_as_before(monkeypatch):
+    """A model from a user's file makes `import torch` mean rushlight in this process: not in the tests that follow."""
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.partition(".")[0] == "torch":
+            del sys.modules[name]
+
+
 def run(*arguments, timeout=240, **options):
     return subprocess.run(
         [sys.executable, "-m", "rushlight.cli", *map(str, arguments)],
