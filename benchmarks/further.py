@@ -1,5 +1,6 @@
 """More workloads, of the kinds that the ten of workloads.py leave out: odd sizes, depthwise, dilated, 1-d and 3-d
-convolutions, skips across resolutions, patches, few and many channels, recurrent networks. `python -m benchmarks --further` runs them.
+convolutions, skips across resolutions, patches, few and many channels, recurrent networks.
+`python -m benchmarks --further` runs them.
 """
 
 from __future__ import annotations
