@@ -253,7 +253,6 @@ void sum(const Windows& windows, const T* x, const Weights<T>& weights, const Ou
     }
   }
   if (convolution::columns_pay(windows, weights.in_stride)) return sum_windows_columns(windows, x, weights, output);
-  if (windows.in_channels == 1 && windows.groups > 1) return sum_windows_depthwise(windows, x, weights, output);
   if (convolution::narrow_pays(windows)) return sum_windows_narrow(windows, x, weights, output);
   sum_windows(windows, x, weights, output);
 }
@@ -269,7 +268,11 @@ void forward(const Shapes& shapes, const T* x, const T* w, const Output<T>& outp
   }
   const int64_t window = shapes.window(), in_channels = shapes.in_channels;
   const Weights<T> weights{w, shapes.out_channels * in_channels * window, in_channels * window, window};
-  sum(shapes.forward(), x, weights, output);
+  const Windows windows = shapes.forward();
+  if (convolution::groups_pay(windows)) {
+    return sum_windows_groups({&windows, 1}, shapes.output, x, weights, output);
+  }
+  sum(windows, x, weights, output);
 }
 
 template <class T>
@@ -292,6 +295,9 @@ void input_gradient(const Shapes& shapes, const T* g, const T* w, T* gx) {
       }
     }
   }
+  if (convolution::groups_pay(remainders[0])) {
+    return sum_windows_groups<T>(remainders, shapes.input, g, weights, {gx});
+  }
   if constexpr (sizeof(T) == sizeof(float)) {
     if (const int results = remainders.size() > 1 ? convolution::minimal_results(remainders) : 0) {
       return sum_windows_minimal(remainders, results, g, weights, {gx});
@@ -309,8 +315,8 @@ void weights_gradient(const Shapes& shapes, const T* g, const T* x, T* gw) {
     return weight_gradient<T>(shapes.without_steps().forward(), g, met.get(), gw);
   }
   const Windows windows = shapes.forward();
+  if (convolution::groups_pay(windows)) return weight_gradient_groups(windows, g, x, gw);
   if (convolution::narrow_gradient_pays(windows)) return weight_gradient_narrow(windows, g, x, gw);
-  if (windows.in_channels == 1 && windows.groups > 1) return weight_gradient_depthwise(windows, g, x, gw);
   if constexpr (sizeof(T) == sizeof(float)) {
     if (convolution::winograd_pays_for_weights(windows)) return weight_gradient_winograd(windows, g, x, gw);
     if (convolution::minimal_pays_for_weights(windows)) return weight_gradient_minimal(windows, g, x, gw);

@@ -75,10 +75,13 @@ template <class T>
 void write_panel(const Windows& windows, const Units& units, const Share& share, const T* sums, int64_t channel,
                  int64_t used, const Output<T>& output);
 
-// sum_windows and weight_gradient for one input channel in each group.
+// The same with vectors along the groups, for many groups of few channels. Several `windows`: those of all remainders
+// of the position by the stride, which together fill planes of `size`.
+bool groups_pay(const Windows& windows);
 template <class T>
-void sum_windows_depthwise(const Windows& windows, const T* x, const Weights<T>& weights, const Output<T>& output);
+void sum_windows_groups(std::span<const Windows> windows, const Extents& size, const T* x, const Weights<T>& weights,
+                        const Output<T>& output);
 template <class T>
-void weight_gradient_depthwise(const Windows& windows, const T* g, const T* x, T* gw);
+void weight_gradient_groups(const Windows& windows, const T* g, const T* x, T* gw);
 
 }  // namespace rushlight::convolution
