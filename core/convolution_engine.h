@@ -82,6 +82,14 @@ template <class T>
 void sum_windows_groups(std::span<const Windows> windows, const Extents& size, const T* x, const Weights<T>& weights,
                         const Output<T>& output);
 template <class T>
-void weight_gradient_groups(const Windows& windows, const T* g, const T* x, T* gw);
+void weight_gradient_groups(const Windows& windows, bool shared, const T* g, const T* x, T* gw);
+
+// Images of one group as groups of one image, whose weights are shared, for few weights and many images.
+bool images_pay(std::span<const Windows> windows);
+bool images_pay_for_weights(const Windows& windows);
+inline Windows images_as_groups(Windows windows) {
+  std::swap(windows.images, windows.groups);
+  return windows;
+}
 
 }  // namespace rushlight::convolution

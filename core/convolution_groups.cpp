@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "convolution_engine.h"
+#include "lanes.h"
 #include "micro_kernel.h"
 #include "scratch.h"
 #include "threads.h"
@@ -14,12 +15,12 @@ namespace rushlight::convolution {
 
 namespace {
 
-constexpr int64_t tile_bytes = 256 * 1024;  // of what a task has turned
-constexpr int64_t serial_work = 64 * 1024;  // multiply-adds that aren't worth a second thread
-constexpr int64_t wanted_tasks = 16;        // to share out among threads
-constexpr int64_t most_partials = 16;       // sums over some of the images each, for the gradient of the weights
-constexpr int64_t few_channels = 16;        // of a group: from there on panels of channels are as full as vectors here
-constexpr int most_outputs = 4;             // channels of one tile of sums
+constexpr int64_t tile_bytes = 256 * 1024;     // of what a task has turned
+constexpr int64_t serial_work = 64 * 1024;     // multiply-adds that aren't worth a second thread
+constexpr int64_t wanted_tasks = 16;           // to share out among threads
+constexpr int64_t most_shared_weights = 4096;  // of all images
+constexpr int64_t few_channels = 16;  // of a group: from there on panels of channels are as full as vectors here
+constexpr int most_outputs = 4;       // channels of one tile of sums
 // Positions beside one another of a tile: as many sums as the registers hold beside their factors.
 constexpr int most_positions(int outputs) { return std::min(8, (vector_registers - 2 - outputs) / outputs); }
 // Numbers of the windows whose gradients are summed at once.
@@ -153,9 +154,21 @@ void turn(const T* planes, int64_t plane_step, int64_t count, const Extents& siz
   }
 }
 
+// A weight of every group, or of all of them, as they lie in packed weights.
+template <class T, bool shared>
+constexpr int64_t weight_lanes = shared ? 1 : lanes<T>;
+template <bool shared, class T>
+inline Vec<T> load_weight(const T* weights, int64_t index) {
+  if constexpr (shared) {
+    return broadcast(weights[index]);
+  } else {
+    return load(weights + index * lanes<T>);
+  }
+}
+
 // y[p][o] = start[o] + the sum over all terms of weight[o] * x[p * step + offset], in vectors of groups, for P
 // positions and O channels.
-template <int P, int O, class T>
+template <int P, int O, bool shared, class T>
 [[gnu::noinline]] void sum_tile(const Terms& terms, const T* x, int64_t step, const T* weights, const T* start, T* y,
                                 int64_t y_step, int64_t y_channel) {
   constexpr int run = (P + terms_of_run) * O < vector_registers ? terms_of_run : 1;  // of terms that share their loads
@@ -167,13 +180,13 @@ template <int P, int O, class T>
     for (int p = 0; p < P; ++p) sum[p][o] = value;
   }
   const int64_t* offset = terms.offsets.data();
-  for (int64_t k = 0; k < terms.runs * terms_of_run; k += run, weights += run * O * lanes<T>) {
+  for (int64_t k = 0; k < terms.runs * terms_of_run; k += run, weights += run * O * weight_lanes<T, shared>) {
     const T* source = x + offset[k / terms_of_run] + k % terms_of_run * lanes<T>;
     Vec<T> weight[run][O];
 #pragma GCC unroll 4
     for (int r = 0; r < run; ++r) {
 #pragma GCC unroll 8
-      for (int o = 0; o < O; ++o) weight[r][o] = load(weights + (r * O + o) * lanes<T>);
+      for (int o = 0; o < O; ++o) weight[r][o] = load_weight<shared>(weights, r * O + o);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < P + run - 1; ++i) {
@@ -186,11 +199,12 @@ template <int P, int O, class T>
       }
     }
   }
-  for (size_t k = static_cast<size_t>(terms.runs); k < terms.offsets.size(); ++k, weights += O * lanes<T>) {
+  for (size_t k = static_cast<size_t>(terms.runs); k < terms.offsets.size();
+       ++k, weights += O * weight_lanes<T, shared>) {
     const T* source = x + offset[k];
     Vec<T> weight[O];
 #pragma GCC unroll 8
-    for (int o = 0; o < O; ++o) weight[o] = load(weights + o * lanes<T>);
+    for (int o = 0; o < O; ++o) weight[o] = load_weight<shared>(weights, o);
 #pragma GCC unroll 8
     for (int p = 0; p < P; ++p) {
       const Vec<T> value = load(source + p * step);
@@ -206,13 +220,13 @@ template <int P, int O, class T>
 }
 
 // The same for a row of positions.
-template <int O, class T, int P = most_positions(O)>
+template <int O, bool shared, class T, int P = most_positions(O)>
 void sum_row(int64_t count, const Terms& terms, const T* x, int64_t step, const T* weights, const T* start, T* y,
              int64_t y_step, int64_t y_channel) {
   for (; count >= P; count -= P, x += P * step, y += P * y_step) {
-    sum_tile<P, O>(terms, x, step, weights, start, y, y_step, y_channel);
+    sum_tile<P, O, shared>(terms, x, step, weights, start, y, y_step, y_channel);
   }
-  if constexpr (P > 1) sum_row<O, T, P - 1>(count, terms, x, step, weights, start, y, y_step, y_channel);
+  if constexpr (P > 1) sum_row<O, shared, T, P - 1>(count, terms, x, step, weights, start, y, y_step, y_channel);
 }
 
 // sums[k][o] += sum over a row's positions of g[p][o] * x[p * step + offsets[k]], for K terms and O channels.
@@ -267,17 +281,23 @@ void for_each_tile(int64_t channels, Work&& work) {
 // The weights of a block as [tile of output channels][term][output channel of the tile][group].
 template <class T>
 void pack_weights(const Windows& windows, const Terms& terms, const Weights<T>& weights, const Block<T>& block,
-                  T* packed) {
+                  int64_t weights_each, T* packed) {
   for_each_tile(windows.out_channels, [&](auto outputs, int64_t first) {
     for (const int64_t weight : terms.weights) {
-      for (int64_t o = first; o < first + outputs; ++o, packed += lanes<T>) {
+      for (int64_t o = first; o < first + outputs; ++o) {
         const T* from = weights.data + block.first * weights.group_stride + o * weights.out_stride + weight;
-        for (int64_t lane = 0; lane < lanes<T>; ++lane) {
-          packed[lane] = lane < block.used ? from[lane * weights.group_stride] : T(0);
+        for (int64_t lane = 0; lane < weights_each; ++lane) {
+          *packed++ = lane < block.used ? from[lane * weights.group_stride] : T(0);
         }
       }
     }
   });
+}
+
+// Whether images may take the place of groups: where panels of output channels wouldn't be full.
+bool few_weights_of_many_images(const Windows& windows) {
+  return windows.groups == 1 && windows.images >= lanes<float> / 2 && windows.out_channels <= few_channels &&
+         windows.depth() * windows.out_channels <= most_shared_weights;
 }
 
 }  // namespace
@@ -286,6 +306,13 @@ bool groups_pay(const Windows& windows) {
   if (windows.groups >= lanes<float> / 2) return std::max(windows.in_channels, windows.out_channels) < few_channels;
   return windows.groups > 1 && windows.in_channels == 1 && windows.out_channels == 1 && !narrow_pays(windows);
 }
+
+bool images_pay(std::span<const Windows> remainders) {
+  const Windows& any = remainders[0];
+  return few_weights_of_many_images(any) && (remainders.size() > 1 || !narrow_pays(any));
+}
+
+bool images_pay_for_weights(const Windows& windows) { return few_weights_of_many_images(windows); }
 
 template <class T>
 void sum_windows_groups(std::span<const Windows> remainders, const Extents& size, const T* x, const Weights<T>& weights,
@@ -299,21 +326,23 @@ void sum_windows_groups(std::span<const Windows> remainders, const Extents& size
   const int64_t in_row = std::accumulate(size.begin() + bands.dimension + 1, size.end(), int64_t{1}, std::multiplies());
   const int64_t scale = any.out_step[bands.dimension] / in_row;  // of the output, between positions of a remainder
   const int64_t most_results = std::min(bands.band * scale, size[bands.dimension]) * in_row;
+  const bool shared = weights.group_stride == 0;
+  const int64_t weights_each = shared ? 1 : lanes<T>;
   std::vector<Terms> terms;
   std::vector<int64_t> packed_at;
   int64_t packed_size = 0, work = 0;
   for (const Windows& each : remainders) {
     terms.push_back(Terms::of(each, bands, box, weights));
     packed_at.push_back(packed_size);
-    packed_size += each.depth() * channels * lanes<T>;
+    packed_size += each.depth() * channels * weights_each;
     work += volume(each.positions) * each.depth() * channels * lanes<T> / bands.count;
   }
-  Scratch<T> packed(blocks * packed_size);
-  parallel_for(blocks, std::max<int64_t>(1, serial_work / std::max<int64_t>(1, packed_size)),
+  Scratch<T> packed((shared ? 1 : blocks) * packed_size);
+  parallel_for(shared ? 1 : blocks, std::max<int64_t>(1, serial_work / std::max<int64_t>(1, packed_size)),
                [&](int64_t begin, int64_t end) {
                  for (int64_t b = begin; b < end; ++b) {
                    for (size_t r = 0; r < remainders.size(); ++r) {
-                     pack_weights(remainders[r], terms[r], weights, Block<T>(any, b),
+                     pack_weights(remainders[r], terms[r], weights, Block<T>(any, b), weights_each,
                                   packed.get() + b * packed_size + packed_at[r]);
                    }
                  }
@@ -335,26 +364,35 @@ void sum_windows_groups(std::span<const Windows> remainders, const Extents& size
       for (int64_t i = 0; i < channels * lanes<T>; ++i) {
         const int64_t o = i / lanes<T>, lane = i % lanes<T>;
         const bool biased = output.bias != nullptr && lane < block.used;
-        start[i] = biased ? output.bias[(block.first + lane) * channels + o] : T(0);
+        start[i] = biased ? output.bias[(shared ? 0 : block.first + lane) * channels + o] : T(0);
       }
       const int64_t from = begin * scale * in_row, to = std::min(end * scale, size[bands.dimension]) * in_row;
       for (size_t r = 0; r < remainders.size(); ++r) {
         const Windows& windows = remainders[r];
         Extents positions = windows.positions;
         positions[bands.dimension] = std::min(end, positions[bands.dimension]) - begin;
-        const T* tile = packed.get() + b * packed_size + packed_at[r];
-        for_each_tile(channels, [&](auto outputs, int64_t o) {
-          for (int64_t d = 0; d < positions[0]; ++d) {
-            for (int64_t h = 0; h < positions[1]; ++h) {
-              const int64_t row = (d * windows.step[0] * box[1] + h * windows.step[1]) * box[2];
-              const int64_t place = windows.out_base + d * windows.out_step[0] + h * windows.out_step[1];
-              sum_row<outputs>(positions[2], terms[r], image.get() + row * lanes<T>, windows.step[2] * lanes<T>, tile,
-                               start.get() + o * lanes<T>, sums.get() + (o * most_results + place) * lanes<T>,
-                               windows.out_step[2] * lanes<T>, most_results * lanes<T>);
+        const T* weight = packed.get() + (shared ? 0 : b) * packed_size + packed_at[r];
+        // All channels of a few positions: what these read stays in the L1 cache.
+        const int64_t piece = channels > 1 ? most_positions(most_outputs) : std::max<int64_t>(1, positions[2]);
+        for (int64_t d = 0; d < positions[0]; ++d) {
+          for (int64_t h = 0; h < positions[1]; ++h) {
+            for (int64_t w = 0; w < positions[2]; w += piece) {
+              const int64_t corner =
+                  (d * windows.step[0] * box[1] + h * windows.step[1]) * box[2] + w * windows.step[2];
+              const int64_t place =
+                  windows.out_base + d * windows.out_step[0] + h * windows.out_step[1] + w * windows.out_step[2];
+              for_each_tile(channels, [&](auto outputs, int64_t o) {
+                const auto sum_row_of = [&]<bool all>() {
+                  sum_row<outputs, all>(std::min(piece, positions[2] - w), terms[r], image.get() + corner * lanes<T>,
+                                        windows.step[2] * lanes<T>, weight + o * windows.depth() * weights_each,
+                                        start.get() + o * lanes<T>, sums.get() + (o * most_results + place) * lanes<T>,
+                                        windows.out_step[2] * lanes<T>, most_results * lanes<T>);
+                };
+                shared ? sum_row_of.template operator()<true>() : sum_row_of.template operator()<false>();
+              });
             }
           }
-          tile += outputs * windows.depth() * lanes<T>;
-        });
+        }
       }
       for (int64_t o = 0; o < channels; ++o) {
         const int64_t place = ((n * any.groups + block.first) * channels + o) * any.out_plane + from;
@@ -367,7 +405,7 @@ void sum_windows_groups(std::span<const Windows> remainders, const Extents& size
 }
 
 template <class T>
-void weight_gradient_groups(const Windows& windows, const T* g, const T* x, T* gw) {
+void weight_gradient_groups(const Windows& windows, bool shared, const T* g, const T* x, T* gw) {
   const int64_t blocks = Block<T>::count(windows), channels = windows.out_channels, depth = windows.depth();
   const int64_t in_plane = volume(windows.size), plane = volume(windows.positions);
   const Bands bands({&windows, 1}, windows.positions, 1, tile_bytes / (sizeof(T) * lanes<T>));
@@ -377,7 +415,7 @@ void weight_gradient_groups(const Windows& windows, const T* g, const T* x, T* g
   const int64_t most = plane == 0 ? 0 : plane / windows.positions[bands.dimension] * bands.band;
   // Units of each partial sum.
   const int64_t least = serial_work / std::max<int64_t>(1, most * channels * depth * lanes<T>) + 1;
-  const int64_t each = std::max(least, divide_up(units, most_partials));
+  const int64_t each = std::max(least, divide_up(units, divide_up(wanted_tasks, blocks)));
   const int64_t partials = std::max<int64_t>(1, divide_up(units, each));
   Scratch<T> sums(blocks * partials * size);
   parallel_for(blocks * partials, 1, [&](int64_t first_task, int64_t last_task) {
@@ -408,23 +446,28 @@ void weight_gradient_groups(const Windows& windows, const T* g, const T* x, T* g
           turn(g + channel * plane, channels * plane, block.used, windows.positions, origin, positions,
                gradient.get() + o * g_channel);
         }
-        for_each_tile(channels, [&](auto outputs, int64_t o) {
-          const T* row = gradient.get() + o * g_channel;
-          for (int64_t d = 0; d < positions[0]; ++d) {
-            for (int64_t h = 0; h < positions[1]; ++h, row += positions[2] * lanes<T>) {
-              const int64_t at = (d * windows.step[0] * box[1] + h * windows.step[1]) * box[2];
-              add_terms<outputs>(depth, positions[2], row, g_channel, image.get() + at * lanes<T>,
-                                 windows.step[2] * lanes<T>, offsets.data(), partial + o * depth * lanes<T>);
-            }
+        // All channels for a few terms: what these read stays in the L1 cache.
+        const int64_t piece = channels > 1 ? most_terms(most_outputs) : depth;
+        for (int64_t row = 0; row < positions[0] * positions[1]; ++row) {
+          const int64_t d = row / positions[1], h = row % positions[1];
+          const int64_t corner = (d * windows.step[0] * box[1] + h * windows.step[1]) * box[2];
+          for (int64_t k = 0; k < depth; k += piece) {
+            for_each_tile(channels, [&](auto outputs, int64_t o) {
+              add_terms<outputs>(std::min(piece, depth - k), positions[2],
+                                 gradient.get() + o * g_channel + row * positions[2] * lanes<T>, g_channel,
+                                 image.get() + corner * lanes<T>, windows.step[2] * lanes<T>, offsets.data() + k,
+                                 partial + (o * depth + k * outputs) * lanes<T>);
+            });
           }
-        });
+        }
       }
     }
   });
-  for (int64_t b = 0; b < blocks; ++b) {
+  const int64_t joined = shared ? blocks * partials : partials;  // sums that are one
+  for (int64_t b = 0; b < blocks * partials / joined; ++b) {
     const Block<T> block(windows, b);
-    T* const total = sums.get() + b * partials * size;
-    for (int64_t p = 1; p < partials; ++p) {
+    T* const total = sums.get() + b * joined * size;
+    for (int64_t p = 1; p < joined; ++p) {
       for (int64_t i = 0; i < size; ++i) total[i] += total[p * size + i];
     }
     for_each_tile(channels, [&](auto outputs, int64_t o) {
@@ -432,7 +475,11 @@ void weight_gradient_groups(const Windows& windows, const T* g, const T* x, T* g
         for (int64_t c = 0; c < outputs; ++c) {
           const T* from = total + (o * depth + k * outputs + c) * lanes<T>;
           T* to = gw + (block.first * channels + o + c) * depth + k;
-          for (int64_t lane = 0; lane < block.used; ++lane) to[lane * channels * depth] = from[lane];
+          if (shared) {
+            *to = sum_of_lanes<T>(load(from));
+          } else {
+            for (int64_t lane = 0; lane < block.used; ++lane) to[lane * channels * depth] = from[lane];
+          }
         }
       }
     });
@@ -443,7 +490,7 @@ template void sum_windows_groups<float>(std::span<const Windows>, const Extents&
                                         const Output<float>&);
 template void sum_windows_groups<double>(std::span<const Windows>, const Extents&, const double*,
                                          const Weights<double>&, const Output<double>&);
-template void weight_gradient_groups<float>(const Windows&, const float*, const float*, float*);
-template void weight_gradient_groups<double>(const Windows&, const double*, const double*, double*);
+template void weight_gradient_groups<float>(const Windows&, bool, const float*, const float*, float*);
+template void weight_gradient_groups<double>(const Windows&, bool, const double*, const double*, double*);
 
 }  // namespace rushlight::convolution
