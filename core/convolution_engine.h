@@ -69,12 +69,6 @@ bool columns_pay(const Windows& windows, int64_t in_stride);
 template <class T>
 void sum_windows_columns(const Windows& windows, const T* x, const Weights<T>& weights, const Output<T>& output);
 
-// Writes sums[position][channel of the panel] of one share to the channels from `channel` on of y,
-// and finishes them.
-template <class T>
-void write_panel(const Windows& windows, const Units& units, const Share& share, const T* sums, int64_t channel,
-                 int64_t used, const Output<T>& output);
-
 // The same with vectors along the groups, for many groups of few channels. Several `windows`: those of all remainders
 // of the position by the stride, which together fill planes of `size`.
 bool groups_pay(const Windows& windows);

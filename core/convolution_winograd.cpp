@@ -2,6 +2,7 @@
 // numbers, each multiplied over the channels by 36 transformed weights; 4x4 results come back.
 #include "convolution_winograd.h"
 
+#include "convolution_panel.h"
 #include "scratch.h"
 #include "threads.h"
 
