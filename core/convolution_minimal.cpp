@@ -90,6 +90,7 @@ class Sums {
             multiply(share, packed.get() + (group * remainders + r) * points * weights_step_, p, inputs.get(),
                      products.get());
             transform_products(share, remainder, p, products.get(), sums);
+            clear_unmet(share, remainder, sums);
             if (remainders == 1) write(share, p, sums);
           }
         }
@@ -210,6 +211,24 @@ class Sums {
             products, Steps{N * products_step_, products_step_}, used(panel),
             [](const auto& values, auto& sums) { minimal::interpolate<N, false>(values, sums); },
             results + (i * width + j) * spread_ * M * columns, Steps{spread_ * width * columns, spread_ * columns});
+      }
+    }
+  }
+
+  // Results whose windows lie outside the input are exactly 0, not what its neighbours' rounding leaves of that: rows
+  // and columns behind the last window, in the gradient of strided ones.
+  void clear_unmet(const Share& share, const Remainder& remainder, T* results) const {
+    const Square& square = remainder.square;
+    const auto meets = [&](int64_t position, int64_t first, int64_t size) {
+      return position * square.step + first + square.side > 0 && position * square.step + first < size;
+    };
+    const int64_t rows = M * share.rows, across = M * across_, width = spread_ * across;
+    results += (remainder.row * width + remainder.column) * columns;
+    for (int64_t row = 0; row < share.images * rows; ++row) {
+      const bool met = meets(M * share.first_row + row % rows, square.top, windows_.size[1]);
+      for (int64_t column = 0; column < across; ++column) {
+        if (met && meets(column, square.left, windows_.size[2])) continue;
+        std::fill_n(results + spread_ * (row * width + column) * columns, columns, T(0));
       }
     }
   }

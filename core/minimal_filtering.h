@@ -7,7 +7,8 @@
 // The points come in pairs +-a, whose even and odd parts are shared, with 0 where N is even; of the small fractions
 // tried, those of the smallest error, half of what the usual 0, +-1, +-2 give. In float32 and two dimensions the root
 // mean square error is within 12 eps of the results', for sums over more than 64 channels within 12 eps sqrt(channels /
-// 64). Each result errs by the largest numbers of its tile, not by its own terms: what should be exactly 0 may not be.
+// 64). Each result errs by the largest numbers of its tile, not by its own terms: sums that
+// come to 0 may not be exactly 0 (those of no terms are, see convolution_minimal.cpp).
 #pragma once
 
 #include <array>

@@ -310,6 +310,21 @@ def test_error_of_larger_squares(
         assert np.abs(got - want).max() <= 4 * bound * np.abs(want).max()
 
 
+@pytest.mark.parametrize("size", [(19, 23), (20, 19), (23, 22)])
+@pytest.mark.parametrize("images", [1, 16])
+def test_what_no_window_meets_has_no_gradient(size: Sizes, images: int) -> None:
+    """4x4 windows with steps of 2, by minimal filtering: an odd row or column behind the last is exactly 0."""
+    random = np.random.default_rng(0)
+    x, w, options = (images, 64, *size), (64, 64, 4, 4), options_of(2, 0)
+    weight = random.standard_normal(w).astype(np.float32)
+    g = random.standard_normal((images, 64, *((n - 4) // 2 + 1 for n in size))).astype(np.float32)
+    got = native.convolution_input_gradient(g, weight, size=x, **options)
+    want = ops.convolution_input_gradient.meaning(np, g, weight, size=x, **options)
+    unmet = [n - n % 2 for n in size]
+    assert not got[:, :, unmet[0] :].any() and not got[..., unmet[1] :].any()
+    np.testing.assert_allclose(got, want, atol=1e-3)
+
+
 @pytest.fixture
 def threads() -> Iterator[None]:
     before = native.get_num_threads()
