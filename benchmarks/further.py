@@ -1,5 +1,6 @@
 """More workloads, of the kinds that the ten of workloads.py leave out: odd sizes, depthwise, dilated, 1-d and 3-d
-convolutions, skips across resolutions, patches, few and many channels. `python -m benchmarks --further` runs them.
+convolutions, skips across resolutions, patches, few and many channels, recurrent networks.
+`python -m benchmarks --further` runs them.
 """
 
 from __future__ import annotations
@@ -186,6 +187,79 @@ def vgg(torch: Any, channels_last: bool = False) -> Workload:
     net, x = formatted(torch, channels_last, net, normal(torch, 8, 3, 64, 64))
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-4)
     return training(torch, net, optimizer, x, labels(torch, 8, 10), torch.nn.functional.cross_entropy)
+
+
+@workload("LSTM language model, 2 layers of 256, 64 x 16 tokens, Adam", FURTHER)
+def language_model(torch: Any, channels_last: bool = False) -> Workload:
+    nn = torch.nn
+
+    class Model(nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = nn.Embedding(1000, 256)
+            self.layers = nn.LSTM(256, 256, 2)
+            self.head = nn.Linear(256, 1000)
+
+        def forward(self, tokens: Any) -> Any:
+            return self.head(self.layers(self.embedding(tokens))[0]).flatten(0, 1)
+
+    net = Model()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-4)
+    tokens = labels(torch, 64 * 16, 1000, seed=0).reshape(64, 16)
+    return training(
+        torch, net, optimizer, tokens, labels(torch, 64 * 16, 1000), torch.nn.functional.cross_entropy, clip=0.5
+    )
+
+
+@workload("bidirectional GRU of 128, 100 steps, batch 32, Adam", FURTHER)
+def bidirectional(torch: Any, channels_last: bool = False) -> Workload:
+    nn = torch.nn
+
+    class Classifier(nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.GRU(40, 128, batch_first=True, bidirectional=True)
+            self.head = nn.Linear(256, 10)
+
+        def forward(self, x: Any) -> Any:
+            return self.head(self.layer(x)[0].mean(1))
+
+    net = Classifier()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-4)
+    x = normal(torch, 32, 100, 40)
+    return training(torch, net, optimizer, x, labels(torch, 32, 10), torch.nn.functional.cross_entropy)
+
+
+@workload("translation with cells and attention, 20 + 20 steps of 128, batch 32, Adam", FURTHER)
+def translation(torch: Any, channels_last: bool = False) -> Workload:
+    nn, F = torch.nn, torch.nn.functional
+
+    class Translator(nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.source, self.target = nn.Embedding(500, 128), nn.Embedding(500, 128)
+            self.encoder, self.decoder = nn.GRUCell(128, 128), nn.LSTMCell(256, 128)
+            self.head = nn.Linear(256, 500)
+
+        def forward(self, tokens: Any) -> Any:
+            h = torch.zeros(tokens.shape[1], 128)
+            states = []
+            for x in self.source(tokens):
+                h = self.encoder(x, h)
+                states.append(h)
+            memory = torch.stack(states, 1)
+            c, context, results = torch.zeros_like(h), torch.zeros_like(h), []
+            for x in self.target(tokens):
+                h, c = self.decoder(torch.cat([x, context], 1), (h, c))
+                weights = torch.softmax((memory @ h.unsqueeze(2)).squeeze(2), 1)
+                context = (weights.unsqueeze(1) @ memory).squeeze(1)
+                results.append(self.head(torch.cat([h, context], 1)))
+            return torch.stack(results).flatten(0, 1)
+
+    net = Translator()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-4)
+    tokens = labels(torch, 20 * 32, 500, seed=0).reshape(20, 32)
+    return training(torch, net, optimizer, tokens, labels(torch, 20 * 32, 500), F.cross_entropy)
 
 
 @workload("variational autoencoder 784-400-20, batch 128, Adam", FURTHER)

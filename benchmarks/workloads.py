@@ -44,11 +44,15 @@ def labels(torch: Any, count: int, classes: int, seed: int = 1) -> Any:
     return torch.from_numpy(np.random.default_rng(seed).integers(0, classes, count))
 
 
-def training(torch: Any, net: Any, optimizer: Any, x: Any, y: Any, loss_of: Any) -> Workload:
+def training(torch: Any, net: Any, optimizer: Any, x: Any, y: Any, loss_of: Any, clip: float | None = None) -> Workload:
+    """`clip`: the norm to which gradients are clipped."""
+
     def step() -> Any:
         optimizer.zero_grad()
         loss = loss_of(net(x), y)
         loss.backward()
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_(net.parameters(), clip)
         optimizer.step()
         return loss
 

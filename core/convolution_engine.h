@@ -69,16 +69,21 @@ bool columns_pay(const Windows& windows, int64_t in_stride);
 template <class T>
 void sum_windows_columns(const Windows& windows, const T* x, const Weights<T>& weights, const Output<T>& output);
 
-// Writes sums[position][channel of the panel] of one share to the channels from `channel` on of y,
-// and finishes them.
+// The same with vectors along the groups, for many groups of few channels. Several `windows`: those of all remainders
+// of the position by the stride, which together fill planes of `size`.
+bool groups_pay(const Windows& windows);
 template <class T>
-void write_panel(const Windows& windows, const Units& units, const Share& share, const T* sums, int64_t channel,
-                 int64_t used, const Output<T>& output);
+void sum_windows_groups(std::span<const Windows> windows, const Extents& size, const T* x, const Weights<T>& weights,
+                        const Output<T>& output);
+template <class T>
+void weight_gradient_groups(const Windows& windows, bool shared, const T* g, const T* x, T* gw);
 
-// sum_windows and weight_gradient for one input channel in each group.
-template <class T>
-void sum_windows_depthwise(const Windows& windows, const T* x, const Weights<T>& weights, const Output<T>& output);
-template <class T>
-void weight_gradient_depthwise(const Windows& windows, const T* g, const T* x, T* gw);
+// Images of one group as groups of one image, whose weights are shared, for few weights and many images.
+bool images_pay(std::span<const Windows> windows);
+bool images_pay_for_weights(const Windows& windows);
+inline Windows images_as_groups(Windows windows) {
+  std::swap(windows.images, windows.groups);
+  return windows;
+}
 
 }  // namespace rushlight::convolution

@@ -2,8 +2,7 @@
 // broadcasts the numbers of the windows from a small padded copy of the part of the image at work.
 #include <algorithm>
 
-#include "convolution_engine.h"
-#include "micro_kernel.h"
+#include "convolution_panel.h"
 #include "scratch.h"
 #include "threads.h"
 #include "transpose.h"
@@ -103,7 +102,7 @@ void sum_windows(const Windows& windows, const T* x, const Weights<T>& weights, 
     Scratch<int64_t> offsets(most);
     Scratch<T> sums(most * columns);
     T padded_bias[columns];
-    const T* rows[tile_rows];
+    const T* rows[2 * tile_rows];
     int64_t copied = -1;
     for (int64_t task = begin; task < end; ++task) {
       const int64_t unit = task / parts, group = unit % windows.groups;
@@ -124,12 +123,12 @@ void sum_windows(const Windows& windows, const T* x, const Weights<T>& weights, 
         }
         for (int64_t k = 0; k == 0 || k < depth; k += pass) {
           const int64_t steps = std::min(pass, depth - k);
-          for (int64_t i = 0; i < count; i += tile_rows) {
-            const int used_rows = static_cast<int>(std::min<int64_t>(tile_rows, count - i));
+          for (int64_t i = 0; i < count; i += rows_for<T>(used)) {
+            const int used_rows = static_cast<int>(std::min<int64_t>(rows_for<T>(used), count - i));
             for (int r = 0; r < used_rows; ++r) rows[r] = image.get() + offsets[i + r];
-            multiply_panel(used_rows, used, steps, rows, Indexed{tap_offsets.data() + k}, panel + k * columns,
-                           sums.get() + i * columns, columns, k == 0 ? Store::overwrite : Store::accumulate,
-                           k == 0 ? padded_bias : nullptr);
+            multiply_used(used_rows, used, steps, rows, Indexed{tap_offsets.data() + k}, panel + k * columns,
+                          sums.get() + i * columns, k == 0 ? Store::overwrite : Store::accumulate,
+                          k == 0 ? padded_bias : nullptr);
           }
         }
         write_panel(windows, units, share, sums.get(), channel, used, output);

@@ -90,6 +90,7 @@ class Sums {
             multiply(share, packed.get() + (group * remainders + r) * points * weights_step_, p, inputs.get(),
                      products.get());
             transform_products(share, remainder, p, products.get(), sums);
+            clear_unmet(share, remainder, sums);
             if (remainders == 1) write(share, p, sums);
           }
         }
@@ -214,6 +215,24 @@ class Sums {
     }
   }
 
+  // Results whose windows lie outside the input are exactly 0, not what its neighbours' rounding leaves of that: rows
+  // and columns behind the last window, in the gradient of strided ones.
+  void clear_unmet(const Share& share, const Remainder& remainder, T* results) const {
+    const Square& square = remainder.square;
+    const auto meets = [&](int64_t position, int64_t first, int64_t size) {
+      return position * square.step + first + square.side > 0 && position * square.step + first < size;
+    };
+    const int64_t rows = M * share.rows, across = M * across_, width = spread_ * across;
+    results += (remainder.row * width + remainder.column) * columns;
+    for (int64_t row = 0; row < share.images * rows; ++row) {
+      const bool met = meets(M * share.first_row + row % rows, square.top, windows_.size[1]);
+      for (int64_t column = 0; column < across; ++column) {
+        if (met && meets(column, square.left, windows_.size[2])) continue;
+        std::fill_n(results + spread_ * (row * width + column) * columns, columns, T(0));
+      }
+    }
+  }
+
   // Turns the results of one panel into rows of y.
   void write(const Share& share, int64_t panel, const T* results) const {
     constexpr int64_t chunk = 64;  // positions whose results stay in L1
@@ -305,20 +324,16 @@ void gather_channels(const float* planes, const Extents& size, int64_t channels,
                      int64_t rows, int64_t left, int64_t width, float* target) {
   const int64_t begin = std::clamp<int64_t>(-left, 0, width), end = std::clamp<int64_t>(size[2] - left, begin, width);
   const int64_t first = std::clamp<int64_t>(-top, 0, rows), last = std::clamp<int64_t>(size[1] - top, first, rows);
-  const auto clear = [&](int64_t from, int64_t to) { std::fill(target + from * inner, target + to * inner, 0.0f); };
-  clear(0, channels < inner ? rows * width : first * width);
-  clear(last * width, rows * width);
-  for (int64_t row = first; row < last; ++row) {
-    clear(row * width, row * width + begin);
-    clear(row * width + end, (row + 1) * width);
-  }
-  // A few planes at a time, from end to end.
-  for (int64_t c = 0; c < channels; c += lanes<float>) {
-    for (int64_t row = first; row < last; ++row) {
-      transpose(planes + c * volume(size) + (top + row) * size[2] + left + begin, volume(size),
-                std::min<int64_t>(lanes<float>, channels - c), end - begin, target + (row * width + begin) * inner + c,
-                inner);
+  if (channels < inner) std::fill(target, target + rows * width * inner, 0.0f);
+  for (int64_t row = 0; row < rows; ++row, target += width * inner) {
+    if (row < first || row >= last) {
+      std::fill(target, target + width * inner, 0.0f);
+      continue;
     }
+    std::fill(target, target + begin * inner, 0.0f);
+    transpose(planes + (top + row) * size[2] + left + begin, volume(size), channels, end - begin,
+              target + begin * inner, inner);
+    std::fill(target + end * inner, target + width * inner, 0.0f);
   }
 }
 

@@ -19,6 +19,7 @@ constexpr int most_channels = vector_registers == 32 ? 8 : 6;  // of one tile
 // Vectors of one tile: as many sums as the registers hold beside one line of the image and a weight.
 constexpr int width_of(int channels) { return std::min(8, (vector_registers - 1) / (channels + 1)); }
 constexpr int64_t wanted_positions = 1024;
+constexpr int64_t longest_run = 8 * wanted_positions;  // of slices, which can't be cut
 constexpr int64_t patch_bytes = 192 * 1024;
 constexpr int64_t serial_work = 128 * 1024;  // multiply-adds that aren't worth a second thread
 constexpr int64_t most_weights = 4096;       // of which several partial sums may be kept, a vector each
@@ -26,12 +27,13 @@ constexpr int64_t most_partials = 16;
 // Of one tile of the gradient.
 constexpr int gradient_channels = 4;
 constexpr int gradient_terms = vector_registers == 32 ? 5 : 3;
-// Of all windows that the gradient pays for: fewer where most loads of x fall on two cache lines.
-constexpr int64_t few_gradient_terms = lanes<float> == 16 ? 16 : 32;
+// Of all windows that the gradient pays for: fewer for many channels where most loads of x fall on two cache lines.
+constexpr int64_t few_gradient_terms = 32, few_for_many_channels = lanes<float> == 16 ? 16 : 32;
+constexpr int64_t many_channels = 33;
 
 int64_t divide_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit; }
 
-// Bands of whole rows of one image.
+// Bands of whole rows, or slices of them, of one image.
 Units bands_of_rows(const Windows& windows, int64_t wanted, int64_t limit) {
   Units units(windows, wanted, limit);
   if (units.dimension == 2) units.band = windows.positions[2], units.bands = 1;
@@ -121,11 +123,39 @@ void multiply_terms(int64_t depth, int64_t run, const T* g, int64_t pitch, const
   }
 }
 
+// The positions of a share as one run in the patch's own coordinates.
+struct Run {
+  const Patch& patch;
+  const Extents& positions;
+
+  int64_t row(int64_t d, int64_t h) const { return (d * patch.extents[1] + h) * patch.extents[2]; }
+  int64_t length() const { return row(positions[0] - 1, positions[1] - 1) + positions[2]; }
+
+  // work(where a row begins in the run, its depth and height) for all rows.
+  template <class Work>
+  void for_each_row(Work&& work) const {
+    for (int64_t d = 0; d < positions[0]; ++d) {
+      for (int64_t h = 0; h < positions[1]; ++h) work(row(d, h), d, h);
+    }
+  }
+};
+
+// The positions of the largest share.
+Extents most_positions(const Windows& windows, const Units& units) {
+  Extents positions = windows.positions;
+  positions[units.dimension] = units.band;
+  return positions;
+}
+
 // Whether the positions are runs without many gaps.
 bool in_runs(const Windows& windows) {
-  if (windows.step != Extents{1, 1, 1} || windows.positions[0] != 1 || windows.positions[2] < 8) return false;
+  if (windows.step != Extents{1, 1, 1} || windows.positions[2] < 8) return false;
+  if (windows.taps.empty()) return true;
   const Units units = bands_of_rows(windows, wanted_positions, INT64_MAX);
-  return windows.taps.empty() || Patch(windows, units).extents[2] * 3 <= windows.positions[2] * 4;
+  const Extents positions = most_positions(windows, units);
+  const Patch patch(windows, units);
+  const int64_t length = Run{patch, positions}.length();
+  return length * 3 <= volume(positions) * 4 && (units.dimension > 0 || length <= longest_run);
 }
 
 }  // namespace
@@ -136,25 +166,27 @@ bool narrow_pays(const Windows& windows) {
 }
 
 bool narrow_gradient_pays(const Windows& windows) {
-  return windows.depth() <= few_gradient_terms && windows.depth() * windows.out_channels <= most_weights &&
-         in_runs(windows) && windows.images > 0 && volume(windows.positions) > 0;
+  const int64_t few = windows.out_channels < many_channels ? few_gradient_terms : few_for_many_channels;
+  return windows.depth() <= few && windows.depth() * windows.out_channels <= most_weights && in_runs(windows) &&
+         windows.images > 0 && volume(windows.positions) > 0;
 }
 
 template <class T>
 void sum_windows_narrow(const Windows& windows, const T* x, const Weights<T>& weights, const Output<T>& output) {
-  if (windows.images == 0 || windows.positions[1] == 0 || windows.out_channels == 0) return;
+  if (windows.images == 0 || volume(windows.positions) == 0 || windows.out_channels == 0) return;
   constexpr int64_t step = width_of(1) * lanes<T>;  // the longest
   const Units units = bands_of_rows(windows, wanted_positions, patch_bytes / static_cast<int64_t>(sizeof(T)));
   const Patch patch(windows, units);
   const std::vector<int64_t> offsets = patch.tap_offsets(windows);
-  const int64_t depth = windows.depth(), channels = windows.out_channels, pitch = patch.extents[2];
-  const int64_t most_rows = units.dimension == 1 ? units.band : windows.positions[1];
-  const int64_t run_limit = divide_up(most_rows * pitch + step, lanes<T>) * lanes<T>;
+  const int64_t depth = windows.depth(), channels = windows.out_channels;
+  const Extents most = most_positions(windows, units);
+  const int64_t longest = Run{patch, most}.length();
+  const int64_t run_limit = divide_up(longest + step, lanes<T>) * lanes<T>;
   const int64_t tiles = divide_up(channels, most_channels);
-  const int64_t work = std::max<int64_t>(1, channels * depth * most_rows * pitch);
+  const int64_t work = std::max<int64_t>(1, channels * depth * longest);
   parallel_for(
       units.count() * windows.groups, std::max<int64_t>(1, serial_work / work), [&](int64_t begin, int64_t end) {
-        const int64_t slack = step + pitch;  // that the last vectors of a run read beyond the patch
+        const int64_t slack = step;  // that the last vectors of a run read beyond the patch
         Scratch<T> image(patch.image + slack), sums(most_channels * run_limit), packed(depth * most_channels);
         std::fill(image.get() + patch.image, image.get() + patch.image + slack, T(0));
         T starts[most_channels];
@@ -162,7 +194,7 @@ void sum_windows_narrow(const Windows& windows, const T* x, const Weights<T>& we
           const int64_t group = task % windows.groups;
           const Share share(windows, units, task / windows.groups);
           copy_patch(windows, units, patch, share, group, 0, windows.in_channels, x, image.get());
-          const int64_t rows = share.positions[1], run = (rows - 1) * pitch + share.positions[2];
+          const Run run{patch, share.positions};
           for (int64_t tile = 0; tile < tiles; ++tile) {
             const int64_t first = channels * tile / tiles, used = channels * (tile + 1) / tiles - first;
             for (int64_t o = 0; o < used; ++o) {
@@ -174,22 +206,22 @@ void sum_windows_narrow(const Windows& windows, const T* x, const Weights<T>& we
                 for (const Tap& tap : windows.taps) *target = window[tap.weight], target += used;
               }
             }
-            multiply_channels<T>(static_cast<int>(used), run, depth, packed.get(), offsets.data(), image.get(), starts,
-                                 sums.get(), run_limit);
+            multiply_channels<T>(static_cast<int>(used), run.length(), depth, packed.get(), offsets.data(), image.get(),
+                                 starts, sums.get(), run_limit);
             for (int64_t o = 0; o < used; ++o) {
               const int64_t channel = (share.first * windows.groups + group) * channels + first + o;
               const int64_t place =
                   channel * windows.out_plane + windows.out_base + share.begin * windows.out_step[units.dimension];
-              for (int64_t h = 0; h < rows; ++h) {
-                const T* source = sums.get() + o * run_limit + h * pitch;
-                T* line = output.y + place + h * windows.out_step[1];
+              run.for_each_row([&](int64_t begin, int64_t d, int64_t h) {
+                const T* source = sums.get() + o * run_limit + begin;
+                T* line = output.y + place + d * windows.out_step[0] + h * windows.out_step[1];
                 if (windows.out_step[2] == 1) {
                   std::copy(source, source + share.positions[2], line);
                 } else {
                   for (int64_t w = 0; w < share.positions[2]; ++w) line[w * windows.out_step[2]] = source[w];
                 }
-              }
-              output.finish(place, rows * share.positions[2]);
+              });
+              output.finish(place, volume(share.positions));
             }
           }
         }
@@ -201,16 +233,17 @@ void weight_gradient_narrow(const Windows& windows, const T* g, const T* x, T* g
   const Units units = bands_of_rows(windows, wanted_positions, patch_bytes / static_cast<int64_t>(sizeof(T)));
   const Patch patch(windows, units);
   const std::vector<int64_t> offsets = patch.tap_offsets(windows);
-  const int64_t depth = windows.depth(), channels = windows.out_channels, pitch = patch.extents[2];
+  const int64_t depth = windows.depth(), channels = windows.out_channels;
   const int64_t width = windows.positions[2], plane = volume(windows.positions);
-  const int64_t most_rows = units.dimension == 1 ? units.band : windows.positions[1];
-  const int64_t run_limit = divide_up(most_rows * pitch, lanes<T>) * lanes<T>;
+  const Extents most = most_positions(windows, units);
+  const int64_t run_limit = divide_up(Run{patch, most}.length(), lanes<T>) * lanes<T>;
+  const int64_t in_band = plane / windows.positions[units.dimension];  // items of one position along the bands
   const int64_t each = divide_up(units.count(), std::min(units.count(), most_partials));
   const int64_t partials = divide_up(units.count(), each), size = channels * depth;
   // Every weight's sum in the lanes of a vector: group, partial sum, tile of output channels, term, channel.
   Scratch<T> sums(windows.groups * partials * size * lanes<T>);
   parallel_for(windows.groups * partials, 1, [&](int64_t begin, int64_t end) {
-    const int64_t slack = lanes<T> + pitch;
+    const int64_t slack = lanes<T>;
     Scratch<T> image(patch.image + slack), spread(gradient_channels * run_limit);
     std::fill(image.get(), image.get() + patch.image + slack, T(0));  // nothing that zeros would turn into NaN
     std::fill(spread.get(), spread.get() + gradient_channels * run_limit, T(0));  // the gaps stay so
@@ -221,20 +254,22 @@ void weight_gradient_narrow(const Windows& windows, const T* g, const T* x, T* g
       for (int64_t unit = first; unit < std::min(first + each, units.count()); ++unit) {
         const Share share(windows, units, unit);
         copy_patch(windows, units, patch, share, group, 0, windows.in_channels, x, image.get());
-        const int64_t rows = share.positions[1], run = (rows - 1) * pitch + width;
+        const Run run{patch, share.positions};
         for (int64_t o = 0; o < channels; o += gradient_channels) {
           const int64_t used = std::min<int64_t>(gradient_channels, channels - o);
           for (int64_t c = 0; c < used; ++c) {
             const int64_t channel = (share.first * windows.groups + group) * channels + o + c;
-            const T* source = g + channel * plane + (units.dimension == 1 ? share.begin * width : 0);
+            const T* source = g + channel * plane + share.begin * in_band;
             T* target = spread.get() + c * run_limit;
-            for (int64_t h = 0; h < rows; ++h)
-              std::copy(source + h * width, source + (h + 1) * width, target + h * pitch);
-            std::fill(target + run, target + run_limit, T(0));
+            run.for_each_row([&](int64_t from, int64_t, int64_t) {
+              std::copy(source, source + width, target + from);
+              source += width;
+            });
+            std::fill(target + run.length(), target + run_limit, T(0));
           }
           T* const target = partial + o * depth * lanes<T>;
           const auto add = [&]<int O>() {
-            multiply_terms<O>(depth, run, spread.get(), run_limit, image.get(), offsets.data(), target);
+            multiply_terms<O>(depth, run.length(), spread.get(), run_limit, image.get(), offsets.data(), target);
           };
           switch (used) {
             case 1: add.template operator()<1>(); break;

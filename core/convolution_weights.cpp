@@ -2,8 +2,7 @@
 // broadcast from a padded copy of the image and the gradient packed into panels of output channels.
 #include <algorithm>
 
-#include "convolution_engine.h"
-#include "micro_kernel.h"
+#include "convolution_panel.h"
 #include "scratch.h"
 #include "threads.h"
 #include "transpose.h"
@@ -105,19 +104,19 @@ class Gradient {
     const int64_t parts = divide_up(tiles, tiles_each);
     const int64_t pass = divide_up(count, std::max<int64_t>(1, divide_up(count, depth_limit)));
     parallel_for(panels_ * parts, 1, [&](int64_t begin, int64_t end) {
-      const T* rows[tile_rows];
+      const T* rows[2 * tile_rows];
       for (int64_t task = begin; task < end; ++task) {
         const T* panel = gradient + task / parts * count * columns;
+        const int64_t used = windows_.out_channels - task / parts * columns;
         T* target = sums + task / parts * depth * columns;
         const int64_t from = task % parts * tiles_each * tile_rows;
         const int64_t to = std::min(from + tiles_each * tile_rows, depth);
         for (int64_t p = 0; p < count; p += pass) {
-          for (int64_t k = from; k < to; k += tile_rows) {
-            const int used = static_cast<int>(std::min<int64_t>(tile_rows, to - k));
-            for (int r = 0; r < used; ++r) rows[r] = image + tap_offsets_[static_cast<size_t>(k + r)];
-            multiply_panel(used, windows_.out_channels - task / parts * columns, std::min(pass, count - p), rows,
-                           Indexed{offsets + p}, panel + p * columns, target + k * columns, columns,
-                           first && p == 0 ? Store::overwrite : Store::accumulate);
+          for (int64_t k = from; k < to; k += rows_for<T>(used)) {
+            const int used_rows = static_cast<int>(std::min<int64_t>(rows_for<T>(used), to - k));
+            for (int r = 0; r < used_rows; ++r) rows[r] = image + tap_offsets_[static_cast<size_t>(k + r)];
+            multiply_used(used_rows, used, std::min(pass, count - p), rows, Indexed{offsets + p}, panel + p * columns,
+                          target + k * columns, first && p == 0 ? Store::overwrite : Store::accumulate);
           }
         }
       }

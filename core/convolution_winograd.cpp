@@ -2,6 +2,7 @@
 // numbers, each multiplied over the channels by 36 transformed weights; 4x4 results come back.
 #include "convolution_winograd.h"
 
+#include "convolution_panel.h"
 #include "scratch.h"
 #include "threads.h"
 
@@ -130,8 +131,8 @@ class Sums {
       const int64_t count = std::min(columns, channels - c);
       T* tile = target + c;
       for (int64_t n = part.first_image; n < part.first_image + part.images; ++n) {
-        gather(x_.data + (n * x_.channels + group * channels + c) * volume(x_.size), x_.size, count,
-               x_.top + results * part.first_row, height, x_.left, width, patch);
+        gather_channels(x_.data + (n * x_.channels + group * channels + c) * volume(x_.size), x_.size, count, columns,
+                        x_.top + results * part.first_row, height, x_.left, width, patch);
         for (int64_t i = 0; i < part.rows; ++i) {
           for (int64_t j = 0; j < across_; ++j, tile += tile_step_) {
             transform_square<side, side>(patch + results * (i * width + j) * columns, {width * columns, columns}, count,

@@ -7,17 +7,19 @@
 #include <algorithm>
 #include <vector>
 
-#include "convolution_engine.h"
+#include "convolution_minimal.h"
 #include "micro_kernel.h"
+#include "minimal_filtering.h"
 #include "transpose.h"
 
 namespace rushlight::convolution::winograd {
 
+using namespace minimal_sizes;
+using minimal::transform_square;
 using T = float;
 
 constexpr int64_t results = 4, side = results + 2, points = side * side;  // of a tile: positions, inputs, numbers
 constexpr int64_t columns = tile_columns<T>;
-constexpr int64_t line = 64 / sizeof(T);
 
 constexpr T inner = 0.75, outer = 1.5;  // the points, with both signs
 constexpr T inner2 = inner * inner, outer2 = outer * outer;
@@ -25,14 +27,7 @@ constexpr T inner2 = inner * inner, outer2 = outer * outer;
 constexpr T zero_scale = 1 / (inner2 * outer2);
 constexpr T inner_scale = 1 / (2 * inner2 * (inner2 - outer2)), outer_scale = 1 / (2 * outer2 * (outer2 - inner2));
 
-inline int64_t divide_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit; }
-// From one point to the next: an odd number of cache lines, or the points would share a few lines of the cache.
-inline int64_t odd_lines(int64_t items) { return (divide_up(items, line) | 1) * line; }
 inline int64_t tiles_of(int64_t positions) { return divide_up(positions, results); }
-// `extent` cut into equal parts of about `wanted`.
-inline int64_t even_part(int64_t extent, int64_t wanted) {
-  return divide_up(extent, divide_up(extent, std::clamp<int64_t>(wanted, 1, extent)));
-}
 
 // One line of a tile of inputs.
 inline void transform_inputs(const Vec<T> (&x)[side], Vec<T> (&v)[side]) {
@@ -44,35 +39,6 @@ inline void transform_inputs(const Vec<T> (&x)[side], Vec<T> (&v)[side]) {
   v[3] = even_outer + odd_outer;
   v[4] = even_outer - odd_outer;
   v[5] = x[5] - (inner2 + outer2) * x[3] + inner2 * outer2 * x[1];
-}
-
-struct Steps {
-  int64_t row, column;
-};
-
-// `transform` along both dimensions of a square of From x From numbers for the first `channels` of a panel.
-template <int From, int To, class Transform>
-inline void transform_square(const T* source, Steps from, int64_t channels, Transform transform, T* target, Steps to) {
-  for (int64_t lane = 0; lane < channels; lane += lanes<T>) {
-    Vec<T> half[To][From];
-#pragma GCC unroll 6
-    for (int column = 0; column < From; ++column) {
-      Vec<T> in[From], out[To];
-#pragma GCC unroll 6
-      for (int row = 0; row < From; ++row) in[row] = load(source + row * from.row + column * from.column + lane);
-      transform(in, out);
-#pragma GCC unroll 6
-      for (int row = 0; row < To; ++row) half[row][column] = out[row];
-    }
-#pragma GCC unroll 6
-    for (int row = 0; row < To; ++row) {
-      Vec<T> out[To];
-      transform(half[row], out);
-#pragma GCC unroll 6
-      for (int column = 0; column < To; ++column)
-        store<T>(target + row * to.row + column * to.column + lane, out[column]);
-    }
-  }
 }
 
 // x or g, and where the numbers of a tile begin, from its first position.
@@ -105,24 +71,6 @@ inline std::vector<Part> parts_of(const Windows& windows, int64_t wanted) {
     }
   }
   return parts;
-}
-
-// Rows [top, top + rows) and columns [left, left + width) of some channels' planes, channels innermost, with zeros
-// beyond the last channel and outside the planes.
-inline void gather(const T* planes, const Extents& size, int64_t channels, int64_t top, int64_t rows, int64_t left,
-                   int64_t width, T* target) {
-  const int64_t begin = std::clamp<int64_t>(-left, 0, width), end = std::clamp<int64_t>(size[2] - left, begin, width);
-  if (channels < columns) std::fill(target, target + rows * width * columns, T(0));
-  for (int64_t row = top; row < top + rows; ++row, target += width * columns) {
-    if (row < 0 || row >= size[1] || begin == end) {
-      std::fill(target, target + width * columns, T(0));
-      continue;
-    }
-    std::fill(target, target + begin * columns, T(0));
-    transpose(planes + row * size[2] + left + begin, volume(size), channels, end - begin, target + begin * columns,
-              columns);
-    std::fill(target + end * columns, target + width * columns, T(0));
-  }
 }
 
 }  // namespace rushlight::convolution::winograd

@@ -105,8 +105,8 @@ class Gradient {
     constexpr int64_t border = From - results;
     const int64_t width = results * across_ + border, point = point_size(channels);
     const int64_t channel = (part.first_image + image) * operand.channels + channels.first + panel * columns;
-    gather(operand.data + channel * volume(operand.size), operand.size, channels.used(panel),
-           operand.top + results * part.first_row, results * part.rows + border, operand.left, width, patch);
+    gather_channels(operand.data + channel * volume(operand.size), operand.size, channels.used(panel), columns,
+                    operand.top + results * part.first_row, results * part.rows + border, operand.left, width, patch);
     target += panel * panel_size_ + image * part.rows * across_ * columns;
     for (int64_t i = 0; i < part.rows; ++i) {
       for (int64_t j = 0; j < across_; ++j, target += columns) {

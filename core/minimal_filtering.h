@@ -7,7 +7,8 @@
 // The points come in pairs +-a, whose even and odd parts are shared, with 0 where N is even; of the small fractions
 // tried, those of the smallest error, half of what the usual 0, +-1, +-2 give. In float32 and two dimensions the root
 // mean square error is within 12 eps of the results', for sums over more than 64 channels within 12 eps sqrt(channels /
-// 64). Each result errs by the largest numbers of its tile, not by its own terms: what should be exactly 0 may not be.
+// 64). Each result errs by the largest numbers of its tile, not by its own terms: sums that
+// come to 0 may not be exactly 0 (those of no terms are, see convolution_minimal.cpp).
 #pragma once
 
 #include <array>
@@ -104,14 +105,22 @@ inline void transform_numbers(const V (&x)[N], V (&v)[N]) {
   v[N - 1] = last;
 }
 
+// By what the values at the first point of a pair are multiplied where they are `divided`; at the second it is the
+// same, or the opposite where 0 is no point.
+template <int N, bool divided>
+constexpr float scale_of(int pair) {
+  return divided ? 1 / divisors<N>()[2 * pair] : 1;
+}
+template <int N, bool divided>
+constexpr bool opposite = divided && !zero<N>;
+
 // The values at the points of the polynomial with `terms`; divided by the divisors if `divided`.
 template <int N, bool divided, int L, class V>
 inline void evaluate(const V (&terms)[L], V (&values)[N]) {
-  constexpr auto by = divisors<N>();
 #pragma GCC unroll 4
   for (int p = 0; p < pair_count<N>; ++p) {
-    V even = terms[0], odd = V{};
-    float power = 1;
+    float power = scale_of<N, divided>(p);
+    V even = power * terms[0], odd = V{};
 #pragma GCC unroll 6
     for (int i = 1; i < L; ++i) {
       power *= Points<N>::pairs[p];
@@ -124,26 +133,20 @@ inline void evaluate(const V (&terms)[L], V (&values)[N]) {
       }
     }
     values[2 * p] = even + odd;
-    values[2 * p + 1] = even - odd;
-    if constexpr (divided) {
-      values[2 * p] *= 1 / by[2 * p];
-      values[2 * p + 1] *= 1 / by[2 * p + 1];
-    }
+    values[2 * p + 1] = opposite<N, divided> ? odd - even : even - odd;
   }
-  if constexpr (zero<N>) values[N - 2] = divided ? terms[0] * (1 / by[N - 2]) : terms[0];
+  if constexpr (zero<N>) values[N - 2] = divided ? terms[0] * (1 / divisors<N>()[N - 2]) : terms[0];
   values[N - 1] = terms[L - 1];
 }
 
 // The sums, from the products at the points; which are divided before if `divided`.
 template <int N, bool divided, int L, class V>
 inline void interpolate(const V (&products)[N], V (&sums)[L]) {
-  constexpr auto by = divisors<N>();
 #pragma GCC unroll 4
   for (int p = 0; p < pair_count<N>; ++p) {
-    const V plus = divided ? products[2 * p] * (1 / by[2 * p]) : products[2 * p];
-    const V minus = divided ? products[2 * p + 1] * (1 / by[2 * p + 1]) : products[2 * p + 1];
-    const V even = plus + minus, odd = plus - minus;
-    float power = 1;
+    const V plus = products[2 * p] + products[2 * p + 1], minus = products[2 * p] - products[2 * p + 1];
+    const V even = opposite<N, divided> ? minus : plus, odd = opposite<N, divided> ? plus : minus;
+    float power = scale_of<N, divided>(p);
 #pragma GCC unroll 6
     for (int i = 0; i < L; ++i) {
       if (p == 0) {
@@ -154,7 +157,7 @@ inline void interpolate(const V (&products)[N], V (&sums)[L]) {
       power *= Points<N>::pairs[p];
     }
   }
-  if constexpr (zero<N>) sums[0] += divided ? products[N - 2] * (1 / by[N - 2]) : products[N - 2];
+  if constexpr (zero<N>) sums[0] += divided ? products[N - 2] * (1 / divisors<N>()[N - 2]) : products[N - 2];
   sums[L - 1] += products[N - 1];
 }
 

@@ -1,5 +1,4 @@
-// Maximum and average pooling with their gradients. A plane is one channel of one sample; rows of outputs are made at
-// once, tap by tap, so that the inner loops run over neighbouring outputs.
+// Maximum and average pooling of NumPy arrays, with their gradients. A plane is one channel of one sample.
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/vector.h>
 
@@ -8,8 +7,9 @@
 #include <vector>
 
 #include "bind.h"
+#include "half.h"
 #include "instruction.h"
-#include "lanes.h"
+#include "pooling_average.h"
 #include "pooling_maximum.h"
 #include "threads.h"
 #include "window.h"
@@ -19,108 +19,6 @@ namespace rushlight {
 namespace {
 
 using Sizes = std::vector<int64_t>;
-
-// ---- average -------------------------------------------------------------------------------------------------------
-
-template <class C>
-C divisor(const Window& window, int64_t row, int64_t column, int64_t override) {
-  if (override != 0) return static_cast<C>(override);
-  const Axis& height = window.height();
-  return static_cast<C>(window.depth().extent[row / height.output] * height.extent[row % height.output] *
-                        window.width().extent[column]);
-}
-
-// Each plane's average.
-template <class T>
-void average_of_planes(const T* x, T* y, int64_t planes, int64_t size) {
-  parallel_for(planes, work_grain / std::max<int64_t>(1, size), [&](int64_t begin, int64_t end) {
-    for (int64_t plane = begin; plane < end; ++plane) {
-      y[plane] = static_cast<T>(total(x + plane * size, size) / static_cast<Compute<T>>(size));
-    }
-  });
-}
-
-template <class T>
-void average(const T* x, T* y, int64_t planes, const Window& window, int64_t divisor_override) {
-  using C = Compute<T>;
-  const Axis &depth = window.depth(), &height = window.height(), &width = window.width();
-  if (width.stride == 0 && window.output() == 1) return average_of_planes(x, y, planes, window.input());
-  for_each_row<C>(planes, window, width.input + width.output, [&](int64_t plane, int64_t row, C* line) {
-    C* sum = line + width.input;
-    std::fill_n(line, width.input + width.output, C(0));
-    int64_t od = row / height.output, oh = row % height.output;
-    for (int64_t d = depth.begin[od]; d < depth.end[od]; d += depth.step) {
-      for (int64_t h = height.begin[oh]; h < height.end[oh]; h += height.step) {
-        const T* from = x + plane * window.input() + (d * height.input + h) * width.input;
-        for (int64_t w = 0; w < width.input; ++w) line[w] += from[w];
-      }
-    }
-    if (width.stride == 0) {
-      for (int64_t o = 0; o < width.output; ++o) sum[o] = total(line + width.begin[o], width.extent[o]);
-    } else {
-      with_stride(width.stride, [&](auto stride) {
-        for (const Tap& tap : width.taps) {
-          const C* __restrict from = line + tap.first * width.stride + tap.offset;
-          C* __restrict to = sum + tap.first;
-          for (int64_t o = 0; o < tap.last - tap.first; ++o) to[o] += from[o * stride];
-        }
-      });
-    }
-    T* to = y + plane * window.output() + row * width.output;
-    for (int64_t o = 0; o < width.output; ++o) {
-      to[o] = static_cast<T>(sum[o] / divisor<C>(window, row, o, divisor_override));
-    }
-  });
-}
-
-template <class T>
-void average_gradient(const T* g, T* gx, int64_t planes, const Window& window, int64_t divisor_override) {
-  using C = Compute<T>;
-  const Axis &depth = window.depth(), &height = window.height(), &width = window.width();
-  parallel_for(planes, work_grain / std::max<int64_t>(1, window.input()), [&](int64_t begin, int64_t end) {
-    std::vector<C> line(static_cast<size_t>(width.input)), share(static_cast<size_t>(width.output));
-    std::vector<C> wide(std::is_same_v<C, T> ? 0 : static_cast<size_t>(window.input()));
-    for (int64_t plane = begin; plane < end; ++plane) {
-      C* to;
-      if constexpr (std::is_same_v<C, T>) {
-        to = gx + plane * window.input();
-      } else {
-        to = wide.data();
-      }
-      std::fill_n(to, window.input(), C(0));
-      const T* from = g + plane * window.output();
-      for (int64_t row = 0; width.output > 0 && row < window.output_rows(); ++row, from += width.output) {
-        for (int64_t o = 0; o < width.output; ++o) {
-          share[o] = static_cast<C>(from[o]) / divisor<C>(window, row, o, divisor_override);
-        }
-        std::fill(line.begin(), line.end(), C(0));
-        if (width.stride == 0) {
-          for (int64_t o = 0; o < width.output; ++o) {
-            for (int64_t w = width.begin[o]; w < width.end[o]; ++w) line[w] += share[o];
-          }
-        } else {
-          with_stride(width.stride, [&](auto stride) {
-            for (const Tap& tap : width.taps) {
-              C* __restrict spread = line.data() + tap.first * width.stride + tap.offset;
-              const C* __restrict shares = share.data() + tap.first;
-              for (int64_t o = 0; o < tap.last - tap.first; ++o) spread[o * stride] += shares[o];
-            }
-          });
-        }
-        int64_t od = row / height.output, oh = row % height.output;
-        for (int64_t d = depth.begin[od]; d < depth.end[od]; d += depth.step) {
-          for (int64_t h = height.begin[oh]; h < height.end[oh]; h += height.step) {
-            C* sum = to + (d * height.input + h) * width.input;
-            for (int64_t w = 0; w < width.input; ++w) sum[w] += line[w];
-          }
-        }
-      }
-      if constexpr (!std::is_same_v<C, T>) {
-        for (int64_t i = 0; i < window.input(); ++i) gx[plane * window.input() + i] = static_cast<T>(to[i]);
-      }
-    }
-  });
-}
 
 // ---- bindings ------------------------------------------------------------------------------------------------------
 
@@ -206,38 +104,49 @@ nb::object maximum_gradient_of(nb::handle gradient, nb::handle input, const std:
   return known ? gx.object : not_implemented();
 }
 
+bool averaged_natively(DType dtype) { return is_half(dtype) || dtype == DType::float32 || dtype == DType::float64; }
+
+// body(array) with the array's items as float or double.
+template <class Body>
+void dispatch_average(const Array& array, Body&& body) {
+  Unlocked unlocked;
+  if (array.dtype == DType::float64) {
+    body(array.as<double>());
+  } else {
+    body(array.as<float>());
+  }
+}
+
 nb::object average_of(nb::handle input, const std::optional<Window>& window, size_t dimensions,
                       int64_t divisor_override) {
-  if (!window) return not_implemented();
-  WorkArray x = contiguous(input);
-  NewArray y;
-  Sizes shape = output_shape(x.array, *window, dimensions);
-  bool known = dispatch_floating(x.array.dtype, [&](auto tag) {
-    using T = decltype(tag);
-    y = result(x.array.dtype, shape);
-    int64_t planes = planes_of(x.array, dimensions);
-    Unlocked unlocked;
-    average(x.array.as<T>(), y.array.as<T>(), planes, *window, divisor_override);
-  });
-  return known ? y.object : not_implemented();
+  const Array given = borrow(input);
+  if (!window || !averaged_natively(given.dtype)) return not_implemented();
+  const WorkArray x = widened(given);
+  return narrowed(given.dtype, output_shape(given, *window, dimensions),
+                  [&](const Array& y) {
+                    dispatch_average(y, [&]<class T>(T* to) {
+                      Average<T>(*window, planes_of(given, dimensions), divisor_override).forward(x.array.as<T>(), to);
+                    });
+                  })
+      .object;
 }
 
 nb::object average_gradient_of(nb::handle gradient, const Sizes& size, const std::optional<Window>& window,
                                int64_t divisor_override) {
-  if (!window) return not_implemented();
-  WorkArray g = contiguous(gradient);
-  NewArray gx;
-  if (output_shape(g.array, *window, size.size()) != Sizes(g.array.shape, g.array.shape + g.array.dimensions)) {
+  const Array given = borrow(gradient);
+  if (!window || !averaged_natively(given.dtype)) return not_implemented();
+  if (output_shape(given, *window, size.size()) != Sizes(given.shape, given.shape + given.dimensions)) {
     return not_implemented();
   }
-  bool known = dispatch_floating(g.array.dtype, [&](auto tag) {
-    using T = decltype(tag);
-    gx = result(g.array.dtype, with_spatial(g.array, size));
-    int64_t planes = planes_of(g.array, size.size());
-    Unlocked unlocked;
-    average_gradient(g.array.as<T>(), gx.array.as<T>(), planes, *window, divisor_override);
-  });
-  return known ? gx.object : not_implemented();
+  const WorkArray g = widened(given);
+  return narrowed(
+             given.dtype, with_spatial(given, size),
+             [&](const Array& gx) {
+               dispatch_average(gx, [&]<class T>(T* to) {
+                 Average<T>(*window, planes_of(given, size.size()), divisor_override).backward(g.array.as<T>(), to);
+               });
+             })
+      .object;
 }
 
 std::optional<Window> average_window(std::span<const int64_t> spatial, const Sizes& kernel_size, const Sizes& stride,

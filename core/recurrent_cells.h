@@ -3,16 +3,10 @@
 
 #include <algorithm>
 
+#include "recurrent.h"
 #include "vector_math.h"
 
 namespace rushlight::recurrent {
-
-enum class Mode { rnn_tanh, rnn_relu, lstm, gru };
-
-constexpr int gates_of(Mode mode) { return mode == Mode::lstm ? 4 : mode == Mode::gru ? 3 : 1; }
-// Numbers that every unit keeps of a step for the gradient: i, f, g, o and c of an LSTM; r, z, n and the hidden part of
-// n of a GRU; none of others.
-constexpr int kept_of(Mode mode) { return mode == Mode::lstm ? 5 : mode == Mode::gru ? 4 : 0; }
 
 // The next vector of units, or what is left of one.
 template <bool whole>

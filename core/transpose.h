@@ -1,6 +1,7 @@
 // Transposing copies in squares of 16 bytes a side, 4x4 floats or 2x2 doubles; as many at a time as a vector holds.
 #pragma once
 
+#include <algorithm>
 #include <utility>
 
 #include "simd.h"
@@ -66,19 +67,17 @@ inline void transpose_squares(const T* source, int64_t source_stride, T* target,
   for (int i = 0; i < side; ++i) std::memcpy(target + i * target_stride, &rows[i], sizeof(Row));
 }
 
-// `transpose` for as many of the rows from `i` on as columns of squares take; returns the first one left.
+// `transpose` for as many of the rows from `i` on as columns of squares take; returns the first one left. The last
+// square of a row of them begins where it fits, over a part of the one before.
 template <int squares, class T>
 inline int64_t transpose_rows(const T* source, int64_t source_stride, int64_t i, int64_t rows, int64_t columns,
                               T* target, int64_t target_stride) {
   constexpr int64_t side = 16 / sizeof(T), height = squares * side;
   for (; i + height <= rows; i += height) {
-    int64_t j = 0;
-    for (; j + side <= columns; j += side) {
+    for (int64_t next = 0; next < columns; next += side) {
+      const int64_t j = std::min(next, columns - side);
       transpose_squares<squares>(source + i * source_stride + j, source_stride, target + j * target_stride + i,
                                  target_stride);
-    }
-    for (; j < columns; ++j) {
-      for (int64_t r = i; r < i + height; ++r) target[j * target_stride + r] = source[r * source_stride + j];
     }
   }
   return i;
@@ -90,9 +89,16 @@ template <class T>
 [[gnu::noinline]] void transpose(const T* source, int64_t source_stride, int64_t rows, int64_t columns, T* target,
                                  int64_t target_stride) {
   constexpr int squares = vector_bytes / 16;
-  int64_t i = detail::transpose_rows<squares>(source, source_stride, 0, rows, columns, target, target_stride);
-  if constexpr (squares > 1) {
-    i = detail::transpose_rows<1>(source, source_stride, i, rows, columns, target, target_stride);
+  constexpr int64_t side = 16 / sizeof(T);
+  int64_t i = 0;
+  if (columns >= side) {
+    i = detail::transpose_rows<squares>(source, source_stride, i, rows, columns, target, target_stride);
+    if constexpr (squares > 1) {
+      i = detail::transpose_rows<1>(source, source_stride, i, rows, columns, target, target_stride);
+    }
+    if (i < rows && rows >= side) {
+      i = detail::transpose_rows<1>(source, source_stride, rows - side, rows, columns, target, target_stride);
+    }
   }
   for (; i < rows; ++i) {
     for (int64_t j = 0; j < columns; ++j) target[j * target_stride + i] = source[i * source_stride + j];

@@ -276,3 +276,55 @@ def test_anomaly_names_the_operation() -> None:
         pytest.raises(RuntimeError, match="Function 'SqrtBackward0' returned nan values in its 0th output"),
     ):
         (rl.sqrt(x) * 0.0).backward()
+
+
+# Sums that the walk makes, and adds to in place
+
+
+@pytest.mark.parametrize("index", [slice(1, 3), (slice(None), 1), (Ellipsis, None, slice(0, 3, 2)), 2, (1, 2)])
+def test_slices_and_the_whole_add_up_in_any_order(index) -> None:
+    weights = rl.arange(12.0).reshape(4, 3)
+    for order in ((0, 1, 2, 3), (3, 2, 1, 0), (1, 3, 0, 2)):
+        x = leaf(4, 3)
+        y = x * 2.0
+        terms = [
+            lambda y=y: (y[index] * 3.0).sum(),
+            lambda y=y: (y * weights).sum(),
+            lambda y=y: (y[index] * y[index]).sum(),
+            lambda y=y: y[1:].sum(),
+        ]
+        sum((terms[i]() for i in order), rl.zeros(())).backward()
+        want = np.array(weights.numpy())
+        want[1:] += 1
+        want[index] += 3 + 2 * 2
+        np.testing.assert_array_equal(x.grad.numpy(), 2 * want)
+
+
+def test_a_sum_that_was_sent_on_is_not_added_to() -> None:
+    x = leaf(3)
+    a = x * 1.0
+    b = a + 0.0  # receives two gradients, and hands their sum on as it is
+    (a[:2].sum() + b.sum() + (b * 2.0).sum() + b[1:].sum()).backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [4, 5, 4])
+
+
+def test_gradients_that_hooks_kept_stay_as_they_were() -> None:
+    x = leaf(4)
+    kept = []
+    y = x * 1.0
+    parts = [y[i : i + 2] for i in range(3)]
+    for part in parts:
+        part.register_hook(kept.append)
+    y.register_hook(kept.append)
+    sum((p.sum() for p in parts), rl.zeros(())).backward()
+    assert [k.tolist() for k in kept] == [[1, 1], [1, 1], [1, 1], [1, 2, 2, 1]]
+    x.sum().backward()
+    assert kept[3].tolist() == [1, 2, 2, 1]
+    assert x.grad.tolist() == [2, 3, 3, 2]
+
+
+def test_second_gradient_of_overlapping_slices() -> None:
+    x = rl.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    (g,) = grad((x[:2] ** 3).sum() + (x[1:] ** 3).sum(), x, create_graph=True)
+    (second,) = grad(g.sum(), x)
+    np.testing.assert_array_equal(second.numpy(), [6, 24, 18])

@@ -23,7 +23,7 @@ Sizes = tuple[int, ...]
 def forms(draw: st.DrawFn) -> tuple[Sizes, Sizes, dict[str, Any]]:
     """The shapes of x and of weight, and options that fit them."""
     spatial = draw(st.integers(1, 3))
-    groups = draw(st.sampled_from([1, 1, 1, 2, 3, 5]))
+    groups = draw(st.sampled_from([1, 1, 1, 2, 3, 5, 9, 19]))
     channels = st.sampled_from([1, 2, 3, 5, 8, 17])
     in_channels, out_channels = draw(channels), draw(channels)
     if draw(st.booleans()) and groups > 1:
@@ -34,7 +34,7 @@ def forms(draw: st.DrawFn) -> tuple[Sizes, Sizes, dict[str, Any]]:
 
     kernel, stride, padding, dilation = sizes(1, 5), sizes(1, 3), sizes(0, 3), sizes(1, 3)
     size = sizes(1, (40, 14, 7)[spatial - 1])
-    x = (draw(st.integers(0, 4)), in_channels * groups, *size)
+    x = (draw(st.sampled_from([0, 1, 2, 3, 4, 9, 18])), in_channels * groups, *size)
     assume(all(n > 0 for n in ops.output_size(size, kernel, stride, padding, dilation)))
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     return x, (out_channels * groups, in_channels, *kernel), options
@@ -121,6 +121,20 @@ LAYERS = [
     ((2, 48, 31, 33), (48, 1, 3, 3), options_of(1, 1, 48)),
     ((2, 48, 31, 33), (48, 1, 3, 3), options_of(2, 1, 48)),
     ((2, 48, 31, 33), (48, 1, 3, 3), options_of(3, 1, 48)),
+    ((2, 38, 90, 50), (57, 2, 5, 5), options_of(2, 2, 19)),
+    ((3, 40, 11, 9), (40, 8, 3, 3), options_of(1, 1, 5)),
+    ((19, 3, 29, 31), (7, 3, 5, 5), options_of(1, 0)),
+    ((35, 16, 16, 17), (16, 16, 3, 3), options_of(1, 1)),
+    ((18, 32, 14, 14), (1, 32, 4, 4), options_of(2, 1)),
+    (
+        (17, 2, 7, 8, 9),
+        (6, 2, 3, 3, 3),
+        {"stride": (1, 2, 1), "padding": (1, 1, 1), "dilation": (1, 1, 1), "groups": 1},
+    ),
+    ((2, 40, 21, 22), (3, 40, 3, 3), options_of(1, 1)),
+    ((3, 17, 14, 13), (33, 17, 2, 2), options_of(2, 0)),
+    ((5, 3, 25, 24), (40, 3, 4, 4), options_of(4, 0)),
+    ((2, 60, 9, 8), (51, 20, 1, 1), options_of(1, 0, 3)),
 ]
 
 
@@ -162,6 +176,29 @@ def test_squares_of_many_channels(
 def test_few_output_channels(channels: int, size: Sizes, stride: int, groups: int, dtype: Any) -> None:
     check((2, 7 * groups, *size), (channels * groups, 7, 3, 4), options_of(stride, 2, groups), dtype)
     check((2, channels * groups, *size), (21, channels, 4, 3), options_of(stride, 2, groups), dtype)
+
+
+@pytest.mark.parametrize("groups", [8, 16, 17, 40])
+@pytest.mark.parametrize("channels", [(1, 1), (1, 3), (2, 1), (4, 4), (7, 15)])
+@pytest.mark.parametrize("size", [(4, 4), (9, 31), (1, 300), (64, 40)])
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (3, 2)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_many_groups(groups: int, channels: Sizes, size: Sizes, stride: int, dilation: int, dtype: Any) -> None:
+    """And as many images of one group."""
+    options = options_of(stride, 3, groups) | {"dilation": (dilation, dilation)}
+    check((2, channels[0] * groups, *size), (channels[1] * groups, channels[0], 3, 4), options, dtype)
+    check((groups, channels[0], *size), (channels[1], channels[0], 3, 4), options | {"groups": 1}, dtype)
+
+
+@pytest.mark.parametrize("kernel", [(2, 2), (3, 3), (4, 2), (1, 1), (5, 7)])
+@pytest.mark.parametrize("more", [(0, 0), (1, 0), (0, 2)])
+@pytest.mark.parametrize("left", [(0, 0), (1, 1)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_windows_side_by_side(kernel: Sizes, more: Sizes, left: Sizes, dtype: Any) -> None:
+    """With gaps between them, and with rows and columns left behind the last."""
+    stride = tuple(k + m for k, m in zip(kernel, more, strict=True))
+    size = tuple(s * n + k + r for s, n, k, r in zip(stride, (5, 8), kernel, left, strict=True))
+    check((3, 6, *size), (21, 6, *kernel), options_of(1, 0) | {"stride": stride}, dtype)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5, 12, 33])
@@ -271,6 +308,21 @@ def test_error_of_larger_squares(
         bound = 12 * factor * np.finfo(np.float32).eps
         assert np.sqrt(((got - want) ** 2).mean()) <= bound * np.sqrt((want**2).mean())
         assert np.abs(got - want).max() <= 4 * bound * np.abs(want).max()
+
+
+@pytest.mark.parametrize("size", [(19, 23), (20, 19), (23, 22)])
+@pytest.mark.parametrize("images", [1, 16])
+def test_what_no_window_meets_has_no_gradient(size: Sizes, images: int) -> None:
+    """4x4 windows with steps of 2, by minimal filtering: an odd row or column behind the last is exactly 0."""
+    random = np.random.default_rng(0)
+    x, w, options = (images, 64, *size), (64, 64, 4, 4), options_of(2, 0)
+    weight = random.standard_normal(w).astype(np.float32)
+    g = random.standard_normal((images, 64, *((n - 4) // 2 + 1 for n in size))).astype(np.float32)
+    got = native.convolution_input_gradient(g, weight, size=x, **options)
+    want = ops.convolution_input_gradient.meaning(np, g, weight, size=x, **options)
+    unmet = [n - n % 2 for n in size]
+    assert not got[:, :, unmet[0] :].any() and not got[..., unmet[1] :].any()
+    np.testing.assert_allclose(got, want, atol=1e-3)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ _NAMES = {
     "clamp": "ClampBackward1",
     "convolution_input_gradient": "Convolution", "det": "LinalgDet", "divide": "Div", "dropout": "Mul",
     "euclidean_distances": "Cdist", "euclidean_norm": "LinalgVectorNorm", "group_norm": "NativeGroupNorm",
-    "gru_state": "Add", "image_to_columns": "Im2Col", "inv": "LinalgInvEx", "layer_norm": "NativeLayerNorm",
+    "image_to_columns": "Im2Col", "inv": "LinalgInvEx", "layer_norm": "NativeLayerNorm",
     "log1p": "Log1P", "lstm_output": "Mul", "lstm_state": "Add", "max_with_indices": "Max", "median_along": "Median",
     "min_with_indices": "Min", "mode_along": "Mode", "multiply": "Mul", "negative": "Neg", "permute": "Permute",
     "reshape": "View", "selu": "Elu", "slogdet": "LinalgSlogdet", "softsign": "Div", "square": "Pow",
@@ -26,11 +26,13 @@ _NAMES = {
 }  # fmt: skip
 
 
-def printed_name(node: OperationNode) -> str:
-    """The name of a node of a declared operation, such as `MulBackward0`."""
+def printed_name(node: OperationNode, result: int = 0) -> str:
+    """The name of a node of a declared operation, such as `MulBackward0`, as one of its results prints it."""
     name = node.operation.name
     rule = _RULES.get(name)
     found = rule(node) if rule is not None else _NAMES.get(name)
+    if name == "recurrent_layer":
+        found = _last_step(node, result)
     if found is None:
         found = "".join(part.capitalize() for part in name.split("_"))
     return found if "Backward" in found or found == "CopySlices" else f"{found}Backward0"
@@ -105,6 +107,13 @@ def _cross_entropy(node: OperationNode) -> str:
         return "NllLoss"
     shape = kept[0][0].shape if hasattr(kept[0][0], "shape") else kept[0][0]
     return "NllLoss2D" if len(shape) > 2 else "NllLoss"
+
+
+def _last_step(node: OperationNode, result: int) -> str:
+    """What a result of a cell is the last step of."""
+    mode = node.options["mode"]
+    names = {"RNN_TANH": "Tanh", "RNN_RELU": "Relu", "GRU": "Add"}
+    return names.get(mode, "Add" if result == 2 else "Mul")
 
 
 def _adaptive_average(node: OperationNode) -> str:

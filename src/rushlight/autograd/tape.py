@@ -64,6 +64,10 @@ class Node:
         """The name, such as `MulBackward0`."""
         raise NotImplementedError
 
+    def name_of(self, result: int) -> str:
+        """The name as a result prints it."""
+        return self.name()
+
     def __repr__(self) -> str:
         return f"<{self.name()} object at {id(self):#x}>"
 
@@ -172,7 +176,11 @@ class OperationNode(Node):
 
     def name(self) -> str:
         """The name, such as `MulBackward0`."""
-        return self.shown or printed_name(self)
+        return self.name_of(0)
+
+    def name_of(self, result: int) -> str:
+        """The name as a result prints it."""
+        return self.shown or printed_name(self, result)
 
     def release(self) -> None:
         if self.results is not None or True in self.plan.reads_inputs:

@@ -12,9 +12,9 @@ import numpy as np
 
 from rushlight.autograd.hooks import run_hooks
 from rushlight.autograd.modes import enable_grad, mode, set_grad_enabled
-from rushlight.autograd.tape import Node, edge_of, hooks_on_leaves
+from rushlight.autograd.tape import Node, OperationNode, edge_of, hooks_on_leaves
 from rushlight.ops.declare import routing
-from rushlight.ops.movement import clone
+from rushlight.ops.movement import clone, slice_
 from rushlight.tensor.tensor import Tensor, wrap
 
 
@@ -36,22 +36,38 @@ class Walk:
         self.arrived: dict[Any, Tensor] = {}
         self.pending: dict[Node, list[Tensor | None]] = {}
         self.queue: list[tuple[int, Node]] = []
+        # Gradients at these edges were made by `send`, and are added to in place.
+        self.plain = not create_graph and routing.tracing is None
+        self.sums: set[Any] = set()
 
-    def send(self, edge: Any, gradient: Tensor) -> None:
-        """Adds `gradient` to what has come along `edge`."""
+    def send(self, edge: Any, gradient: Tensor, slicing: OperationNode | None = None) -> None:
+        """Adds `gradient` to what has come along `edge`; to a slice of it, where it comes from a node of slice_."""
+        place: Any
         if type(edge) is tuple:
-            node, index = edge
-            slots = self.pending.get(node)
-            if slots is None:
+            node, key = edge
+            place = self.pending.get(node)
+            if place is None:
                 if self.useful is not None and node not in self.useful:
                     return
-                slots = self.pending[node] = [None] * len(node.outputs)
+                place = self.pending[node] = [None] * len(node.outputs)
                 heapq.heappush(self.queue, (-node.sequence, node))
-            known = slots[index]
-            slots[index] = gradient if known is None else known + gradient
+            known = place[key]
         elif self.wanted is None or edge in self.wanted:
-            known = self.arrived.get(edge)
-            self.arrived[edge] = gradient if known is None else known + gradient
+            place, key = self.arrived, edge
+            known = place.get(edge)
+        else:
+            return
+        if known is not None and edge in self.sums and known.array.dtype == gradient.array.dtype:
+            if slicing is None:
+                known.add_(gradient)
+            else:
+                known.array[slicing.options["index"]] += gradient.array
+            return
+        if slicing is not None:
+            gradient = slicing.backward([gradient], False)[0]  # type: ignore[assignment]
+        place[key] = gradient if known is None else known + gradient
+        if self.plain and (known is not None or slicing is not None):
+            self.sums.add(edge)
 
     def run(self, roots: Sequence[Tensor], gradients: Iterable[Tensor]) -> dict[Any, Tensor]:
         """Walks; returns the gradients by edge."""
@@ -74,6 +90,11 @@ class Walk:
             slots = self._before(node, slots)
         if self.useful is not None and not self._passes(node, slots):
             return
+        if self.plain and type(node) is OperationNode and node.operation is slice_ and node.post_hooks is None:
+            edge, gradient = node.edges[0], slots[0]
+            if edge is not None and gradient is not None and not anomaly.enabled:
+                slots.clear()
+                return self.send(edge, gradient, node)
         grads = node.backward(slots, self.create_graph)
         if anomaly.enabled:
             _check_finite(node, grads)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.autograd.tape import Node, edge_of
+from rushlight.autograd.tape import Node, OperationNode, edge_of
 from rushlight.autograd.walk import Walk, anomaly
 from rushlight.compiler import layout
 from rushlight.compiler.graph import Graph, Input, Value
@@ -39,10 +39,10 @@ class _Walk(Walk):
         super().__init__(roots, retain_graph=False, create_graph=False)
         self.first = first
 
-    def send(self, edge: Any, gradient: Tensor) -> None:
+    def send(self, edge: Any, gradient: Tensor, slicing: OperationNode | None = None) -> None:
         if type(edge) is tuple and edge[0].sequence < self.first:
             raise NotNative("it reads a tensor from outside that is itself the result of differentiable operations")
-        super().send(edge, gradient)
+        super().send(edge, gradient, slicing)
 
     def _run_leaf_hooks(self, leaf: Tensor) -> None:
         pass

@@ -1,4 +1,4 @@
-"""Recurrent cells, each one program forward and one backward; the steps of a sequence; linear recurrences."""
+"""An LSTM cell whose output is projected, one program forward and one backward; parts; linear recurrences."""
 
 import numpy as np
 
@@ -53,33 +53,6 @@ def _(g, _y, o, c):
         return g * sigmoid(o) * (1 - value * value)
 
     return of_gate, of_state
-
-
-@elementwise()
-def gru_state(xp, r, z, x, h, state):
-    """The new state of a GRU cell: n + sigmoid(z) (state - n), where n = tanh(x + sigmoid(r) h)."""
-    candidate = xp.tanh(x + _logistic(xp, r) * h)
-    return candidate + _logistic(xp, z) * (state - candidate)
-
-
-@gru_state.gradient
-def _(g, _y, r, z, x, h, state):
-    def candidate():
-        return tanh(x + sigmoid(r) * h)
-
-    def of_candidate():
-        value = candidate()
-        return g * (1 - sigmoid(z)) * (1 - value * value)
-
-    def of_reset():
-        gate = sigmoid(r)
-        return of_candidate() * h * gate * (1 - gate)
-
-    def of_update():
-        gate = sigmoid(z)
-        return g * (state - candidate()) * gate * (1 - gate)
-
-    return of_reset, of_update, of_candidate, lambda: of_candidate() * sigmoid(r), lambda: g * sigmoid(z)
 
 
 # The gates of a projection, and the steps of a sequence

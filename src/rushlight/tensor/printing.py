@@ -144,7 +144,7 @@ def to_string(self: Tensor, *, prefix: str = "tensor(") -> str:
         body = _body(values, indent, column, summarize, options)
     grad_fn = self.grad_fn
     if grad_fn is not None:
-        suffixes.append(f"grad_fn=<{grad_fn.name()}>")
+        suffixes.append(f"grad_fn=<{grad_fn.name_of(self._index)}>")
     elif self.requires_grad:
         suffixes.append("requires_grad=True")
     text = prefix + body

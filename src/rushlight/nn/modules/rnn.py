@@ -15,7 +15,7 @@ from rushlight.nn.functional.dropout import check_probability
 from rushlight.nn.modules.module import Module
 from rushlight.nn.parameter import Parameter
 from rushlight.nn.utils.rnn import PackedSequence
-from rushlight.ops import elementwise, recurrent
+from rushlight.ops import recurrent
 from rushlight.ops.linear import linear
 from rushlight.ops.recurrent_layer import recurrent_layer
 from rushlight.tensor.creation import empty, zeros
@@ -25,24 +25,23 @@ from rushlight.tensor.tensor import Tensor
 State = tuple[Tensor, ...]  # (h,) or, of an LSTM, (h, c)
 
 
-def _gates(x: Tensor, count: int) -> Any:
-    size = x.shape[-1] // count
-    return recurrent.parts(x, sizes=(size,) * count, dim=-1)
+def _layer(
+    mode: str, data: Tensor, sizes: Sequence[int], state: State, weights: Sequence[Tensor | None], reverse: bool
+) -> tuple[Tensor, State]:
+    """All steps of one layer in one direction, and its final state; weights: weight_ih, weight_hh, bias_ih, bias_hh."""
+    h, c = state if mode == "LSTM" else (*state, None)
+    given = (data, h, c, *weights)
+    keep = is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
+    output, *found = recurrent_layer(*given, mode=mode, sizes=tuple(sizes), reverse=reverse, keep=keep)
+    return output, tuple(found[: len(state)])
 
 
-def _rnn_step(mode: str, x: Tensor, state: State, weights: Sequence[Tensor | None]) -> State:
-    """The state after a step: x is the projected input, weights are (weight_hh, bias_hh, weight_hr)."""
-    hidden = linear(state[0], weights[0], weights[1])
-    if mode == "LSTM":
-        i, f, g, o = _gates(x + hidden, 4)
-        c = recurrent.lstm_state(i, f, g, state[1])
-        h = recurrent.lstm_output(o, c)
-        return (h if weights[2] is None else linear(h, weights[2], None)), c
-    if mode == "GRU":
-        xr, xz, xn = _gates(x, 3)
-        hr, hz, hn = _gates(hidden, 3)
-        return (recurrent.gru_state(xr + hr, xz + hz, xn, hn, state[0]),)
-    return (elementwise.tanh(x + hidden) if mode == "RNN_TANH" else elementwise.relu(x + hidden),)
+def _projected_step(x: Tensor, state: State, weights: Sequence[Tensor | None]) -> State:
+    """The state of an LSTM after a step; x is the projected input, weights are weight_hh, bias_hh, weight_hr."""
+    gates = x + linear(state[0], weights[0], weights[1])
+    i, f, g, o = recurrent.parts(gates, sizes=(gates.shape[-1] // 4,) * 4, dim=-1)
+    c = recurrent.lstm_state(i, f, g, state[1])
+    return linear(recurrent.lstm_output(o, c), weights[2], None), c
 
 
 class RNNBase(Module):
@@ -235,11 +234,7 @@ class RNNBase(Module):
             projected = linear(data, weight_ih, bias_ih)
             weights = (weight_hh, bias_hh, getattr(self, "weight_hr" + suffix))
             return self._step_by_step(projected, sizes, state, weights, reverse)
-        h, c = state if self.mode == "LSTM" else (*state, None)
-        given = (data, h, c, weight_ih, weight_hh, bias_ih, bias_hh)
-        keep = is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
-        output, *found = recurrent_layer(*given, mode=self.mode, sizes=tuple(sizes), reverse=reverse, keep=keep)
-        return output, tuple(found[: len(state)])
+        return _layer(self.mode, data, sizes, state, (weight_ih, weight_hh, bias_ih, bias_hh), reverse)
 
     def _step_by_step(
         self, projected: Tensor, sizes: list[int], state: State, weights: Sequence[Tensor | None], reverse: bool
@@ -253,7 +248,7 @@ class RNNBase(Module):
                 known = running[0].shape[0]
                 if size > known:  # longer than those before, so that they begin here
                     running = tuple(cat([r, s[known:size]]) for r, s in zip(running, state, strict=True))
-                running = _rnn_step(self.mode, step, running, weights)
+                running = _projected_step(step, running, weights)
                 outputs.append(running[0])
             return cat(outputs[::-1]), running
         ended: list[State] = []
@@ -262,7 +257,7 @@ class RNNBase(Module):
             if size < running[0].shape[0]:
                 ended.append(tuple(s[size:] for s in running))
                 running = tuple(s[:size] for s in running)
-            running = _rnn_step(self.mode, step, running, weights)
+            running = _projected_step(step, running, weights)
             outputs.append(running[0])
         if ended:
             running = tuple(cat(parts) for parts in zip(running, *ended[::-1], strict=True))
@@ -461,8 +456,13 @@ class RNNCellBase(Module):
         for state in states:
             if tuple(state.shape) != shape:
                 raise ShapeError(f"{name}: Expected hidden size {shape}, got {tuple(state.shape)}")
-        x = linear(input, self.weight_ih, self.bias_ih)
-        return _rnn_step(self.mode, x, states, (self.weight_hh, self.bias_hh, None))
+        if input.shape[-1] != self.input_size:
+            raise ShapeError(f"{name}: Expected input size {self.input_size}, got {input.shape[-1]}")
+        rows = input if input.ndim == 2 else input.unsqueeze(0)
+        states = states if input.ndim == 2 else tuple(s.unsqueeze(0) for s in states)
+        weights = self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
+        states = _layer(self.mode, rows, (rows.shape[0],), states, weights, False)[1]
+        return states if input.ndim == 2 else tuple(s.squeeze(0) for s in states)
 
 
 class RNNCell(RNNCellBase):

@@ -1,0 +1,31 @@
+// Tiles of sums over panels of output channels.
+#pragma once
+
+#include "convolution_engine.h"
+#include "micro_kernel.h"
+
+namespace rushlight::convolution {
+
+// Rows of a tile of panels of which `used` channels are wanted: more where these are one vector.
+template <class T>
+constexpr int rows_for(int64_t used) {
+  return used <= lanes<T> ? 2 * tile_rows : tile_rows;
+}
+template <class T, class Step>
+void multiply_used(int count_rows, int64_t used, int64_t count, const T* const* rows, Step step, const T* panel,
+                   T* sums, Store mode, const T* bias = nullptr) {
+  if (used <= lanes<T>) {
+    multiply_rows<1, T, Step, 2 * tile_rows>(count_rows, count, rows, step, panel, tile_columns<T>, sums,
+                                             tile_columns<T>, mode, bias);
+  } else {
+    multiply_panel(count_rows, used, count, rows, step, panel, sums, tile_columns<T>, mode, bias);
+  }
+}
+
+// Writes sums[position][channel of the panel] of one share to the channels from `channel` on of y,
+// and finishes them.
+template <class T>
+void write_panel(const Windows& windows, const Units& units, const Share& share, const T* sums, int64_t channel,
+                 int64_t used, const Output<T>& output);
+
+}  // namespace rushlight::convolution
