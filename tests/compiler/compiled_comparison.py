@@ -9,6 +9,7 @@ import numpy as np
 
 import rushlight as rl
 from rushlight import nn
+from rushlight.nn import functional as F
 from rushlight.tensor.tensor import Tensor
 
 TOLERANCE = {"float64": 1e-10, "float32": 2e-5, "float16": 2e-2, "bfloat16": 1e-1}
@@ -29,6 +30,19 @@ def batch(number: int, size: int = 6) -> tuple[rl.Tensor, rl.Tensor]:
 
 def mlp() -> nn.Sequential:
     return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def step_of(net: nn.Module, optimizer: Any, loss: Callable[..., Any] = F.cross_entropy) -> Callable[..., Any]:
+    """A training step as it is usually written."""
+
+    def step(x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        result = loss(net(x), y)
+        result.backward()
+        optimizer.step()
+        return result
+
+    return step
 
 
 def values(item: Any) -> Any:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from compiled_comparison import batch, check_same, classes, mlp, numbers, same_as_eager, state_of, values
+from compiled_comparison import batch, check_same, classes, mlp, numbers, same_as_eager, state_of, step_of, values
 
 import rushlight as rl
 from rushlight import nn, optim
@@ -221,14 +221,7 @@ def test_the_last_batch_is_smaller() -> None:
         net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
         optimizer = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
 
-        def step(x: Any, y: Any) -> Any:
-            optimizer.zero_grad()
-            loss = F.cross_entropy(net(x), y)
-            loss.backward()
-            optimizer.step()
-            return loss
-
-        step = wrap(step)
+        step = wrap(step_of(net, optimizer))
         loader = DataLoader(TensorDataset(*batch(0, 19)), batch_size=8, shuffle=True)
         losses = [step(x, y) for _ in range(3) for x, y in loader]
         if wrap is rl.compile:
@@ -314,14 +307,7 @@ def test_schedulers_inside_a_loop_of_epochs() -> None:
             milestones=[3],
         )
 
-        def step(x: Any, y: Any) -> Any:
-            optimizer.zero_grad()
-            loss = F.cross_entropy(net(x), y)
-            loss.backward()
-            optimizer.step()
-            return loss
-
-        step = wrap(step)
+        step = wrap(step_of(net, optimizer))
         found = []
         for number in range(8):
             found.append([step(*batch(number)), optimizer.param_groups[0]["lr"]])
@@ -338,14 +324,7 @@ def test_states_that_are_saved_and_loaded() -> None:
         net = mlp()
         optimizer = optim.Adam(net.parameters(), lr=0.05)
 
-        def step(x: Any, y: Any) -> Any:
-            optimizer.zero_grad()
-            loss = F.cross_entropy(net(x), y)
-            loss.backward()
-            optimizer.step()
-            return loss
-
-        step = wrap(step)
+        step = wrap(step_of(net, optimizer))
         found = [step(*batch(number)) for number in range(2)]
         saved = copy.deepcopy([net.state_dict(), optimizer.state_dict()])
         found += [step(*batch(number)) for number in range(2, 5)]

@@ -7,23 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from compiled_comparison import batch, classes, mlp, numbers, same_as_eager
+from compiled_comparison import batch, classes, mlp, numbers, same_as_eager, step_of
 
 import rushlight as rl
 from rushlight import nn, optim
 from rushlight.nn import functional as F
-
-
-def stepping(net: Any, optimizer: Any, loss: Any = F.cross_entropy) -> Callable[..., Any]:
-    def step(x: Any, y: Any) -> Any:
-        optimizer.zero_grad()
-        result = loss(net(x), y)
-        result.backward()
-        optimizer.step()
-        return result
-
-    return step
-
 
 # Architectures
 
@@ -56,7 +44,7 @@ class UNet(nn.Module):
 def u_net() -> Any:
     net = UNet()
     optimizer = optim.AdamW(net.parameters(), lr=1e-2)
-    return stepping(net, optimizer, F.binary_cross_entropy_with_logits), net, optimizer
+    return step_of(net, optimizer, F.binary_cross_entropy_with_logits), net, optimizer
 
 
 class ViT(nn.Module):
@@ -78,7 +66,7 @@ class ViT(nn.Module):
 def vit() -> Any:
     net = ViT()
     optimizer = optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.05)
-    return stepping(net, optimizer), net, optimizer
+    return step_of(net, optimizer), net, optimizer
 
 
 class CharacterLSTM(nn.Module):
@@ -305,7 +293,7 @@ def frozen_layers() -> Any:
     net = mlp()
     net[0].requires_grad_(False)
     optimizer = optim.SGD([p for p in net.parameters() if p.requires_grad], lr=0.1, momentum=0.5)
-    return stepping(net, optimizer), net, optimizer
+    return step_of(net, optimizer), net, optimizer
 
 
 def groups_of_parameters() -> Any:
@@ -313,13 +301,13 @@ def groups_of_parameters() -> Any:
     optimizer = optim.AdamW(
         [{"params": net[0].parameters(), "lr": 0.1}, {"params": net[2].parameters(), "weight_decay": 0.5}], lr=0.01
     )
-    return stepping(net, optimizer), net, optimizer
+    return step_of(net, optimizer), net, optimizer
 
 
 def a_parameter_without_gradient() -> Any:
     net, unused = mlp(), nn.Parameter(rl.ones(3))
     optimizer = optim.Adam([*net.parameters(), unused], lr=0.01)
-    return stepping(net, optimizer), net, unused, optimizer
+    return step_of(net, optimizer), net, unused, optimizer
 
 
 def mixed_training_and_evaluation() -> Any:

@@ -5,31 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from compiled_comparison import check_same, same_as_eager, values
+from compiled_comparison import check_same, classes, numbers, same_as_eager, step_of, values
 
 import rushlight as rl
 from rushlight import nn, optim
 from rushlight.errors import TraceError
 from rushlight.nn import functional as F
-
-
-def numbers(*shape: int, seed: int = 0) -> rl.Tensor:
-    return rl.randn(*shape, generator=rl.Generator().manual_seed(seed))
-
-
-def classes(count: int, *shape: int, seed: int = 0) -> rl.Tensor:
-    return rl.randint(0, count, shape, generator=rl.Generator().manual_seed(seed))
-
-
-def step_of(net: nn.Module, optimizer: Any, loss: Any) -> Any:
-    def step(x: Any, y: Any) -> Any:
-        optimizer.zero_grad()
-        result = loss(net(x), y)
-        result.backward()
-        optimizer.step()
-        return result
-
-    return step
 
 
 def muon(parameters: Any) -> Any:

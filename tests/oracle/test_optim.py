@@ -35,23 +35,32 @@ CASES = {
 }  # fmt: skip
 
 
+def parameters(random: np.random.Generator, *shapes: tuple[int, ...]) -> tuple[list, list]:
+    """The same random parameters here and in PyTorch."""
+    starts = [random.standard_normal(shape).astype(np.float32) for shape in shapes]
+    ours = [rushlight.from_numpy(a.copy()).requires_grad_(True) for a in starts]
+    return ours, [torch.from_numpy(a.copy()).requires_grad_(True) for a in starts]
+
+
+def give_gradients(random: np.random.Generator, ours: list, theirs: list) -> None:
+    for a, b in zip(ours, theirs, strict=True):
+        gradient = np.asarray(random.standard_normal(a.shape), np.float32)
+        a.grad, b.grad = rushlight.from_numpy(gradient.copy()), torch.from_numpy(gradient.copy())
+
+
 @pytest.mark.parametrize("name", CASES)
 @settings(deadline=None, max_examples=12)
 @given(data=st.data())
 def test_steps_and_states(name: str, data: st.DataObject) -> None:
     options = data.draw(CASES[name])
     random = np.random.default_rng(0)
-    starts = [random.standard_normal(s).astype(np.float32) for s in ((3, 4), (5,), ())]
-    ours = [rushlight.from_numpy(a.copy()).requires_grad_(True) for a in starts]
-    theirs = [torch.from_numpy(a.copy()).requires_grad_(True) for a in starts]
+    ours, theirs = parameters(random, (3, 4), (5,), ())
     here = getattr(rushlight.optim, name)([{"params": ours[:2]}, {"params": ours[2:], "lr": 0.05}], **options)
     there = getattr(torch.optim, name)([{"params": theirs[:2]}, {"params": theirs[2:], "lr": 0.05}], **options)
     for step in range(8):
-        for position, (a, b) in enumerate(zip(ours, theirs, strict=True)):
-            gradient = np.asarray(random.standard_normal(a.shape), np.float32)
-            skipped = position == 1 and step == 2  # a parameter without a gradient in one step
-            a.grad = None if skipped else rushlight.from_numpy(gradient.copy())
-            b.grad = None if skipped else torch.from_numpy(gradient.copy())
+        give_gradients(random, ours, theirs)
+        if step == 2:  # a parameter without a gradient
+            ours[1].grad = theirs[1].grad = None
         here.step()
         there.step()
         for a, b in zip(ours, theirs, strict=True):
@@ -157,14 +166,10 @@ def test_lbfgs(search: str | None, history: int) -> None:
 @pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1, "maximize": True}, {"eps": (1e-6, 1e-2), "d": 2.0}])
 def test_adafactor(options: dict) -> None:
     random = np.random.default_rng(0)
-    starts = [random.standard_normal(s).astype(np.float32) for s in ((3, 4), (5,), (2, 3, 4), ())]
-    ours = [rushlight.from_numpy(a.copy()).requires_grad_(True) for a in starts]
-    theirs = [torch.from_numpy(a.copy()).requires_grad_(True) for a in starts]
+    ours, theirs = parameters(random, (3, 4), (5,), (2, 3, 4), ())
     here, there = rushlight.optim.Adafactor(ours, **options), torch.optim.Adafactor(theirs, **options)
     for _ in range(6):
-        for a, b in zip(ours, theirs, strict=True):
-            gradient = np.asarray(random.standard_normal(a.shape), np.float32)
-            a.grad, b.grad = rushlight.from_numpy(gradient.copy()), torch.from_numpy(gradient.copy())
+        give_gradients(random, ours, theirs)
         here.step()
         there.step()
         for a, b in zip(ours, theirs, strict=True):
@@ -180,14 +185,10 @@ def test_adafactor(options: dict) -> None:
 @pytest.mark.parametrize("options", [{}, {"nesterov": False, "adjust_lr_fn": "match_rms_adamw", "ns_steps": 3}])
 def test_muon(options: dict) -> None:
     random = np.random.default_rng(0)
-    starts = [random.standard_normal(s).astype(np.float32) for s in ((3, 8), (6, 4))]
-    ours = [rushlight.from_numpy(a.copy()).requires_grad_(True) for a in starts]
-    theirs = [torch.from_numpy(a.copy()).requires_grad_(True) for a in starts]
+    ours, theirs = parameters(random, (3, 8), (6, 4))
     here, there = rushlight.optim.Muon(ours, lr=0.1, **options), torch.optim.Muon(theirs, lr=0.1, **options)
     for _ in range(5):
-        for a, b in zip(ours, theirs, strict=True):
-            gradient = np.asarray(random.standard_normal(a.shape), np.float32)
-            a.grad, b.grad = rushlight.from_numpy(gradient.copy()), torch.from_numpy(gradient.copy())
+        give_gradients(random, ours, theirs)
         here.step()
         there.step()
     for a, b in zip(ours, theirs, strict=True):
