@@ -189,7 +189,7 @@ void adam_piece(int64_t count, const T* __restrict g, T* __restrict p, T* __rest
       second = before > second || before != before ? before : second;
       largest[i] = static_cast<T>(second);
     }
-    p[i] = static_cast<T>(value - step_size * first / (std::sqrt(second) / root_correction + eps));
+    p[i] = static_cast<T>(value - step_size * first / (std::sqrt(second) * root_correction + eps));
   }
 }
 
@@ -204,7 +204,7 @@ nb::object adam(const List& parameters, const List& gradients, const List& avera
   AdamNumbers numbers{lr / (1 - std::pow(beta1, step)),
                       beta1,
                       beta2,
-                      std::sqrt(1 - std::pow(beta2, step)),
+                      1 / std::sqrt(1 - std::pow(beta2, step)),
                       eps,
                       weight_decay,
                       decoupled ? 1 - lr * weight_decay : 1,
