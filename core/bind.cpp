@@ -36,10 +36,13 @@ NB_MODULE(RUSHLIGHT_MODULE, module) {
   rushlight::bind_random(module);
   rushlight::bind_threads(module);
   rushlight::bind_move(module);
-  rushlight::bind_normalize(module);
+  rushlight::bind_batch_norm(module);
+  rushlight::bind_group_norm(module);
+  rushlight::bind_row_norm(module);
   rushlight::bind_pooling(module);
   rushlight::bind_resample(module);
   rushlight::bind_softmax(module);
+  rushlight::bind_cross_entropy(module);
   rushlight::bind_sort(module);
   rushlight::bind_update(module);
   rushlight::bind_watch(module);

@@ -1,13 +1,20 @@
-// The engine of batch, group, instance, layer and RMS normalisation: moments of a set of items in one stable sweep.
+// What batch, group, instance, layer and RMS normalisation share: moments of a set of items in one stable sweep, runs
+// of items with one mean and scale, and the arrays that kernels take.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <vector>
 
+#include "instruction.h"
 #include "lanes.h"
 
 namespace rushlight {
+
+constexpr int64_t work_grain = 1 << 14;  // items of a block of work, roughly
+
+inline int64_t blocks_of(int64_t size) { return work_grain / std::max<int64_t>(1, size); }
 
 // Mean and sum of squared deviations of `count` items. Parts are merged as in Chan, Golub and LeVeque, "Updating
 // formulae and a pairwise algorithm for computing sample variances" (1979).
@@ -63,6 +70,10 @@ struct Unchanged {
 };
 
 // The sums that every gradient needs: of g, and of g * (x - mean).
+struct GradientSums {
+  double sum = 0, product = 0;
+};
+
 template <class T, class C>
 void gradient_sums(const T* g, const T* x, int64_t count, C mean, double& sum, double& product) {
   constexpr int64_t block = 4096;
@@ -87,6 +98,58 @@ void gradient_run(const T* g, const T* x, T* gx, int64_t count, C mean, C scale,
   for (int64_t i = 0; i < count; ++i) {
     gx[i] = static_cast<T>(static_cast<C>(g[i]) * scale - (static_cast<C>(x[i]) - mean) * slope - shift);
   }
+}
+
+template <class C>
+inline C inverse_deviation(C variance, double eps) {
+  return static_cast<C>(1 / std::sqrt(static_cast<double>(variance) + eps));
+}
+
+// (samples, channels, ...), the rest of the dimensions being one run of `length`.
+struct Channels {
+  int64_t samples, channels, length;
+
+  int64_t items() const { return samples * length; }
+  // A channel is cut where there are too few channels to share out; never by the number of threads.
+  int64_t parts() const { return channels >= 16 ? 1 : std::max<int64_t>(1, std::min<int64_t>(64, items() >> 15)); }
+
+  // run(offset, count) for each run of neighbours in items [begin, end) of a channel
+  template <class Run>
+  void for_runs(int64_t channel, int64_t begin, int64_t end, Run&& run) const {
+    while (begin < end) {
+      int64_t sample = begin / length, at = begin % length;
+      int64_t count = std::min(length - at, end - begin);
+      run((sample * channels + channel) * length + at, count);
+      begin += count;
+    }
+  }
+  int64_t part_begin(int64_t part) const { return items() * part / parts(); }
+};
+
+inline bool channels_of(const Array& x, Channels& shape) {
+  if (x.dimensions < 2) return false;
+  shape = {x.shape[0], x.shape[1], 1};
+  for (int i = 2; i < x.dimensions; ++i) shape.length *= x.shape[i];
+  return true;
+}
+
+// A weight or bias (or None, for `otherwise` everywhere) as numbers to compute with.
+template <class T>
+std::vector<Compute<T>> load(const WorkArray& values, int64_t count, double otherwise) {
+  std::vector<Compute<T>> loaded(static_cast<size_t>(count), static_cast<Compute<T>>(otherwise));
+  if (values) std::copy_n(values.array.as<T>(), count, loaded.begin());
+  return loaded;
+}
+
+// Takes an optional array; false where it has another dtype or size than the kernel is written for.
+inline bool take(nb::handle given, DType dtype, int64_t count, WorkArray& taken) {
+  if (given.is_none()) return true;
+  taken = contiguous(given);
+  return taken.array.dtype == dtype && taken.array.size() == count;
+}
+
+inline bool same_form(const Array& a, const Array& b) {
+  return a.dtype == b.dtype && std::ranges::equal(shape_of(a), shape_of(b));
 }
 
 }  // namespace rushlight

@@ -1,41 +1,15 @@
-#include "normalize.h"
-
+// Batch normalisation: a channel's items lie in one run of `length` for each sample, or, for (samples, channels) with
+// no length, apart from each other beside those of other channels.
 #include <vector>
 
 #include "bind.h"
 #include "instruction.h"
+#include "normalize.h"
 #include "threads.h"
 
 namespace rushlight {
 
 namespace {
-
-constexpr int64_t work_grain = 1 << 14;  // items of a block of work, roughly
-
-int64_t blocks_of(int64_t size) { return work_grain / std::max<int64_t>(1, size); }
-
-// ---- batch normalisation: a channel's items lie in one run of `length` for each sample
-// -------------------------------
-
-struct Channels {
-  int64_t samples, channels, length;
-
-  int64_t items() const { return samples * length; }
-  // A channel is cut where there are too few channels to share out; never by the number of threads.
-  int64_t parts() const { return channels >= 16 ? 1 : std::max<int64_t>(1, std::min<int64_t>(64, items() >> 15)); }
-
-  // run(offset, count) for each run of neighbours in items [begin, end) of a channel
-  template <class Run>
-  void for_runs(int64_t channel, int64_t begin, int64_t end, Run&& run) const {
-    while (begin < end) {
-      int64_t sample = begin / length, at = begin % length;
-      int64_t count = std::min(length - at, end - begin);
-      run((sample * channels + channel) * length + at, count);
-      begin += count;
-    }
-  }
-  int64_t part_begin(int64_t part) const { return items() * part / parts(); }
-};
 
 template <class T>
 Moments channel_moments(const T* x, const Channels& shape, int64_t channel, int64_t begin, int64_t end) {
@@ -54,11 +28,6 @@ Moments channel_moments(const T* x, const Channels& shape, int64_t channel, int6
   });
   add_moments(moments, gathered, filled);
   return moments;
-}
-
-template <class C>
-C inverse_deviation(C variance, double eps) {
-  return static_cast<C>(1 / std::sqrt(static_cast<double>(variance) + eps));
 }
 
 // The moments of all channels where they are cut into parts.
@@ -111,10 +80,6 @@ void batch_norm_runs(const T* x, const C* weight, const C* bias, T* y, C* mean, 
     }
   });
 }
-
-struct GradientSums {
-  double sum = 0, product = 0;
-};
 
 // The gradient before a rectifier, by its result: g where y isn't negative or zero.
 template <class T>
@@ -193,8 +158,7 @@ void batch_norm_gradient_runs(const T* g, const T* x, const C* weight, T* gx, T*
   });
 }
 
-// ---- the same for (samples, channels) with no length: neighbours belong to different channels
-// ------------------------
+// ---- the same for (samples, channels) with no length: neighbours belong to different channels ----
 
 constexpr int64_t columns = 32;
 
@@ -291,195 +255,6 @@ void batch_norm_gradient_columns(const T* g, const T* x, const C* weight, T* gx,
       }
     }
   });
-}
-
-// ---- group normalisation: a group's channels lie side by side in one sample
-// ------------------------------------------
-
-template <class T, class C>
-void group_norm_runs(const T* x, const C* weight, const C* bias, T* y, C* mean, C* variance, const Channels& shape,
-                     int64_t groups, double eps) {
-  int64_t members = shape.channels / groups, size = members * shape.length;
-  parallel_for(shape.samples * groups, blocks_of(size), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      Moments moments;
-      add_moments(moments, x + i * size, size);
-      mean[i] = static_cast<C>(moments.mean);
-      variance[i] = static_cast<C>(moments.variance());
-      C inverse = inverse_deviation(variance[i], eps);
-      for (int64_t member = 0; member < members; ++member) {
-        int64_t channel = i % groups * members + member, at = i * size + member * shape.length;
-        normalize_run(x + at, y + at, shape.length, mean[i], weight[channel] * inverse, bias[channel], Unchanged{});
-      }
-    }
-  });
-}
-
-template <class T, class C>
-void group_norm_gradient_runs(const T* g, const T* x, const C* weight, T* gx, T* gweight, T* gbias,
-                              const Channels& shape, int64_t groups, double eps) {
-  int64_t members = shape.channels / groups, size = members * shape.length;
-  std::vector<GradientSums> sums(static_cast<size_t>(shape.samples * shape.channels));
-  std::vector<double> inverses(static_cast<size_t>(shape.samples * groups));
-  parallel_for(shape.samples * groups, blocks_of(size), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      Moments moments;
-      add_moments(moments, x + i * size, size);
-      C mean = static_cast<C>(moments.mean);
-      double inverse = inverses[i] = inverse_deviation(moments.variance(), eps);
-      double sum = 0, product = 0;
-      for (int64_t member = 0; member < members; ++member) {
-        int64_t channel = i % groups * members + member, at = i * size + member * shape.length;
-        GradientSums& own = sums[i * members + member];
-        gradient_sums(g + at, x + at, shape.length, mean, own.sum, own.product);
-        sum += own.sum * static_cast<double>(weight[channel]);
-        product += own.product * static_cast<double>(weight[channel]);
-      }
-      C slope = static_cast<C>(inverse * inverse * inverse * product / static_cast<double>(size));
-      C shift = static_cast<C>(inverse * sum / static_cast<double>(size));
-      for (int64_t member = 0; member < members; ++member) {
-        int64_t channel = i % groups * members + member, at = i * size + member * shape.length;
-        gradient_run(g + at, x + at, gx + at, shape.length, mean, static_cast<C>(weight[channel] * inverse), slope,
-                     shift);
-      }
-    }
-  });
-  for (int64_t channel = 0; channel < shape.channels; ++channel) {
-    double product = 0, sum = 0;
-    for (int64_t sample = 0; sample < shape.samples; ++sample) {
-      const GradientSums& own = sums[sample * shape.channels + channel];
-      product += own.product * inverses[sample * groups + channel / members];
-      sum += own.sum;
-    }
-    gweight[channel] = static_cast<T>(static_cast<C>(product));
-    gbias[channel] = static_cast<T>(static_cast<C>(sum));
-  }
-}
-
-// ---- rows with a weight for each item: layer and RMS normalisation, and groups without a length
-// -----------------------
-
-struct Rows {
-  int64_t count, length;
-  int64_t period = 1;  // row i uses the weights of row i % period
-
-  int64_t weights() const { return period * length; }
-  // Parts of rows that sum up their weights' gradients apart from each other.
-  int64_t parts() const { return std::max<int64_t>(1, std::min<int64_t>({32, count, count * length >> 14})); }
-};
-
-// Mean and variance of a row, or where it isn't centered the mean of its squares in the place of the variance.
-template <bool centered, class T, class C>
-void moments_of_row(const T* x, int64_t length, C& mean, C& variance) {
-  if constexpr (centered) {
-    Moments moments;
-    add_moments(moments, x, length);
-    mean = static_cast<C>(moments.mean);
-    variance = static_cast<C>(moments.variance());
-  } else {
-    variance = static_cast<C>(mean_square(x, length));
-  }
-}
-
-template <bool centered, class T, class C>
-void norm_rows(const T* x, const C* weight, const C* bias, T* y, C* mean, C* variance, const Rows& rows, double eps) {
-  parallel_for(rows.count, blocks_of(rows.length), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const T* __restrict from = x + row * rows.length;
-      T* __restrict to = y + row * rows.length;
-      const C* __restrict w = weight + row % rows.period * rows.length;
-      const C* __restrict b = bias + row % rows.period * rows.length;
-      C center = 0;
-      moments_of_row<centered>(from, rows.length, center, variance[row]);
-      if constexpr (centered) mean[row] = center;
-      C inverse = inverse_deviation(variance[row], eps);
-      for (int64_t i = 0; i < rows.length; ++i) {
-        C value = (static_cast<C>(from[i]) - center) * inverse * w[i];
-        if constexpr (centered) value += b[i];
-        to[i] = static_cast<T>(value);
-      }
-    }
-  });
-}
-
-// gx = g * weight * inverse - (x - center) * slope - shift, and what the row adds to its weights' gradients.
-template <bool centered, class T, class C>
-void gradient_row(const T* __restrict g, const T* __restrict x, const C* __restrict weight, T* __restrict gx,
-                  C* __restrict weight_sums, C* __restrict bias_sums, int64_t length, C center, C inverse, C slope,
-                  C shift) {
-  for (int64_t i = 0; i < length; ++i) {
-    C gi = static_cast<C>(g[i]), deviation = static_cast<C>(x[i]) - center;
-    gx[i] = static_cast<T>(gi * weight[i] * inverse - deviation * slope - shift);
-    weight_sums[i] += gi * deviation * inverse;
-    if constexpr (centered) bias_sums[i] += gi;
-  }
-}
-
-template <bool centered, class T, class C>
-void norm_gradient_rows(const T* g, const T* x, const C* weight, T* gx, T* gweight, T* gbias, const Rows& rows,
-                        double eps) {
-  int64_t parts = rows.parts(), weights = rows.weights();
-  std::vector<C> partial(static_cast<size_t>(2 * parts * weights));
-  parallel_for(parts, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t part = begin; part < end; ++part) {
-      C* of_weight = partial.data() + 2 * part * weights;
-      C* of_bias = of_weight + weights;
-      for (int64_t row = rows.count * part / parts; row < rows.count * (part + 1) / parts; ++row) {
-        int64_t length = rows.length, first = row % rows.period * length;
-        const T *gs = g + row * length, *xs = x + row * length;
-        const C* w = weight + first;
-        C center = 0, variance = 0, sum = 0, product = 0;
-        moments_of_row<centered>(xs, length, center, variance);
-        sums_of<C>(
-            length, sum, product,
-            [center](auto& s, auto& p, auto gradient, auto value, auto scale) {
-              s += gradient * scale;
-              p += gradient * scale * (value - center);
-            },
-            gs, xs, w);
-        C inverse = inverse_deviation(variance, eps);
-        C slope = inverse * inverse * inverse * product / static_cast<C>(length);
-        C shift = centered ? inverse * sum / static_cast<C>(length) : C(0);
-        gradient_row<centered>(gs, xs, w, gx + row * length, of_weight + first, of_bias + first, length, center,
-                               inverse, slope, shift);
-      }
-    }
-  });
-  for (int64_t part = 1; part < parts; ++part) {
-    for (int64_t i = 0; i < 2 * weights; ++i) partial[i] += partial[2 * part * weights + i];
-  }
-  for (int64_t i = 0; i < weights; ++i) gweight[i] = static_cast<T>(partial[i]);
-  if constexpr (centered) {
-    for (int64_t i = 0; i < weights; ++i) gbias[i] = static_cast<T>(partial[weights + i]);
-  }
-}
-
-// ---- bindings ------------------------------------------------------------------------------------------------------
-
-// A weight or bias (or None, for `otherwise` everywhere) as numbers to compute with.
-template <class T>
-std::vector<Compute<T>> load(const WorkArray& values, int64_t count, double otherwise) {
-  std::vector<Compute<T>> loaded(static_cast<size_t>(count), static_cast<Compute<T>>(otherwise));
-  if (values) std::copy_n(values.array.as<T>(), count, loaded.begin());
-  return loaded;
-}
-
-// Takes an optional array; false where it has another dtype or size than the kernel is written for.
-bool take(nb::handle given, DType dtype, int64_t count, WorkArray& taken) {
-  if (given.is_none()) return true;
-  taken = contiguous(given);
-  return taken.array.dtype == dtype && taken.array.size() == count;
-}
-
-bool channels_of(const Array& x, Channels& shape) {
-  if (x.dimensions < 2) return false;
-  shape = {x.shape[0], x.shape[1], 1};
-  for (int i = 2; i < x.dimensions; ++i) shape.length *= x.shape[i];
-  return true;
-}
-
-bool same_form(const Array& a, const Array& b) {
-  return a.dtype == b.dtype && std::ranges::equal(shape_of(a), shape_of(b));
 }
 
 // After the normalisation a residual (or None) is added and the sum rectified, if it is to be.
@@ -591,138 +366,9 @@ nb::object batch_norm_inference(nb::handle input, nb::handle weight, nb::handle 
   return known ? y.object : not_implemented();
 }
 
-bool groups_of(const Array& x, int64_t groups, Channels& shape, Rows& rows) {
-  if (!channels_of(x, shape) || groups < 1 || shape.channels == 0 || shape.channels % groups != 0) return false;
-  rows = {shape.samples * groups, shape.channels / groups * shape.length, groups};
-  return rows.length > 0;
-}
-
-nb::object group_norm(nb::handle input, nb::handle weight, nb::handle bias, int64_t groups, double eps) {
-  WorkArray x = contiguous(input), w, b;
-  Channels shape;
-  Rows rows;
-  DType dtype = x.array.dtype;
-  if (!groups_of(x.array, groups, shape, rows) || !take(weight, dtype, shape.channels, w) ||
-      !take(bias, dtype, shape.channels, b)) {
-    return not_implemented();
-  }
-  NewArray y, mean, variance;
-  bool known = dispatch_floating(dtype, [&](auto tag) {
-    using T = decltype(tag);
-    using C = Compute<T>;
-    auto scale = load<T>(w, shape.channels, 1), shift = load<T>(b, shape.channels, 0);
-    y = result(dtype, shape_of(x.array));
-    mean = result(dtype_of<C>(), {shape.samples, groups});
-    variance = result(dtype_of<C>(), {shape.samples, groups});
-    Unlocked unlocked;
-    if (shape.length == 1) {
-      norm_rows<true>(x.array.as<T>(), scale.data(), shift.data(), y.array.as<T>(), mean.array.as<C>(),
-                      variance.array.as<C>(), rows, eps);
-    } else {
-      group_norm_runs(x.array.as<T>(), scale.data(), shift.data(), y.array.as<T>(), mean.array.as<C>(),
-                      variance.array.as<C>(), shape, groups, eps);
-    }
-  });
-  return known ? results(y, mean, variance) : not_implemented();
-}
-
-nb::object group_norm_gradient(nb::handle gradient, nb::handle input, nb::handle weight, int64_t groups, double eps) {
-  WorkArray g = contiguous(gradient), x = contiguous(input), w;
-  Channels shape;
-  Rows rows;
-  DType dtype = x.array.dtype;
-  if (!groups_of(x.array, groups, shape, rows) || g.array.dtype != dtype ||
-      !std::ranges::equal(shape_of(g.array), shape_of(x.array)) || !take(weight, dtype, shape.channels, w)) {
-    return not_implemented();
-  }
-  NewArray gx, gweight, gbias;
-  bool known = dispatch_floating(dtype, [&](auto tag) {
-    using T = decltype(tag);
-    auto scale = load<T>(w, shape.channels, 1);
-    gx = result(dtype, shape_of(x.array));
-    gweight = result(dtype, {shape.channels});
-    gbias = result(dtype, {shape.channels});
-    Unlocked unlocked;
-    if (shape.length == 1) {
-      norm_gradient_rows<true>(g.array.as<T>(), x.array.as<T>(), scale.data(), gx.array.as<T>(), gweight.array.as<T>(),
-                               gbias.array.as<T>(), rows, eps);
-    } else {
-      group_norm_gradient_runs(g.array.as<T>(), x.array.as<T>(), scale.data(), gx.array.as<T>(), gweight.array.as<T>(),
-                               gbias.array.as<T>(), shape, groups, eps);
-    }
-  });
-  return known ? results(gx, gweight, gbias) : not_implemented();
-}
-
-// The last `dimensions` dimensions are normalised together.
-bool rows_of(const Array& x, int64_t dimensions, Rows& rows) {
-  if (dimensions < 1 || dimensions > x.dimensions) return false;
-  rows = {1, 1, 1};
-  for (int i = 0; i < x.dimensions; ++i) (i < x.dimensions - dimensions ? rows.count : rows.length) *= x.shape[i];
-  return rows.length > 0;
-}
-
-std::span<const int64_t> leading(const Array& x, int64_t dimensions) {
-  return {x.shape, static_cast<size_t>(x.dimensions - dimensions)};
-}
-std::span<const int64_t> trailing(const Array& x, int64_t dimensions) {
-  return {x.shape + x.dimensions - dimensions, static_cast<size_t>(dimensions)};
-}
-
-template <bool centered>
-nb::object row_norm(nb::handle input, nb::handle weight, nb::handle bias, int64_t dimensions, double eps) {
-  WorkArray x = contiguous(input), w, b;
-  Rows rows;
-  DType dtype = x.array.dtype;
-  if (!rows_of(x.array, dimensions, rows) || !take(weight, dtype, rows.length, w) ||
-      !take(bias, dtype, rows.length, b)) {
-    return not_implemented();
-  }
-  NewArray y, mean, variance;
-  bool known = dispatch_floating(dtype, [&](auto tag) {
-    using T = decltype(tag);
-    using C = Compute<T>;
-    auto scale = load<T>(w, rows.length, 1), shift = load<T>(b, rows.length, 0);
-    y = result(dtype, shape_of(x.array));
-    if (centered) mean = result(dtype_of<C>(), leading(x.array, dimensions));
-    variance = result(dtype_of<C>(), leading(x.array, dimensions));
-    Unlocked unlocked;
-    norm_rows<centered>(x.array.as<T>(), scale.data(), shift.data(), y.array.as<T>(),
-                        centered ? mean.array.as<C>() : nullptr, variance.array.as<C>(), rows, eps);
-  });
-  if (!known) return not_implemented();
-  if (centered) return results(y, mean, variance);
-  return results(y, variance);
-}
-
-template <bool centered>
-nb::object row_norm_gradient(nb::handle gradient, nb::handle input, nb::handle weight, int64_t dimensions, double eps) {
-  WorkArray g = contiguous(gradient), x = contiguous(input), w;
-  Rows rows;
-  DType dtype = x.array.dtype;
-  if (!rows_of(x.array, dimensions, rows) || g.array.dtype != dtype ||
-      !std::ranges::equal(shape_of(g.array), shape_of(x.array)) || !take(weight, dtype, rows.length, w)) {
-    return not_implemented();
-  }
-  NewArray gx, gweight, gbias;
-  bool known = dispatch_floating(dtype, [&](auto tag) {
-    using T = decltype(tag);
-    auto scale = load<T>(w, rows.length, 1);
-    gx = result(dtype, shape_of(x.array));
-    gweight = result(dtype, trailing(x.array, dimensions));
-    if (centered) gbias = result(dtype, trailing(x.array, dimensions));
-    Unlocked unlocked;
-    norm_gradient_rows<centered>(g.array.as<T>(), x.array.as<T>(), scale.data(), gx.array.as<T>(),
-                                 gweight.array.as<T>(), centered ? gbias.array.as<T>() : nullptr, rows, eps);
-  });
-  if (!known) return not_implemented();
-  if (centered) return results(gx, gweight, gbias);
-  return results(gx, gweight);
-}
-
 }  // namespace
 
-void bind_normalize(nb::module_& module) {
+void bind_batch_norm(nb::module_& module) {
   define_kernel(
       module, "batch_norm",
       [](nb::handle x, nb::handle weight, nb::handle bias, double eps) {
@@ -745,22 +391,6 @@ void bind_normalize(nb::module_& module) {
                 nb::arg("weight").none(), nb::arg("with_residual"), nb::arg("eps"));
   define_kernel(module, "batch_norm_inference", &batch_norm_inference, nb::arg("x"), nb::arg("weight").none(),
                 nb::arg("bias").none(), nb::arg("mean"), nb::arg("variance"), nb::arg("eps"));
-  define_kernel(module, "group_norm", &group_norm, nb::arg("x"), nb::arg("weight").none(), nb::arg("bias").none(),
-                nb::arg("groups"), nb::arg("eps"));
-  define_kernel(module, "group_norm_gradient", &group_norm_gradient, nb::arg("g"), nb::arg("x"),
-                nb::arg("weight").none(), nb::arg("groups"), nb::arg("eps"));
-  define_kernel(module, "layer_norm", &row_norm<true>, nb::arg("x"), nb::arg("weight").none(), nb::arg("bias").none(),
-                nb::arg("dimensions"), nb::arg("eps"));
-  define_kernel(module, "layer_norm_gradient", &row_norm_gradient<true>, nb::arg("g"), nb::arg("x"),
-                nb::arg("weight").none(), nb::arg("dimensions"), nb::arg("eps"));
-  define_kernel(
-      module, "rms_norm",
-      [](nb::handle x, nb::handle weight, int64_t dimensions, double eps) {
-        return row_norm<false>(x, weight, nb::none(), dimensions, eps);
-      },
-      nb::arg("x"), nb::arg("weight").none(), nb::arg("dimensions"), nb::arg("eps"));
-  define_kernel(module, "rms_norm_gradient", &row_norm_gradient<false>, nb::arg("g"), nb::arg("x"),
-                nb::arg("weight").none(), nb::arg("dimensions"), nb::arg("eps"));
 }
 
 }  // namespace rushlight

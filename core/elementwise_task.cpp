@@ -1,0 +1,133 @@
+// Running a Program: block by block through its instructions, in the L1 cache.
+#include <alloca.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "elementwise_call.h"
+#include "memory.h"
+#include "reduction_operations.h"
+#include "threads.h"
+
+namespace rushlight {
+
+namespace {
+
+void fill(char* to, const char* item, int64_t size, int64_t count) {
+  std::memcpy(to, item, static_cast<size_t>(size));
+  int64_t done = 1;
+  while (done < count) {
+    int64_t more = std::min(done, count - done);
+    std::memcpy(to + done * size, to, static_cast<size_t>(more * size));
+    done += more;
+  }
+}
+
+}  // namespace
+
+void Program::Task::operator()(int64_t begin, int64_t end) const {
+  const Program& p = program;
+  int count = static_cast<int>(p.instructions_.size()), constants = static_cast<int>(p.constants_.size());
+  alignas(64) char on_stack[scratch_bytes];
+  int64_t slot_bytes = block * item, needed = slots * slot_bytes;
+  char* scratch = on_stack;
+  if (needed > scratch_bytes) scratch = static_cast<char*>(allocate(static_cast<size_t>(needed)));
+  const char** values =
+      static_cast<const char**>(alloca(sizeof(char*) * static_cast<size_t>(p.inputs_ + count + constants)));
+
+  int64_t filled = std::min(block, end - begin);
+  int slot = p.slots_;
+  for (int i = 0; i < constants; ++i) {
+    char constant[8];
+    write_number(p.constants_[i], compute, constant);
+    char* at = scratch + slot_bytes * slot++;
+    fill(at, constant, item, filled);
+    values[p.inputs_ + count + i] = at;
+  }
+  for (int i = 0; i < p.inputs_; ++i) {
+    Operand& operand = operands[i];
+    values[i] = scratch + slot_bytes * operand.slot;
+    char constant[8];
+    if (operand.is_number) {
+      write_number(operand.number, compute, constant);
+    } else if (operand.strided.single() && !operand.direct) {
+      operand.load(constant, item, operand.strided.data, 0, 1);
+    } else {
+      continue;
+    }
+    fill(scratch + slot_bytes * operand.slot, constant, item, filled);
+  }
+
+  for (int64_t at = begin; at < end; at += block) {
+    int64_t items = std::min(block, end - at);
+    for (int i = 0; i < p.inputs_; ++i) {
+      const Operand& operand = operands[i];
+      if (operand.is_number) continue;
+      const Strided& strided = operand.strided;
+      if (operand.direct) {
+        values[i] = strided.data + at * item;
+      } else if (!strided.single()) {
+        char* to = scratch + slot_bytes * operand.slot;
+        values[i] = to;
+        strided.for_runs(at, items, [&](const char* from, int64_t stride, int64_t run) {
+          if (run == items && stride == item && operand.array.dtype == compute) {
+            values[i] = from;  // the whole block lies in one piece
+            return;
+          }
+          operand.load(to, item, from, stride, run);
+          to += run * item;
+        });
+      }
+    }
+    for (int k = 0; k < count; ++k) {
+      const Instruction& instruction = p.instructions_[k];
+      char* to = scratch + slot_bytes * instruction.slot;
+      for (size_t o = 0; o < p.outputs_.size(); ++o) {
+        bool written_here = stores[o] == nullptr && !p.is_reduced(o);
+        if (written_here && p.outputs_[o] == p.inputs_ + k) to = targets[o].data + at * item;
+      }
+      const char* sources[3];
+      for (int s = 0; s < instruction.source_count; ++s) sources[s] = values[instruction.sources[s]];
+      kernels[k](to, sources, items);
+      values[p.inputs_ + k] = to;
+    }
+    for (size_t o = 0; o < p.outputs_.size() && p.reduces_; ++o) {
+      if (!p.is_reduced(o)) continue;
+      const char* from = values[p.outputs_[o]];
+      totals[begin / grain * static_cast<int64_t>(p.outputs_.size()) + static_cast<int64_t>(o)] +=
+          compute == DType::float64 ? fold<double, Add>(reinterpret_cast<const double*>(from), items)
+                                    : fold<float, Add>(reinterpret_cast<const float*>(from), items);
+    }
+    for (size_t o = 0; o < p.outputs_.size(); ++o) {
+      if (stores[o] == nullptr) continue;
+      const char* from = values[p.outputs_[o]];
+      targets[o].for_runs(at, items, [&](char* to, int64_t stride, int64_t run) {
+        stores[o](to, stride, from, item, run);
+        from += run * item;
+      });
+    }
+  }
+  if (scratch != on_stack) release(scratch, static_cast<size_t>(needed));
+}
+
+void Program::execute(Task& task) const {
+  task.grain = std::max<int64_t>(131072 / (3 + cost_) / 1024 * 1024, 1024);
+  const size_t outputs = outputs_.size();
+  std::vector<double> totals(reduces_ ? outputs * static_cast<size_t>(task.total / task.grain + 1) : 0);
+  task.totals = totals.data();
+  if (task.total > task.grain) {
+    Unlocked unlocked;
+    parallel_for(task.total, task.grain, task);
+  } else if (task.total > 0) {
+    task(0, task.total);
+  }
+  for (size_t o = 0; o < outputs && reduces_; ++o) {
+    if (!is_reduced(o)) continue;
+    double total = 0;
+    for (size_t i = o; i < totals.size(); i += outputs) total += totals[i];
+    if (reduced_[o] == Reduction::mean) total *= 1 / static_cast<double>(task.total);
+    converter(task.compute, DType::float64)(task.targets[o].data, task.item, reinterpret_cast<char*>(&total), 8, 1);
+  }
+}
+
+}  // namespace rushlight
