@@ -86,9 +86,9 @@ def operations_of(node: Node) -> float:
     out = node.outputs[0].shape
     if node.operation == "matmul":
         return 2.0 * math.prod(out) * shapes[0][-1]
-    if node.operation == "linear":
+    if node.operation in ("linear", "linear_activation"):
         return 2.0 * math.prod(out) * shapes[1][-1]
-    if node.operation == "convolution":
+    if node.operation in ("convolution", "convolution_activation"):
         return 2.0 * math.prod(out) * math.prod(shapes[1][1:])
     if node.operation == "convolution_input_gradient":
         return 2.0 * math.prod(shapes[0]) * math.prod(shapes[1][1:])
