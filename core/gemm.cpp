@@ -28,6 +28,7 @@ constexpr int64_t read_work = 8;                        // multiply-adds in the 
 constexpr int64_t shared_work = 1024 * 1024;            // multiply-adds of one product that all threads share
 constexpr int64_t wanted_packs = 8, packed_terms = 16;  // pieces to be packed; they are multiples of so many terms
 constexpr int64_t few_rows_limit = 128;  // rows of A that stay in L2: each thread packs the columns that it multiplies
+constexpr int64_t narrow_limit = 256;    // items from one column of A to the next that are read where they lie
 constexpr int64_t tiny_work = 2048;      // multiply-adds that aren't worth packing
 
 int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
@@ -41,7 +42,7 @@ int64_t even_part(int64_t extent, int64_t limit, int64_t unit) {
 
 template <class T>
 bool packs_rows(const Product<T>& p) {
-  return p.a.column_stride != 1;
+  return p.a.column_stride != 1 && (p.a.row_stride != 1 || p.a.column_stride > narrow_limit);
 }
 
 template <class T>
@@ -57,10 +58,11 @@ struct Rows {
   Strided step;
 
   Rows(const Product<T>& p, const T* packed_rows, int64_t i, int64_t k)
-      : count(static_cast<int>(std::min<int64_t>(tile_rows, p.m - i))), step{packs_rows(p) ? tile_rows : 1} {
-    const T* begin = packs_rows(p) ? packed_rows + i * p.k + k * step.stride : p.a.data + i * p.a.row_stride + k;
+      : count(static_cast<int>(std::min<int64_t>(tile_rows, p.m - i))),
+        step{packs_rows(p) ? tile_rows : p.a.column_stride} {
+    const T* begin = packs_rows(p) ? packed_rows + i * p.k : p.a.data + i * p.a.row_stride;
     const int64_t apart = packs_rows(p) ? 1 : p.a.row_stride;
-    for (int r = 0; r < count; ++r) first[r] = begin + r * apart;
+    for (int r = 0; r < count; ++r) first[r] = begin + k * step.stride + r * apart;
   }
 };
 
@@ -209,9 +211,10 @@ double cost(const Product<T>& p) {
   return multiply + pack_b + pack_a + put_c;
 }
 
-enum class Method { tiny, dots, few_rows, alone, together };
+enum class Method { tiny, dots, few_rows, alone, narrow, together };
 
-// How a product is computed and how C is cut into blocks: by its shape alone, never by the number of threads.
+// How a product is computed, by its shape alone, and how C is cut into blocks. Whatever these are, each number of C is
+// summed in the same order.
 template <class T>
 struct Plan {
   Method method;
@@ -226,6 +229,10 @@ struct Plan {
     constexpr int64_t unit = tile_columns<T>;
     if (method == Method::alone || method == Method::together)
       block_columns = even_part(p.n, block_columns_limit, unit);
+    if (method == Method::narrow) {  // a block for each thread: all of them read all of A
+      block_columns = even_part(p.n, std::clamp(divide_up(p.n, thread_count()), unit, 2 * block_columns_limit), unit);
+      return;
+    }
     if (method == Method::together) block_rows = even_part(p.m, block_rows_limit, tile_rows);
     // Halve the blocks until there are enough of them to share out.
     while (count * divide_up(p.m, block_rows) * divide_up(p.n, block_columns) < wanted_blocks &&
@@ -260,10 +267,18 @@ struct Plan {
       method = Method::few_rows;
     } else {
       if (cost(p.transposed()) < cost(p)) turn(p);
-      const bool few_rows =
-          p.m <= few_rows_limit && !packs_rows(p) && divide_up(p.n, tile_columns<T>) >= wanted_blocks / 4;
-      const bool shared = count < wanted_blocks && p.m * p.n * p.k >= shared_work && !few_rows;
-      method = shared ? Method::together : Method::alone;
+      const bool in_place = !packs_rows(p), in_columns = p.a.column_stride != 1;
+      const int64_t panels = divide_up(p.n, tile_columns<T>);
+      if (count >= wanted_blocks || p.m * p.n * p.k < shared_work) {
+        method = Method::alone;
+      } else if (in_place && !in_columns && p.m <= few_rows_limit && panels >= wanted_blocks / 4) {
+        method = Method::alone;
+      } else if (in_place && in_columns && p.m <= narrow_limit && p.n >= narrow_limit && p.n <= 4 * narrow_limit &&
+                 count == 1) {
+        method = Method::narrow;
+      } else {
+        method = Method::together;
+      }
     }
   }
 };
