@@ -160,7 +160,8 @@ def normalize(tensor: Tensor, mean: Any, std: Any, inplace: bool = False) -> Ten
 # Places
 
 
-def _resized(height: int, width: int, size: Any, max_size: int | None) -> list[int]:
+def resized(height: int, width: int, size: Any, max_size: int | None) -> list[int]:
+    """The [height, width] that `resize` gives to an image."""
     sizes = None if size is None else [size] if isinstance(size, int) else list(size)
     if sizes is not None and len(sizes) not in (1, 2):
         raise ValueError(f"Size must be an int or a 1 or 2 element tuple/list, not a {len(sizes)} element tuple/list")
@@ -189,7 +190,7 @@ def resize(
     """The image in `size`: (height, width), or the length of the shorter edge. `max_size` bounds the longer one."""
     mode = interpolation_mode(interpolation)
     _, height, width = get_dimensions(img)
-    target = _resized(height, width, size, max_size)
+    target = resized(height, width, size, max_size)
     if target == [height, width]:
         return img
     if antialias is False and not isinstance(img, Tensor):

@@ -89,7 +89,7 @@ _SAME = [
     "CenterCrop", "ColorJitter", "ElasticTransform", "FiveCrop", "GaussianBlur", "Grayscale", "LinearTransformation",
     "Normalize", "Pad", "RandomAdjustSharpness", "RandomAffine", "RandomAutocontrast", "RandomEqualize",
     "RandomErasing", "RandomGrayscale", "RandomHorizontalFlip", "RandomInvert", "RandomPerspective",
-    "RandomPosterize", "RandomResizedCrop", "RandomRotation", "RandomSolarize", "RandomVerticalFlip", "TenCrop",
+    "RandomPosterize", "RandomRotation", "RandomSolarize", "RandomVerticalFlip", "TenCrop",
     "ToPILImage",
 ]  # fmt: skip
 for _name in _SAME:
@@ -105,6 +105,17 @@ class Resize(Transform, transforms.Resize):
         antialias: bool | None = True,
     ) -> None:  # fmt: skip
         super().__init__([size] if isinstance(size, int) else size, interpolation, max_size, antialias)
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        return functional.resize(inpt, self.size, self.interpolation, self.max_size, self.antialias)
+
+
+class RandomResizedCrop(Transform, transforms.RandomResizedCrop):
+    """A rectangle of random area and ratio, anywhere in the image, in the size (height, width)."""
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        top, left, height, width = params["box"]
+        return functional.resized_crop(inpt, top, left, height, width, self.size, self.interpolation, self.antialias)
 
 
 class RandomCrop(Transform, transforms.RandomCrop):

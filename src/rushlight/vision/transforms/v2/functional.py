@@ -31,6 +31,32 @@ def to_dtype(inpt: Tensor, dtype: Any = torch.float32, scale: bool = False) -> T
     return convert_image_dtype(inpt, dtype) if scale else inpt.to(dtype)
 
 
+def resize(
+    inpt: Any, size: Any, interpolation: Any = functional.InterpolationMode.BILINEAR, max_size: int | None = None,
+    antialias: bool | None = True,
+) -> Any:  # fmt: skip
+    """`functional.resize`; tensors of bytes are rounded once along each dimension, as PIL images are."""
+    mode = functional.interpolation_mode(interpolation).value
+    if not isinstance(inpt, Tensor) or inpt.dtype != torch.uint8 or mode not in ("bilinear", "bicubic"):
+        return functional.resize(inpt, size, interpolation, max_size, antialias)
+    height, width = get_size(inpt)
+    target = functional.resized(height, width, size, max_size)
+    image = inpt
+    for step in ((height, target[1]), tuple(target)):
+        if get_size(image) != list(step):
+            image = functional.resize(image.to(torch.float32), step, interpolation, antialias=antialias)
+            image = torch.floor(image + 0.5).clamp(0, 255).to(torch.uint8)
+    return image
+
+
+def resized_crop(
+    inpt: Any, top: int, left: int, height: int, width: int, size: Any,
+    interpolation: Any = functional.InterpolationMode.BILINEAR, antialias: bool | None = True,
+) -> Any:  # fmt: skip
+    """A rectangle of the image, in another size."""
+    return resize(functional.crop(inpt, top, left, height, width), size, interpolation, antialias=antialias)
+
+
 def get_size(inpt: Any) -> list[int]:
     """[height, width]."""
     return get_dimensions(inpt)[1:]
