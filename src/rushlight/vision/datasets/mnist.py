@@ -141,8 +141,8 @@ class MNIST(VisionDataset):
                         raise
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
-        image = picture(self.data[index].numpy(), "L")
-        return self._transformed(image, int(self.targets[index]))
+        image = picture(self.data.numpy()[index], "L")
+        return self._transformed(image, int(self.targets.numpy()[index]))
 
     def __len__(self) -> int:
         return len(self.data)

@@ -91,13 +91,18 @@ def to_tensor(pic: Any) -> Tensor:
     if isinstance(pic, np.ndarray):
         if pic.ndim not in (2, 3):
             raise ValueError(f"pic should be 2/3 dimensional. Got {pic.ndim} dimensions.")
-        image = torch.from_numpy(pic if pic.ndim == 3 else pic[:, :, None]).permute(2, 0, 1).contiguous()
+        array = pic
     elif is_picture(pic):
-        image = pil_to_tensor(pic).contiguous()
-        image = image.to(torch.uint8) * 255 if pic.mode == "1" else image
+        array = _array(pic)
+        array = array * np.uint8(255) if pic.mode == "1" else array
     else:
         raise TypeError(f"pic should be PIL Image or ndarray. Got {type(pic)}")
-    return image.to(torch.get_default_dtype()).div(255) if image.dtype == torch.uint8 else image
+    channels = (array if array.ndim == 3 else array[:, :, None]).transpose(2, 0, 1)
+    if channels.dtype != np.uint8:
+        return torch.from_numpy(np.ascontiguousarray(channels))
+    image = torch.empty(channels.shape)
+    np.divide(channels, image.numpy().dtype.type(255), out=image.numpy())
+    return image
 
 
 _DTYPES = {"I": np.int32, "I;16": np.int16, "I;16B": np.int16, "F": np.float32}
@@ -107,9 +112,14 @@ def pil_to_tensor(pic: Any) -> Tensor:
     """A PIL image as a tensor (C, H, W), its values as they are."""
     if not is_picture(pic):
         raise TypeError(f"pic should be PIL Image. Got {type(pic)}")
-    array: np.ndarray[Any, Any] = np.array(pic, _DTYPES.get(pic.mode, np.uint8))
-    array = array != 0 if pic.mode == "1" else array
+    array = _array(pic)
     return torch.from_numpy(array.reshape(pic.height, pic.width, -1)).permute(2, 0, 1)
+
+
+def _array(pic: Any) -> np.ndarray[Any, Any]:
+    """The values of a PIL image, (H, W) or (H, W, C)."""
+    array: np.ndarray[Any, Any] = np.array(pic, _DTYPES.get(pic.mode, np.uint8))
+    return array != 0 if pic.mode == "1" else array
 
 
 def to_pil_image(pic: Any, mode: str | None = None) -> Any:

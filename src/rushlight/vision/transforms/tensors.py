@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -361,14 +362,25 @@ def normalize(image: Tensor, mean: Any, std: Any, inplace: bool) -> Tensor:
         raise ValueError(
             f"Expected tensor to be a tensor image of size (..., C, H, W). Got tensor.size() = {tuple(image.shape)}"
         )
+    if isinstance(mean, list | tuple) and isinstance(std, list | tuple):
+        means, deviations = _remembered(tuple(mean), tuple(std), image.dtype)
+    else:
+        means, deviations = _moments(mean, std, image.dtype)
+    return image.sub_(means).div_(deviations) if inplace else (image - means).div_(deviations)
+
+
+def _moments(mean: Any, std: Any, dtype: Any) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each channel, (C, 1, 1)."""
     means, deviations = (
         values.view(-1, 1, 1) if values.ndim == 1 else values
-        for values in (torch.as_tensor(mean, dtype=image.dtype), torch.as_tensor(std, dtype=image.dtype))
+        for values in (torch.as_tensor(mean, dtype=dtype), torch.as_tensor(std, dtype=dtype))
     )
     if bool((deviations == 0).any()):
-        raise ValueError(f"std evaluated to zero after conversion to {image.dtype}, leading to division by zero.")
-    result = image if inplace else image.clone()
-    return result.sub_(means).div_(deviations)
+        raise ValueError(f"std evaluated to zero after conversion to {dtype}, leading to division by zero.")
+    return means, deviations
+
+
+_remembered = functools.lru_cache(64)(_moments)  # the same few are asked for again and again
 
 
 def erase(image: Tensor, i: int, j: int, h: int, w: int, v: Any, inplace: bool) -> Tensor:

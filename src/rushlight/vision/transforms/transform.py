@@ -61,17 +61,17 @@ class RandomTransform(Transform):
 
 def chance(p: float) -> bool:
     """True with probability `p`."""
-    return bool(torch.rand(1) < p)
+    return torch.rand(1).item() < p
 
 
 def uniform(low: float, high: float) -> float:
     """A number between the two."""
-    return float(torch.empty(1).uniform_(float(low), float(high)))
+    return torch.empty(1).uniform_(float(low), float(high)).item()
 
 
 def whole(low: int, high: int) -> int:
     """A whole number from `low` to below `high`."""
-    return int(torch.randint(low, high, (1,)))
+    return torch.randint(low, high, (1,)).item()
 
 
 def pair(value: Any, name: str, lengths: tuple[int, ...] = (2,)) -> list[float]:
