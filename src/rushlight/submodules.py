@@ -76,7 +76,6 @@ _ABSENT = {
     "utils.benchmark": "use Python's timeit",
     "utils.bottleneck": "use Python's cProfile",
     "utils.cpp_extension": "there is no C++ interface for users: write autograd.Function over NumPy",
-    "utils.tensorboard": "write metrics with the package tensorboardX, whose SummaryWriter takes numbers and arrays",
 }  # fmt: skip
 _ELSEWHERE = {
     "Variable": ("rushlight.autograd", "Variable"), "autocast": ("rushlight.amp", "autocast"),
