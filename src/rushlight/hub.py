@@ -133,6 +133,9 @@ def load_state_dict_from_url(
     return loaded
 
 
+load_url = load_state_dict_from_url  # as torch.utils.model_zoo has it
+
+
 def load(repo_or_dir: str, model: str, *args: Any, source: str = "github", **kwargs: Any) -> Any:
     """`load("pytorch/vision", "resnet18", weights="DEFAULT")`: a model of `rushlight.vision`. Other repositories would
     have to be run as code, and are refused."""

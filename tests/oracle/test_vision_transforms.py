@@ -111,6 +111,33 @@ def test_second_version(name, arguments, kind):
     compare(vision.transforms.v2, torchvision.transforms.v2, name, arguments, kind)
 
 
+@pytest.mark.parametrize("kind", ["picture", "bytes"])
+@pytest.mark.parametrize("name", ["TrivialAugmentWide", "RandAugment", "imagenet", "cifar10", "svhn"])
+def test_automatic_augmentation(name, kind):
+    a, b = images(kind)
+    results = []
+    for library, image in ((vision, a), (torchvision, b)):
+        t = library.transforms
+        make = getattr(t, name, None)
+        transform = make() if make else t.AutoAugment(t.AutoAugmentPolicy(name))
+        seeded()
+        results.append(call_with(transform, image))
+    assert_same(*results, kind)
+
+
+def call_with(transform, image):
+    return [transform(image) for _ in range(60)]
+
+
+@pytest.mark.parametrize("name", ["TrivialAugmentWide", "RandAugment"])
+def test_automatic_augmentation_in_the_second_version(name):
+    results = []
+    for library, image in zip((vision, torchvision), images("picture"), strict=True):
+        seeded()
+        results.append(call_with(getattr(library.transforms.v2, name)(), image))
+    assert_same(*results, "picture")
+
+
 @pytest.mark.parametrize("name,arguments", [("RandomPosterize", (3, 0.7)), ("RandomEqualize", (0.8,))])
 @pytest.mark.parametrize("kind", ["picture", "bytes"])
 def test_transforms_of_bytes(name, arguments, kind):

@@ -4,6 +4,18 @@ import importlib
 from typing import Any
 
 from rushlight.vision.naming import missing
+from rushlight.vision.transforms.autoaugment import (
+    AutoAugment as AutoAugment,
+)  # fmt: skip
+from rushlight.vision.transforms.autoaugment import (
+    AutoAugmentPolicy as AutoAugmentPolicy,
+)
+from rushlight.vision.transforms.autoaugment import (
+    RandAugment as RandAugment,
+)
+from rushlight.vision.transforms.autoaugment import (
+    TrivialAugmentWide as TrivialAugmentWide,
+)
 from rushlight.vision.transforms.functional import InterpolationMode as InterpolationMode
 from rushlight.vision.transforms.random_colors import (
     ColorJitter as ColorJitter,

@@ -18,6 +18,7 @@ from rushlight import Tensor, nn
 from rushlight.vision import transforms
 from rushlight.vision.naming import missing
 from rushlight.vision.pillow import is_picture
+from rushlight.vision.transforms.tensors import maximum
 from rushlight.vision.transforms.transform import Transform as _Transform
 from rushlight.vision.transforms.transform import chance, whole
 from rushlight.vision.transforms.v2 import functional as functional
@@ -166,6 +167,25 @@ class Identity(Transform):
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         return inpt
+
+
+class _Augmenting(Transform):
+    def _negative(self) -> bool:
+        return torch.rand(()).item() <= 0.5
+
+    def _magnitude(self, name: str, step: int, steps: int, image: Any) -> float:
+        if name != "Solarize":
+            return super()._magnitude(name, step, steps, image)  # type: ignore[misc, no-any-return]
+        white = maximum(image.dtype) if isinstance(image, Tensor) else 255
+        return torch.linspace(1.0, 0.0, steps)[step].item() * white
+
+
+class RandAugment(_Augmenting, transforms.RandAugment):
+    """`num_ops` changes, one after another, all of the strength `magnitude` out of `num_magnitude_bins`."""
+
+
+class TrivialAugmentWide(_Augmenting, transforms.TrivialAugmentWide):
+    """One change, of a random strength out of `num_magnitude_bins`, up to very strong ones."""
 
 
 class ToImage(Transform):
