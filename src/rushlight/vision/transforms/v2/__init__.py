@@ -175,7 +175,7 @@ class _Augmenting(Transform):
 
     def _magnitude(self, name: str, step: int, steps: int, image: Any) -> float:
         if name != "Solarize":
-            return super()._magnitude(name, step, steps, image)  # type: ignore[misc, no-any-return]
+            return super()._magnitude(name, step, steps, image)  # type: ignore[misc]
         white = maximum(image.dtype) if isinstance(image, Tensor) else 255
         return torch.linspace(1.0, 0.0, steps)[step].item() * white
 
