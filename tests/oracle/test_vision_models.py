@@ -8,8 +8,8 @@ import rushlight
 from rushlight import vision
 
 pytestmark = pytest.mark.oracle
-SMALL = ["alexnet", "densenet121", "mobilenet_v2", "resnet18", "resnet50", "resnext50_32x4d", "squeezenet1_0"]
-SMALL += ["squeezenet1_1", "vgg11_bn"]
+SMALL = ["alexnet", "densenet121", "efficientnet_b0", "mobilenet_v2", "resnet18", "resnet50", "resnext50_32x4d"]
+SMALL += ["efficientnet_b2", "squeezenet1_0", "squeezenet1_1", "vgg11_bn"]
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -66,5 +66,9 @@ def clip_boxes_to_image(boxes: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def __getattr__(name: str) -> Any:
-    names = ["batched_nms", "box_area", "box_convert", "box_iou", "clip_boxes_to_image", "nms"]
+    from rushlight.vision.models.layers import LAYERS
+
+    if name in LAYERS:
+        return LAYERS[name]
+    names = [*LAYERS, "batched_nms", "box_area", "box_convert", "box_iou", "clip_boxes_to_image", "nms"]
     raise missing(__name__, name, names)

@@ -19,6 +19,33 @@ from rushlight.vision.models.densenet import (
 from rushlight.vision.models.densenet import (
     densenet201 as densenet201,
 )
+from rushlight.vision.models.efficientnet import (
+    EfficientNet as EfficientNet,
+)
+from rushlight.vision.models.efficientnet import (
+    efficientnet_b0 as efficientnet_b0,
+)
+from rushlight.vision.models.efficientnet import (
+    efficientnet_b1 as efficientnet_b1,
+)
+from rushlight.vision.models.efficientnet import (
+    efficientnet_b2 as efficientnet_b2,
+)
+from rushlight.vision.models.efficientnet import (
+    efficientnet_b3 as efficientnet_b3,
+)
+from rushlight.vision.models.efficientnet import (
+    efficientnet_b4 as efficientnet_b4,
+)
+from rushlight.vision.models.efficientnet import (
+    efficientnet_b5 as efficientnet_b5,
+)
+from rushlight.vision.models.efficientnet import (
+    efficientnet_b6 as efficientnet_b6,
+)
+from rushlight.vision.models.efficientnet import (
+    efficientnet_b7 as efficientnet_b7,
+)
 from rushlight.vision.models.mobilenet import MobileNetV2 as MobileNetV2
 from rushlight.vision.models.mobilenet import mobilenet_v2 as mobilenet_v2
 from rushlight.vision.models.resnet import (

@@ -8,26 +8,8 @@ from functools import partial
 from rushlight import Tensor, nn
 from rushlight.nn import functional as F
 from rushlight.vision.models.initial import initialize
+from rushlight.vision.models.layers import Conv2dNormActivation, Norm, divisible
 from rushlight.vision.models.weights import builder
-
-Norm = Callable[[int], nn.Module]
-
-
-class Conv2dNormActivation(nn.Sequential):
-    """A convolution that keeps the size (over the stride), a normalisation, and an activation."""
-
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1, groups: int = 1,
-        norm_layer: Norm = nn.BatchNorm2d,
-    ) -> None:  # fmt: skip
-        super().__init__(
-            nn.Conv2d(
-                in_channels, out_channels, kernel_size, stride, (kernel_size - 1) // 2, groups=groups, bias=False
-            ),
-            norm_layer(out_channels),
-            nn.ReLU6(inplace=True),
-        )
-        self.out_channels = out_channels
 
 
 class InvertedResidual(nn.Module):
@@ -41,10 +23,11 @@ class InvertedResidual(nn.Module):
         hidden = round(inp * expand_ratio)
         self.stride = stride
         self.use_res_connect = stride == 1 and inp == oup
-        expand = [Conv2dNormActivation(inp, hidden, 1, norm_layer=norm)] if expand_ratio != 1 else []
+        make = partial(Conv2dNormActivation, norm_layer=norm, activation_layer=nn.ReLU6)
+        expand = [make(inp, hidden, kernel_size=1)] if expand_ratio != 1 else []
         self.conv = nn.Sequential(
             *expand,
-            Conv2dNormActivation(hidden, hidden, 3, stride, hidden, norm),
+            make(hidden, hidden, stride=stride, groups=hidden),
             nn.Conv2d(hidden, oup, 1, bias=False),
             norm(oup),
         )
@@ -52,12 +35,6 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv(x) if self.use_res_connect else self.conv(x)
-
-
-def _divisible(value: float, divisor: int) -> int:
-    """The nearest multiple of the divisor that isn't below nine tenths of the value."""
-    nearest = max(divisor, int(value + divisor / 2) // divisor * divisor)
-    return nearest + divisor if nearest < 0.9 * value else nearest
 
 
 # For each stage: expansion, channels, blocks, stride.
@@ -81,18 +58,19 @@ class MobileNetV2(nn.Module):
     ) -> None:
         super().__init__()
         norm = norm_layer or nn.BatchNorm2d
-        channels = _divisible(32 * width_mult, round_nearest)
-        self.last_channel = _divisible(1280 * max(1.0, width_mult), round_nearest)
-        features: list[nn.Module] = [Conv2dNormActivation(3, channels, 3, 2, norm_layer=norm)]
+        make = partial(Conv2dNormActivation, norm_layer=norm, activation_layer=nn.ReLU6)
+        channels = divisible(32 * width_mult, round_nearest)
+        self.last_channel = divisible(1280 * max(1.0, width_mult), round_nearest)
+        features: list[nn.Module] = [make(3, channels, stride=2)]
         for expansion, width, blocks, stride in inverted_residual_setting or _STAGES:
-            out = _divisible(width * width_mult, round_nearest)
+            out = divisible(width * width_mult, round_nearest)
             for number in range(blocks):
                 made = (block or InvertedResidual)(
                     channels, out, stride if number == 0 else 1, expand_ratio=expansion, norm_layer=norm
                 )
                 features.append(made)
                 channels = out
-        features.append(Conv2dNormActivation(channels, self.last_channel, 1, norm_layer=norm))
+        features.append(make(channels, self.last_channel, kernel_size=1))
         self.features = nn.Sequential(*features)
         self.classifier = nn.Sequential(nn.Dropout(p=dropout), nn.Linear(self.last_channel, num_classes))
         initialize(

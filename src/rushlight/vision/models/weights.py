@@ -27,6 +27,14 @@ _FILES = {
     "DenseNet161": ["densenet161-8d451a50"],
     "DenseNet169": ["densenet169-b2777c0a"],
     "DenseNet201": ["densenet201-c1103571"],
+    "EfficientNet_B0": ["efficientnet_b0_rwightman-7f5810bc"],
+    "EfficientNet_B1": ["efficientnet_b1_rwightman-bac287d4", "efficientnet_b1-c27df63c"],
+    "EfficientNet_B2": ["efficientnet_b2_rwightman-c35c1473"],
+    "EfficientNet_B3": ["efficientnet_b3_rwightman-b3899882"],
+    "EfficientNet_B4": ["efficientnet_b4_rwightman-23ab8bcd"],
+    "EfficientNet_B5": ["efficientnet_b5_lukemelas-1a07897c"],
+    "EfficientNet_B6": ["efficientnet_b6_lukemelas-24a108a5"],
+    "EfficientNet_B7": ["efficientnet_b7_lukemelas-c5b4e57e"],
     "MobileNet_V2": ["mobilenet_v2-b0353104", "mobilenet_v2-7ebf99e0"],
     "ResNet18": ["resnet18-f37072fd"],
     "ResNet34": ["resnet34-b627a593"],
@@ -47,6 +55,17 @@ _FILES = {
     "VGG19_BN": ["vgg19_bn-c79401a0"],
     "Wide_ResNet50_2": ["wide_resnet50_2-95faca4d", "wide_resnet50_2-9ba9bcbe"],
     "Wide_ResNet101_2": ["wide_resnet101_2-32ee1156", "wide_resnet101_2-d733dc28"],
+}
+# How large pictures are cropped, from how large ones, where it isn't 224 from 256 (V1) or from 232 (V2).
+_SIZES = {
+    "efficientnet_b1_rwightman-bac287d4": (240, 256),
+    "efficientnet_b1-c27df63c": (240, 255),
+    "efficientnet_b2_rwightman-c35c1473": (288, 288),
+    "efficientnet_b3_rwightman-b3899882": (300, 320),
+    "efficientnet_b4_rwightman-23ab8bcd": (380, 384),
+    "efficientnet_b5_lukemelas-1a07897c": (456, 456),
+    "efficientnet_b6_lukemelas-24a108a5": (528, 528),
+    "efficientnet_b7_lukemelas-c5b4e57e": (600, 600),
 }
 
 
@@ -143,8 +162,10 @@ class WeightsEnum(Enum):
 def _enum(model: str, files: list[str]) -> type[WeightsEnum]:
     members = {}
     for number, file in enumerate(files):
-        size = 256 if number == 0 else 232
-        transforms = partial(ImageClassification, crop_size=224, resize_size=size)
+        crop, size = _SIZES.get(file, (224, 256 if number == 0 else 232))
+        bicubic = model.startswith("EfficientNet") and number == 0
+        mode = InterpolationMode.BICUBIC if bicubic else InterpolationMode.BILINEAR
+        transforms = partial(ImageClassification, crop_size=crop, resize_size=size, interpolation=mode)
         members[f"IMAGENET1K_V{number + 1}"] = Weights(f"{_ADDRESS}{file}.pth", transforms)
     members["DEFAULT"] = members[f"IMAGENET1K_V{len(files)}"]
     make: Any = WeightsEnum
