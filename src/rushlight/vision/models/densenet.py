@@ -10,7 +10,7 @@ import rushlight as torch
 from rushlight import Tensor, nn
 from rushlight.nn import functional as F
 from rushlight.utils.checkpoint import checkpoint
-from rushlight.vision.models.initial import initialize
+from rushlight.vision.models.layers import initialize
 from rushlight.vision.models.weights import builder
 
 

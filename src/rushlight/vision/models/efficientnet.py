@@ -8,8 +8,14 @@ from functools import partial
 from typing import Any
 
 from rushlight import Tensor, nn
-from rushlight.vision.models.initial import initialize
-from rushlight.vision.models.layers import Conv2dNormActivation, Norm, SqueezeExcitation, StochasticDepth, divisible
+from rushlight.vision.models.layers import (
+    Conv2dNormActivation,
+    Norm,
+    SqueezeExcitation,
+    StochasticDepth,
+    divisible,
+    initialize,
+)
 from rushlight.vision.models.weights import builder
 
 

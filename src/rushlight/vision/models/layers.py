@@ -1,4 +1,4 @@
-"""Layers that several classifiers share."""
+"""Layers that several classifiers share, and how their weights begin."""
 
 from __future__ import annotations
 
@@ -86,6 +86,24 @@ def divisible(value: float, divisor: int = 8) -> int:
     """The nearest multiple of the divisor that isn't below nine tenths of the value."""
     nearest = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return nearest + divisor if nearest < 0.9 * value else nearest
+
+
+def initialize(
+    net: nn.Module, convolution: Callable[[Tensor], Any], linear: Callable[[Tensor], Any] | None = None
+) -> None:
+    """Fills the weights of convolutions and, where it is given, of linear layers; their biases are 0. Normalisations
+    change nothing."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            convolution(module.weight)
+        elif isinstance(module, nn.BatchNorm2d | nn.GroupNorm) and module.weight is not None:
+            nn.init.ones_(module.weight)
+        elif isinstance(module, nn.Linear) and linear is not None:
+            linear(module.weight)
+        else:
+            continue
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 LAYERS: dict[str, Any] = {kind.__name__: kind for kind in (Conv2dNormActivation, SqueezeExcitation, StochasticDepth)}

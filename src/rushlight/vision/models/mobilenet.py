@@ -7,8 +7,7 @@ from functools import partial
 
 from rushlight import Tensor, nn
 from rushlight.nn import functional as F
-from rushlight.vision.models.initial import initialize
-from rushlight.vision.models.layers import Conv2dNormActivation, Norm, divisible
+from rushlight.vision.models.layers import Conv2dNormActivation, Norm, divisible, initialize
 from rushlight.vision.models.weights import builder
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from rushlight import Tensor, nn
-from rushlight.vision.models.initial import initialize
+from rushlight.vision.models.layers import initialize
 from rushlight.vision.models.weights import builder
 
 Norm = Callable[[int], nn.Module]
