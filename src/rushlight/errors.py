@@ -54,3 +54,7 @@ class LoadError(RuntimeError, pickle.UnpicklingError):
 
 class SaveError(RuntimeError, pickle.PicklingError):
     """An object that `save` can't write as data."""
+
+
+class DownloadError(RuntimeError, OSError):
+    """A file that can't be had from its address, or that isn't the known one; it says where to put it by hand."""

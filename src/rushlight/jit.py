@@ -37,6 +37,13 @@ def export(fn: Code) -> Code:
 script_method = interface = export
 
 
+class ScriptModule:
+    """What nothing is an instance of: `script` leaves modules as they are."""
+
+
+ScriptFunction = RecursiveScriptModule = ScriptModule
+
+
 def ignore(drop: Any = False, **kwargs: Any) -> Any:
     """A decorator, with or without arguments, that returns the function itself."""
     return drop if callable(drop) else _unchanged

@@ -16,9 +16,9 @@ from typing import Any
 __version__ = "0.1.0"
 
 _SUBMODULES = frozenset(
-    ["accelerator", "amp", "autograd", "backends", "compiler", "cuda", "distributed", "distributions", "func", "io",
-     "jit", "linalg", "mps", "multiprocessing", "nn", "optim", "serialization", "special", "testing", "types", "utils",
-     "version", "xpu"]
+    ["_C", "accelerator", "amp", "autograd", "backends", "compiler", "cuda", "distributed", "distributions", "func",
+     "hub", "io", "jit", "linalg", "mps", "multiprocessing", "nn", "optim", "serialization", "special", "testing",
+     "types", "utils", "version", "vision", "xpu"]
 )  # fmt: skip
 # Modules of PyTorch that stand here under another path.
 _PATHS = {
@@ -47,7 +47,8 @@ _PATHS = {
     "nn.modules.parallel", "nn.utils.clip_grad": "nn.utils.gradients", "nn.utils.spectral_norm":
     "nn.utils.normalization", "nn.utils.weight_norm": "nn.utils.normalization", "random": "tensor.random",
     "distributions.utils": "distributions.distribution", "storage": "tensor.storage",
-    "utils.data.distributed": "utils.data.sampler",
+    "utils.data.distributed": "utils.data.sampler", "utils.model_zoo": "hub",
+    "vision.models.mobilenetv2": "vision.models.mobilenet",
 }  # fmt: skip
 _COMPLEX = "there are no complex numbers here: keep the real and the imaginary part in two tensors"
 _QUANTIZED = "there are no quantized numbers here: .half() or .bfloat16() makes a model smaller"
@@ -66,14 +67,25 @@ _ABSENT = {
     "autograd.profiler": "rushlight.compile(step).profile() times each operation, Python's cProfile an eager program",
     "export": "save model.state_dict(), and build the model again where it is loaded",
     "fx": "rushlight.compile(function).graph() prints a function's graph",
-    "hub": "it would download and run code: build the model, and load() its weights",
     "onnx": "save model.state_dict(), and build the model again where it is loaded",
     "profiler": "rushlight.compile(step).profile() times each operation, Python's cProfile an eager program",
+    "_dynamo": "compile() traces by itself: cache_info() and graph() of the compiled function tell what it did",
+    "_inductor": "compile() has a compiler of its own: profile() of the compiled function times its operations",
+    "__config__": "rushlight info prints what runs here",
+    "utils.collect_env": "rushlight info prints what runs here",
+    "library": "write autograd.Function over NumPy",
+    "overrides": "operations are the same for every tensor: write autograd.Function",
+    "package": "save model.state_dict(), and build the model again where it is loaded",
+    "utils._pytree": "walk nested lists, tuples and dicts in Python",
+    "utils.mobile_optimizer": "save model.state_dict(), and build the model again where it is loaded",
     "masked": "there are no masked tensors here: use torch.where, or masked_fill",
+    "vision.models.detection": "there are classifiers only, rushlight.vision.models.list_models()",
+    "vision.models.segmentation": "there are classifiers only, rushlight.vision.models.list_models()",
+    "vision.models.feature_extraction": "a hook, module.register_forward_hook(), sees what a layer gives",
+    "vision.tv_tensors": "images are plain tensors here, boxes and masks too",
     "utils.benchmark": "use Python's timeit",
     "utils.bottleneck": "use Python's cProfile",
     "utils.cpp_extension": "there is no C++ interface for users: write autograd.Function over NumPy",
-    "utils.tensorboard": "write metrics with the package tensorboardX, whose SummaryWriter takes numbers and arrays",
 }  # fmt: skip
 _ELSEWHERE = {
     "Variable": ("rushlight.autograd", "Variable"), "autocast": ("rushlight.amp", "autocast"),

@@ -1,6 +1,7 @@
 """What of PyTorch isn't here says so, and what to do instead; what is under another path is found under both."""
 
 import importlib
+import sys
 
 import pytest
 
@@ -8,7 +9,7 @@ import rushlight
 from rushlight import distributions, optim
 
 
-@pytest.mark.parametrize("name", ["fft", "sparse", "onnx", "profiler", "utils.tensorboard", "autograd.forward_ad"])
+@pytest.mark.parametrize("name", ["fft", "sparse", "onnx", "profiler", "utils.cpp_extension", "autograd.forward_ad"])
 def test_absent_modules(name):
     with pytest.raises(ModuleNotFoundError, match=f"rushlight has no {name}: .{{20}}"):
         importlib.import_module(f"rushlight.{name}")
@@ -18,6 +19,25 @@ def test_absent_modules(name):
 def test_absent_names(name):
     with pytest.raises(AttributeError, match=f"rushlight has no {name}: .{{20}}"):
         getattr(rushlight, name)
+
+
+def test_absent_parts_of_parts():
+    with pytest.raises(AttributeError, match="rushlight has no utils.benchmark: use Python's timeit"):
+        rushlight.utils.benchmark  # noqa: B018
+    with pytest.raises(AttributeError, match="module 'rushlight.utils' has no attribute 'nonsense'"):
+        rushlight.utils.nonsense  # noqa: B018
+    with pytest.raises(AttributeError, match="no DistributedDataParallel: training runs in one process"):
+        rushlight.nn.parallel.DistributedDataParallel  # noqa: B018
+    with pytest.raises(AttributeError, match="no _C._cuda_init: PyTorch's C"):
+        rushlight._C._cuda_init  # noqa: B018
+
+
+def test_what_packages_ask_for():
+    """torchmetrics and torchinfo do, when they are imported or called."""
+    assert rushlight._C._log_api_usage_once("torchmetrics.metric") is None
+    assert not isinstance(rushlight.jit.script(rushlight.nn.Linear(2, 3)), rushlight.jit.ScriptModule)
+    x = rushlight.zeros(1000)
+    assert sys.getsizeof(x.untyped_storage()) >= 4000 and sys.getsizeof(x.storage()) >= 4000
 
 
 def test_unknown_names():

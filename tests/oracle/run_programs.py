@@ -11,21 +11,24 @@ import sys
 import traceback
 from pathlib import Path
 
+STANDS_FOR = {"torch": "rushlight", "torchvision": "rushlight.vision"}
+
 
 def with_changed_imports(text):
-    return re.sub(r"^(\s*)(?:import (torch.*|.*, torch.*)|from torch\b)", changed, text, flags=re.M)
+    return re.sub(r"^(\s*)(?:import (torch.*|.*, torch.*)|from (torchvision|torch)\b)", changed, text, flags=re.M)
 
 
 def changed(match):
     """A line of imports: `import torch.nn` makes `torch` known, too."""
     if match[2] is None:
-        return f"{match[1]}from rushlight"
+        return f"{match[1]}from {STANDS_FOR[match[3]]}"
     parts = []
     for name in match[2].split(", "):
-        ours = re.sub(r"^torch\b", "rushlight", name)
-        parts.append(f"{ours} as torch" if ours == "rushlight" else ours)
-        if ours != name and " as " not in parts[-1]:
-            parts.append("rushlight as torch")
+        package = re.match(r"torchvision\b|torch\b|", name)[0]
+        ours = STANDS_FOR.get(package, "") + name.removeprefix(package)
+        parts.append(f"{ours} as {package}" if package == name else ours)
+        if package and " as " not in parts[-1]:
+            parts.append(f"{STANDS_FOR[package]} as {package}")
     return f"{match[1]}import {', '.join(parts)}"
 
 
@@ -49,6 +52,9 @@ def run(path, kind, folder):
 def main(kind, target, *programs):
     if kind == "torch":
         import torch  # noqa: F401
+
+        if any("torchvision" in Path(program).read_text() for program in programs):
+            import torchvision_oracle  # noqa: F401
     else:
         import rushlight.nn
         import rushlight.optim

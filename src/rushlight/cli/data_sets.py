@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import struct
-import urllib.request
-import zlib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -17,15 +12,6 @@ import numpy as np
 from rushlight.cli.errors import UsageError
 
 Array = np.ndarray[Any, Any]
-
-MNIST_ADDRESS = "https://ossci-datasets.s3.amazonaws.com/mnist/"
-# SHA-256 of the unpacked files: packed ones differ by the compressor.
-MNIST_FILES = {
-    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-}
 
 
 @dataclass
@@ -103,53 +89,19 @@ def _data_set(name: str, train_samples: Array, train_labels: Array, test_samples
 
 
 def mnist(root: Path) -> DataSet:
-    """MNIST from its four IDX files in `root`, packed (.gz) or not; those that lack are downloaded."""
-    arrays = [read_idx(_mnist_file(root, name, digest)) for name, digest in MNIST_FILES.items()]
-    images, labels, test_images, test_labels = arrays
+    """MNIST from its four IDX files in `root` or `root/MNIST/raw`, packed (.gz) or not; if they lack, downloaded."""
+    from rushlight.vision.datasets.mnist import MNIST, find_idx, read_idx
+
+    folders = (root, root / "MNIST" / "raw")
+    names = [name.removesuffix(".gz") for name, _ in MNIST.resources]
+    try:
+        if not all(find_idx(folders, name) for name in names):
+            MNIST(root, download=True)
+        images, labels, test_images, test_labels = (read_idx(find_idx(folders, name) or name) for name in names)
+    except RuntimeError as error:
+        raise UsageError(f"--data mnist: {error}") from None
     scale = np.float32(1 / 255)
     return _data_set("mnist", images[:, None] * scale, labels, test_images[:, None] * scale, test_labels)
-
-
-def _mnist_file(root: Path, name: str, digest: str) -> Path:
-    for path in (root / name, root / f"{name}.gz", root / "MNIST" / "raw" / name):
-        if path.is_file():
-            return path
-    path = root / f"{name}.gz"
-    address = MNIST_ADDRESS + path.name
-    print(f"downloading {address}")
-    try:
-        with urllib.request.urlopen(address, timeout=60) as response:
-            content: bytes = response.read()
-    except OSError as error:
-        raise UsageError(
-            f"--data mnist: {path} is not there, and {address} can't be downloaded ({error}). Put the four IDX files "
-            "of MNIST into a folder and name it with --root"
-        ) from None
-    if hashlib.sha256(gzip.decompress(content)).hexdigest() != digest:
-        raise UsageError(f"--data mnist: {address} didn't give the known file (its checksum differs)")
-    root.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    temporary.write_bytes(content)
-    temporary.replace(path)
-    return path
-
-
-def read_idx(path: Path) -> Array:
-    """An array of unsigned bytes in the IDX format of <http://yann.lecun.com/exdb/mnist/>, packed with gzip or not."""
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise UsageError(f"{path} can't be read: {error}") from None
-    if len(content) < 4 or content[:3] != b"\0\0\x08":
-        raise UsageError(f"{path} is no IDX file of unsigned bytes")
-    dimensions = content[3]
-    if len(content) < 4 + 4 * dimensions:
-        raise UsageError(f"{path} is cut off: its header lacks")
-    shape = struct.unpack(f">{dimensions}I", content[4 : 4 + 4 * dimensions])
-    body = np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions)
-    if body.size != int(np.prod(shape, dtype=np.int64)):
-        raise UsageError(f"{path} is cut off or too long: {shape} values declared, {body.size} there")
-    return body.reshape(shape)
 
 
 def from_csv(path: Path) -> DataSet:

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import importlib.abc
 import importlib.machinery
+import re
 import runpy
 import sys
 from collections.abc import Sequence
@@ -24,21 +25,25 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(function=run)
 
 
+_STANDS_FOR = {"torch": "rushlight", "torchvision": "rushlight.vision"}
+
+
 class TorchFinder(importlib.abc.MetaPathFinder):
-    """Finds `torch` and `torch.x.y` as `rushlight` and `rushlight.x.y`, the same module objects."""
+    """Finds `torch` and `torch.x.y` as `rushlight` and `rushlight.x.y`, the same module objects; so `torchvision`."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != "torch" and not fullname.startswith("torch."):
+        package, dot, inner = fullname.partition(".")
+        if package not in _STANDS_FOR:
             return None
-        name = "rushlight" + fullname.removeprefix("torch")
+        name = _STANDS_FOR[package] + dot + inner
         try:
             module = importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name is None or not name.startswith(error.name):
                 raise
-            why = str(error) if not str(error).startswith("No module named") else "this part of PyTorch isn't there"
+            why = str(error) if not str(error).startswith("No module named") else "this part isn't there"
             raise ModuleNotFoundError(f"{fullname} is asked for, and {why}", name=fullname) from None
         return spec_of(fullname, module)
 
@@ -59,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         runpy.run_path(str(options.script), run_name="__main__")
     except Exception as error:
-        if isinstance(error, ModuleNotFoundError):
+        if isinstance(error, ImportError):
             _explain(error)
         part = _from(str(options.script), error.__traceback__)
         sys.excepthook(type(error), error.with_traceback(part), part)
@@ -74,10 +79,15 @@ def _from(script: str, traceback: TracebackType | None) -> TracebackType | None:
     return traceback
 
 
-def _explain(error: ModuleNotFoundError) -> None:
+def _explain(error: ImportError) -> None:
     package = (error.name or "").partition(".")[0]
-    if package.startswith("torch") and package != "torch" or package in ("lightning", "pytorch_lightning"):
+    if package.startswith("torch") and package not in _STANDS_FOR or package in ("lightning", "pytorch_lightning"):
         error.add_note(
             f"{package} is built on PyTorch's own core and doesn't run on rushlight: read data with NumPy or Pillow "
             "into a torch.utils.data.Dataset, and define the network in the script"
         )
+    elif package == "rushlight" and (name := re.match("cannot import name '([^']+)'", str(error))):
+        try:
+            getattr(sys.modules[error.name or ""], name[1])
+        except AttributeError as reason:  # what `from ... import` has replaced
+            error.add_note(str(reason))

@@ -9,6 +9,7 @@ normal numbers; for what is drawn by rejection see `rejection.py`.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, TypeAlias
 
@@ -119,20 +120,12 @@ def _normal_pairs(generator: Generator, count: int) -> NDArray[np.float64]:
 
 def fill_integers(generator: Generator, out: Array, low: int = 0, high: int | None = None) -> None:
     """Integers in [low, high), or without `high` up to the last that `out`'s dtype has (or has exactly)."""
-    dtype = out.dtype
-    name = dtype.name
-    if name in _FLOATS:
-        highest = int(_LARGEST[name])
-        lowest, last = -highest, _EXACT[name]
-    elif name == "bool":
-        lowest, highest, last = 0, 1, 1
-    else:
-        lowest, highest = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
-        last = highest
+    name, lowest, highest, last = _bounds(out.dtype)
     stop = last + 1 if high is None else high
-    _need(low < stop, f"random_ expects 'from' to be less than 'to', but got from={low} >= to={stop}")
-    _need(lowest <= low, f"random_: from={low} is out of bounds for {name}")
-    _need(stop - 1 <= highest, f"random_: to - 1={stop - 1} is out of bounds for {name}")
+    if not lowest <= low < stop <= highest + 1:
+        _need(low < stop, f"random_ expects 'from' to be less than 'to', but got from={low} >= to={stop}")
+        _need(lowest <= low, f"random_: from={low} is out of bounds for {name}")
+        _need(stop - 1 <= highest, f"random_: to - 1={stop - 1} is out of bounds for {name}")
     span = stop - low
     if high is None and low == 0:  # drawn by the width of the dtype, not of the range
         wide = name in ("int64", "float64")
@@ -146,6 +139,19 @@ def fill_integers(generator: Generator, out: Array, low: int = 0, high: int | No
     else:
         values = (generator.engine.draw(out.size).view(np.uint32) % np.uint32(span)).astype(np.int64) + low
     _store(out, values)
+
+
+@functools.cache
+def _bounds(dtype: np.dtype[Any]) -> tuple[str, int, int, int]:
+    """The dtype's name, its least and its largest integer, and the last that it has exactly."""
+    name = dtype.name
+    if name in _FLOATS:
+        highest = int(_LARGEST[name])
+        return name, -highest, highest, _EXACT[name]
+    if name == "bool":
+        return name, 0, 1, 1
+    information = np.iinfo(dtype)
+    return name, int(information.min), int(information.max), int(information.max)
 
 
 def permutation(generator: Generator, count: int, dtype: np.dtype[Any]) -> Array:

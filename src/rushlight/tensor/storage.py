@@ -48,6 +48,9 @@ class TypedStorage:
         """The number of bytes."""
         return int(self._memory.nbytes)
 
+    def __sizeof__(self) -> int:
+        return super().__sizeof__() + self.nbytes()
+
     def element_size(self) -> int:
         """The number of bytes of an element."""
         return int(self._memory.itemsize)
@@ -95,6 +98,9 @@ class UntypedStorage:
 
     def __len__(self) -> int:
         return int(self._bytes.size)
+
+    def __sizeof__(self) -> int:
+        return super().__sizeof__() + self.size()
 
     def size(self) -> int:
         """The number of bytes."""

@@ -68,3 +68,11 @@ class SyncBatchNorm(_BatchNorm):
         for name, child in module.named_children():
             result.add_module(name, cls.convert_sync_batchnorm(child))
         return result
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DistributedDataParallel":
+        from rushlight import distributed
+
+        return getattr(distributed, name)  # which says why there is none
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
