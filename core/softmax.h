@@ -34,10 +34,7 @@ constexpr T minus_infinity = -std::numeric_limits<T>::infinity();
 // The first `width` lanes, the others `rest`.
 template <class T>
 Vec<T> load_some(const T* from, int64_t width, T rest) {
-  if (width == lanes<T>) return load(from);
-  Vec<T> value = broadcast(rest);
-  std::memcpy(&value, from, static_cast<size_t>(width) * sizeof(T));
-  return value;
+  return width == lanes<T> ? load(from) : load_partial(from, width, broadcast(rest));
 }
 template <class T>
 void store_some(T* to, Vec<T> value, int64_t width) {
