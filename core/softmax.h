@@ -31,25 +31,6 @@ inline bool classes_of(const Array& x, int64_t dim, Classes& shape) {
 template <class T>
 constexpr T minus_infinity = -std::numeric_limits<T>::infinity();
 
-// The first `width` lanes, the others `rest`.
-template <class T>
-Vec<T> load_some(const T* from, int64_t width, T rest) {
-  return width == lanes<T> ? load(from) : load_partial(from, width, broadcast(rest));
-}
-template <class T>
-void store_some(T* to, Vec<T> value, int64_t width) {
-  if (width == lanes<T>) return store(to, value);
-  store_partial(to, value, width);
-}
-
-// body(offset, width) over the vectors of `count` neighbours, the last of them perhaps in part.
-template <class T, class Body>
-void for_vectors(int64_t count, Body&& body) {
-  int64_t i = 0;
-  for (; i + lanes<T> <= count; i += lanes<T>) body(i, std::integral_constant<int64_t, lanes<T>>());
-  if (i < count) body(i, count - i);
-}
-
 // strip(start, position, width) for every strip of `width` columns: `start` is its first item, `position` its number
 // among the columns of all outer indices.
 template <class T, class Strip>
