@@ -20,6 +20,7 @@ void bind_reduction(nanobind::module_& module);
 void bind_dropout(nanobind::module_& module);
 void bind_random(nanobind::module_& module);
 void bind_threads(nanobind::module_& module);
+void bind_gather(nanobind::module_& module);
 void bind_move(nanobind::module_& module);
 void bind_batch_norm(nanobind::module_& module);
 void bind_group_norm(nanobind::module_& module);
