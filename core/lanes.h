@@ -55,12 +55,16 @@ inline Vec<T> vector_sum(int64_t count, Term&& term) {
   return even + odd;
 }
 
-// For `count` rows, at most as many as a vector has lanes: lane i is the sum of the lanes of vector(i).
+// For `count` rows, at most as many as a vector has lanes: lane i is the lanes of vector(i), joined in pairs.
+template <class T, class Row, class Join>
+inline Vec<T> of_rows(int64_t count, Row&& vector, Join join) {
+  Vec<T> parts[lanes<T>];
+  for (int64_t row = 0; row < lanes<T>; ++row) parts[row] = row < count ? vector(row) : Vec<T>{};
+  return reduce_lanes_of_all(parts, join);
+}
 template <class T, class Row>
 inline Vec<T> sums_of_rows(int64_t count, Row&& vector) {
-  Vec<T> sums[lanes<T>];
-  for (int64_t row = 0; row < lanes<T>; ++row) sums[row] = row < count ? vector(row) : Vec<T>{};
-  return reduce_lanes_of_all(sums, [](Vec<T> a, Vec<T> b) { return a + b; });
+  return of_rows<T>(count, vector, [](Vec<T> a, Vec<T> b) { return a + b; });
 }
 
 template <class C>
