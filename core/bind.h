@@ -6,6 +6,7 @@
 namespace rushlight {
 
 void bind_array(nanobind::module_& module);
+void bind_arrange(nanobind::module_& module);
 void bind_attention(nanobind::module_& module);
 void bind_convolution(nanobind::module_& module);
 void bind_matmul(nanobind::module_& module);
