@@ -35,6 +35,8 @@ NB_MODULE(RUSHLIGHT_MODULE, module) {
   rushlight::bind_dropout(module);
   rushlight::bind_random(module);
   rushlight::bind_threads(module);
+  rushlight::bind_arrange(module);
+  rushlight::bind_gather(module);
   rushlight::bind_move(module);
   rushlight::bind_batch_norm(module);
   rushlight::bind_group_norm(module);

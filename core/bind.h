@@ -6,6 +6,7 @@
 namespace rushlight {
 
 void bind_array(nanobind::module_& module);
+void bind_arrange(nanobind::module_& module);
 void bind_attention(nanobind::module_& module);
 void bind_convolution(nanobind::module_& module);
 void bind_matmul(nanobind::module_& module);
@@ -20,6 +21,7 @@ void bind_reduction(nanobind::module_& module);
 void bind_dropout(nanobind::module_& module);
 void bind_random(nanobind::module_& module);
 void bind_threads(nanobind::module_& module);
+void bind_gather(nanobind::module_& module);
 void bind_move(nanobind::module_& module);
 void bind_batch_norm(nanobind::module_& module);
 void bind_group_norm(nanobind::module_& module);

@@ -62,12 +62,17 @@ struct Targets {
   }
   template <class T>
   double total_weight() const {
+    if (!weight) {
+      return static_cast<double>(shape.positions() -
+                                 std::count(indices(), indices() + shape.positions(), ignore_index));
+    }
     double sum = 0;
     for (int64_t i = 0; i < shape.positions(); ++i) sum += static_cast<double>(weight_at<T>(i));
     return sum;
   }
   // Offset of the target's item in an array of `shape`.
   int64_t offset(int64_t position) const {
+    if (shape.inner == 1) return position * shape.count + indices()[position];
     return (position / shape.inner * shape.count + indices()[position]) * shape.inner + position % shape.inner;
   }
 };
@@ -175,12 +180,18 @@ struct Smoothing {
   }
 };
 
-// The loss at each position, and the logarithm of its sum of exponentials.
+// The logarithms of the sums of exponentials at all positions.
 template <class T>
-void cross_entropy_positions(const T* x, const Targets& targets, double label_smoothing, T* loss, T* log_sums) {
-  const Classes& shape = targets.shape;
-  int64_t n = shape.count, stride = shape.inner;
-  if (stride == 1) {
+void log_sums_of(const T* x, const Classes& shape, T* log_sums) {
+  const int64_t n = shape.count, stride = shape.inner;
+  if (stride == 1 && n <= short_row) {
+    for_row_groups<T>(shape, [&](int64_t first, int64_t rows) {
+      alignas(64) T top[lanes<T>];
+      store<T>(top, maxima_of_rows(x + first * n, n, rows));
+      Vec<T> sums = exponentials_of_rows<T>(x + first * n, nullptr, n, rows, top);
+      store_some(log_sums + first, load<T>(top) + log(sums), rows);
+    });
+  } else if (stride == 1) {
     for_rows(shape, [&](int64_t row) {
       T top = maximum_of(x + row * n, n);
       log_sums[row] = top + std::log(exponentials<T>(x + row * n, nullptr, n, top));
@@ -195,23 +206,49 @@ void cross_entropy_positions(const T* x, const Targets& targets, double label_sm
       store_some(log_sums + position, top + log(sum), width);
     });
   }
-  Smoothing<T> smoothing(targets, label_smoothing);
-  const T* weights = targets.weight ? targets.weight.array.as<T>() : nullptr;
-  for (int64_t i = 0; i < shape.positions(); ++i) {
-    if (!targets.counts(i)) {
-      loss[i] = 0;
-      continue;
+}
+
+// What smoothing adds to the loss of a position for a class of weight one: the sum of weight * (log_sum - x).
+template <class T>
+T smoothed(const T* x, const T* weights, const Classes& shape, int64_t position, T log_sum) {
+  const int64_t n = shape.count, stride = shape.inner;
+  const T* items = x + position / stride * n * stride + position % stride;
+  double sum = 0;
+  if (stride == 1) {
+    constexpr int64_t block = 1024;
+    for (int64_t first = 0; first < n; first += block) {
+      Vec<T> part = vector_sum<T>(std::min(block, n - first), [&](int64_t i, auto width) {
+        Vec<T> value = log_sum - load_some(items + first + i, width, log_sum);
+        return weights == nullptr ? value : Vec<T>(value * load_some(weights + first + i, width, T(0)));
+      });
+      sum += static_cast<double>(sum_of_lanes<T>(part));
     }
-    loss[i] = smoothing.hit * targets.weight_at<T>(i) * (log_sums[i] - x[targets.offset(i)]);
-    if (label_smoothing != 0) {
-      const T* items = x + i / stride * n * stride + i % stride;
-      double sum = 0;
-      for (int64_t k = 0; k < n; ++k) {
-        sum += static_cast<double>((weights != nullptr ? weights[k] : T(1)) * (log_sums[i] - items[k * stride]));
-      }
-      loss[i] += smoothing.each * static_cast<T>(sum);
-    }
+    return static_cast<T>(sum);
   }
+  for (int64_t k = 0; k < n; ++k) {
+    sum += static_cast<double>((weights != nullptr ? weights[k] : T(1)) * (log_sum - items[k * stride]));
+  }
+  return static_cast<T>(sum);
+}
+
+// The loss at each position, and the logarithm of its sum of exponentials.
+template <class T>
+void cross_entropy_positions(const T* x, const Targets& targets, double label_smoothing, T* loss, T* log_sums) {
+  const Classes& shape = targets.shape;
+  log_sums_of(x, shape, log_sums);
+  const Smoothing<T> smoothing(targets, label_smoothing);
+  const T* weights = targets.weight ? targets.weight.array.as<T>() : nullptr;
+  const int64_t work = label_smoothing != 0 ? shape.count : 8;
+  parallel_for(shape.positions(), (1 << 14) / std::max<int64_t>(1, work), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      if (!targets.counts(i)) {
+        loss[i] = 0;
+        continue;
+      }
+      loss[i] = smoothing.hit * targets.weight_at<T>(i) * (log_sums[i] - x[targets.offset(i)]);
+      if (label_smoothing != 0) loss[i] += smoothing.each * smoothed(x, weights, shape, i, log_sums[i]);
+    }
+  });
 }
 
 // (loss, logarithms of the sums of exponentials), from scores that aren't normalised.

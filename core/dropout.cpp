@@ -95,7 +95,7 @@ void for_blocks(Key key, double p, F kept, int64_t count, Use use) {
     F factors[block_size];
     for (int64_t block = begin; block < end; ++block) {
       philox(key, static_cast<uint32_t>(block * counters), words);
-      for (int i = 0; i < block_size; ++i) factors[i] = words[i] >= threshold ? kept : F(0);
+      for (int i = 0; i < block_size; ++i) factors[i] = static_cast<F>(words[i] >= threshold) * kept;  // no branches
       int64_t first = block * block_size;
       use(first, factors, static_cast<int>(std::min<int64_t>(block_size, count - first)));
     }

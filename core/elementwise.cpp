@@ -67,9 +67,10 @@ nb::object Program::run(Operand* operands, nb::handle out) const {
   bool direct = out.is_valid() && !layout.temporary;
   choose_order(operands, direct ? arrays : nullptr, layout);
   for (size_t o = 0; o < count && !direct; ++o) {
-    NewArray result = is_reduced(o) ? empty(layout.dtype, {})
-                                    : empty(boolean_[o] ? DType::boolean : layout.dtype, layout.extents(),
-                                            layout.ordered ? layout.order : nullptr);
+    NewArray result = is_reduced(o)
+                          ? empty(layout.dtype, out.is_valid() ? shape_of(given[o]) : std::span<const int64_t>())
+                          : empty(boolean_[o] ? DType::boolean : layout.dtype, layout.extents(),
+                                  layout.ordered ? layout.order : nullptr);
     made[o] = std::move(result.object);
     arrays[o] = result.array;
   }

@@ -23,7 +23,8 @@ class Program {
  public:
   // instructions: tuples (opcode name, sources ...); a source is the number of a value (first the inputs, then each
   // instruction's result) or a constant in a tuple of its own. reduced: for each output "sum", "mean" or "", which
-  // leaves it as it is; none are where it is empty. Raises ValueError for what isn't a program.
+  // leaves it as it is; none are where it is empty. What is reduced becomes one number, or as many as the array holds
+  // that is given for it: each of as many neighbours in row-major order. Raises ValueError for what isn't a program.
   Program(nb::handle instructions, int inputs, const std::vector<int>& outputs, const std::vector<bool>& boolean,
           const std::vector<std::string>& reduced);
 

@@ -34,13 +34,17 @@ struct Program::Task {
   Operand* operands = nullptr;
   Strided* targets = nullptr;
   ConvertRun* stores = nullptr;  // nullptr among them: the instruction writes the output itself, or it is reduced
-  double* totals = nullptr;      // of each block of `grain` items, one for each output
+  double* totals = nullptr;      // of each block of `grain` items, one for each output that is reduced to one number
   DType compute = DType::other;
   int64_t item = 0, total = 0;
   int slots = 0;  // scratch for results, operands that are loaded, constants
   int64_t block = 0, grain = 0;
+  int64_t row =
+      0;  // items that are added up to one of a reduced output; blocks and grains hold whole rows or parts of one
 
   void operator()(int64_t begin, int64_t end) const;
+  template <class T>
+  void add_rows(size_t output, const T* from, int64_t at, int64_t items, double& running) const;
 };
 
 constexpr int64_t scratch_bytes = 24576;  // leaves room in an L1 cache of 32 KiB
@@ -50,8 +54,9 @@ struct Program::Layout {
   DType dtype, compute;
   int dimensions = 0;
   int64_t total = 1;
-  bool uniform = true;                       // all arrays have one shape and are contiguous
-  bool ordered = false;                      // `order` isn't row-major
+  int64_t row = 0;       // items that are added up to one of a result, where they are not to a single one
+  bool uniform = true;   // all arrays have one shape and are contiguous
+  bool ordered = false;  // `order` isn't row-major
   bool in_place = false, temporary = false;  // results share memory with operands; not in a way that is safe
   int64_t shape[max_dimensions];
   int order[max_dimensions];

@@ -123,8 +123,18 @@ bool Program::accept(const Operand* operands, const Array* given, Layout& layout
     const Array& array = given[o];
     if (!array.writeable) throw std::invalid_argument("Program: out= is read-only");
     if (array.dtype != (boolean_[o] ? DType::boolean : layout.dtype)) return false;
-    if (is_reduced(o)) {  // written when all else has been read
-      if (array.size() != 1) return false;
+    if (is_reduced(o)) {
+      if (array.size() == 1) continue;  // written when all else has been read
+      const int64_t count = array.size();
+      if (count == 0 || layout.total == 0 || layout.total % count != 0 || !array.contiguous() ||
+          (layout.row != 0 && layout.row != layout.total / count)) {
+        return false;
+      }
+      layout.row = layout.total / count;
+      for (int i = 0; i < inputs_; ++i) {
+        layout.temporary = layout.temporary || (!operands[i].is_number && overlap(array, operands[i].array));
+      }
+      for (size_t other = 0; other < o; ++other) layout.temporary = layout.temporary || overlap(array, given[other]);
       continue;
     }
     if (!std::ranges::equal(shape_of(array), layout.extents())) return false;
@@ -134,7 +144,8 @@ bool Program::accept(const Operand* operands, const Array* given, Layout& layout
       layout.temporary = layout.temporary || !same_memory(array, operands[i].array);
     }
     for (size_t other = 0; other < o; ++other) {
-      layout.temporary = layout.temporary || (!is_reduced(other) && overlap(array, given[other]));
+      layout.temporary =
+          layout.temporary || ((!is_reduced(other) || given[other].size() > 1) && overlap(array, given[other]));
     }
     layout.uniform = layout.uniform && array.contiguous();
   }
@@ -143,7 +154,7 @@ bool Program::accept(const Operand* operands, const Array* given, Layout& layout
 
 // An order of dimensions that suits the results, where they are given, else the operands of the results' shape.
 void Program::choose_order(const Operand* operands, const Array* given, Layout& layout) const {
-  if (layout.uniform) return;
+  if (layout.uniform || layout.row > 0) return;  // rows are those of the row-major order
   size_t unreduced = 0;
   while (unreduced < outputs_.size() && is_reduced(unreduced)) ++unreduced;
   if (given != nullptr) given = unreduced < outputs_.size() ? given + unreduced : nullptr;
@@ -188,6 +199,7 @@ void Program::arrange(const Layout& layout, const Array* results, Task& task) co
   task.compute = layout.compute;
   task.item = item_size(layout.compute);
   task.total = layout.total;
+  task.row = layout.row;
   task.slots = slots_ + static_cast<int>(constants_.size());
   for (int i = 0; i < inputs_; ++i) {
     Operand& operand = task.operands[i];
@@ -204,6 +216,7 @@ void Program::arrange(const Layout& layout, const Array* results, Task& task) co
   for (size_t o = 0; o < outputs_.size(); ++o) {
     if (is_reduced(o)) {
       task.targets[o].data = results[o].data;
+      task.targets[o].dimensions = results[o].size() == 1 ? 0 : 1;
       task.stores[o] = nullptr;
       only_direct = false;
       continue;

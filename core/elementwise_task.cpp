@@ -25,6 +25,36 @@ void fill(char* to, const char* item, int64_t size, int64_t count) {
 
 }  // namespace
 
+// Adds up the rows that items [at, at + items) are part of. Tasks begin and end with rows; `running` is of the row that
+// a block ends within.
+template <class T>
+void Program::Task::add_rows(size_t output, const T* from, int64_t at, int64_t items, double& running) const {
+  const Fold<T, Add> fold_rows{program.reduced_[output] == Reduction::mean ? 1 / static_cast<double>(row) : 1};
+  T* to = reinterpret_cast<T*>(targets[output].data);
+  using Total = typename Fold<T, Add>::Total;
+  if (at % row == 0 && items % row == 0) {
+    constexpr int64_t most = 64;
+    Total totals[most];
+    for (int64_t first = at / row, last = first + items / row; first < last; first += most, from += most * row) {
+      const int64_t count = std::min(most, last - first);
+      std::fill_n(totals, count, Total{});
+      fold_rows.rows(from, row, count, row, totals);
+      for (int64_t i = 0; i < count; ++i) to[first + i] = fold_rows.finish(totals[i]);
+    }
+    return;
+  }
+  for (const int64_t end = at + items; at < end;) {
+    const int64_t last = std::min(end, (at / row + 1) * row);
+    running += static_cast<double>(fold<T, Add>(from, last - at));
+    from += last - at;
+    if (last % row == 0) {
+      to[last / row - 1] = fold_rows.finish(Total{static_cast<typename Fold<T, Add>::Wide>(running)});
+      running = 0;
+    }
+    at = last;
+  }
+}
+
 void Program::Task::operator()(int64_t begin, int64_t end) const {
   const Program& p = program;
   int count = static_cast<int>(p.instructions_.size()), constants = static_cast<int>(p.constants_.size());
@@ -58,6 +88,8 @@ void Program::Task::operator()(int64_t begin, int64_t end) const {
     fill(scratch + slot_bytes * operand.slot, constant, item, filled);
   }
 
+  double running[most_outputs];
+  if (row > 0) std::fill_n(running, p.outputs_.size(), 0.0);
   for (int64_t at = begin; at < end; at += block) {
     int64_t items = std::min(block, end - at);
     for (int i = 0; i < p.inputs_; ++i) {
@@ -94,6 +126,11 @@ void Program::Task::operator()(int64_t begin, int64_t end) const {
     for (size_t o = 0; o < p.outputs_.size() && p.reduces_; ++o) {
       if (!p.is_reduced(o)) continue;
       const char* from = values[p.outputs_[o]];
+      if (targets[o].dimensions == 1) {
+        compute == DType::float64 ? add_rows(o, reinterpret_cast<const double*>(from), at, items, running[o])
+                                  : add_rows(o, reinterpret_cast<const float*>(from), at, items, running[o]);
+        continue;
+      }
       totals[begin / grain * static_cast<int64_t>(p.outputs_.size()) + static_cast<int64_t>(o)] +=
           compute == DType::float64 ? fold<double, Add>(reinterpret_cast<const double*>(from), items)
                                     : fold<float, Add>(reinterpret_cast<const float*>(from), items);
@@ -112,6 +149,10 @@ void Program::Task::operator()(int64_t begin, int64_t end) const {
 
 void Program::execute(Task& task) const {
   task.grain = std::max<int64_t>(131072 / (3 + cost_) / 1024 * 1024, 1024);
+  if (task.row > 0) {  // whole rows to each task; and to each block, where that holds one
+    task.grain = std::max<int64_t>(task.grain / task.row, 1) * task.row;
+    if (task.row <= task.block) task.block = task.block / task.row * task.row;
+  }
   const size_t outputs = outputs_.size();
   std::vector<double> totals(reduces_ ? outputs * static_cast<size_t>(task.total / task.grain + 1) : 0);
   task.totals = totals.data();
@@ -122,7 +163,7 @@ void Program::execute(Task& task) const {
     task(0, task.total);
   }
   for (size_t o = 0; o < outputs && reduces_; ++o) {
-    if (!is_reduced(o)) continue;
+    if (!is_reduced(o) || task.targets[o].dimensions == 1) continue;
     double total = 0;
     for (size_t i = o; i < totals.size(); i += outputs) total += totals[i];
     if (reduced_[o] == Reduction::mean) total *= 1 / static_cast<double>(task.total);

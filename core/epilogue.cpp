@@ -17,7 +17,7 @@ V activate(V x) {
   using T = Lane<V>;
   constexpr T scale = T(0.79788456080286535588);  // sqrt(2 / pi)
   if constexpr (activation == Activation::relu) return maximum(x, V{});
-  if constexpr (activation == Activation::gelu) return x * (T(0.5) * (1 + erf(V(x * T(0.70710678118654752440)))));
+  if constexpr (activation == Activation::gelu) return x * normal_cdf(x);
   if constexpr (activation == Activation::gelu_tanh) {
     return x * (T(0.5) * (1 + tanh(V(x * (scale + (scale * T(0.044715)) * (x * x))))));
   }

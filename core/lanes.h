@@ -1,6 +1,7 @@
-// Sums over neighbours in vector lanes, in an order fixed by their number alone.
+// Walks over neighbours by vectors, and sums over them in an order fixed by their number alone.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "dispatch.h"
@@ -18,6 +19,52 @@ inline Vec<C> load_as(const T* from) {
     for (int lane = 0; lane < lanes<C>; ++lane) value[lane] = static_cast<C>(from[lane]);
     return value;
   }
+}
+
+// The first `width` lanes, the others `rest`.
+template <class T>
+inline Vec<T> load_some(const T* from, int64_t width, T rest) {
+  return width == lanes<T> ? load(from) : load_partial(from, width, broadcast(rest));
+}
+template <class T>
+inline void store_some(T* to, Vec<T> value, int64_t width) {
+  if (width >= lanes<T>) return store(to, value);
+  store_partial(to, value, width);
+}
+
+// body(offset, width) over the vectors of `count` neighbours, the last of them perhaps in part.
+template <class T, class Body>
+inline void for_vectors(int64_t count, Body&& body) {
+  int64_t i = 0;
+  for (; i + lanes<T> <= count; i += lanes<T>) body(i, std::integral_constant<int64_t, lanes<T>>());
+  if (i < count) body(i, count - i);
+}
+
+// The sum of the vectors term(offset, width) along `count` neighbours; its lanes aren't added up yet.
+template <class T, class Term>
+inline Vec<T> vector_sum(int64_t count, Term&& term) {
+  constexpr auto whole = std::integral_constant<int64_t, lanes<T>>();
+  Vec<T> even = {}, odd = {};
+  int64_t i = 0;
+  for (; i + 2 * whole <= count; i += 2 * whole) {
+    even += term(i, whole);
+    odd += term(i + whole, whole);
+  }
+  if (i + whole <= count) even += term(i, whole), i += whole;
+  if (i < count) odd += term(i, count - i);
+  return even + odd;
+}
+
+// For `count` rows, at most as many as a vector has lanes: lane i is the lanes of vector(i), joined in pairs.
+template <class T, class Row, class Join>
+inline Vec<T> of_rows(int64_t count, Row&& vector, Join join) {
+  Vec<T> parts[lanes<T>];
+  for (int64_t row = 0; row < lanes<T>; ++row) parts[row] = row < count ? vector(row) : Vec<T>{};
+  return reduce_lanes_of_all(parts, join);
+}
+template <class T, class Row>
+inline Vec<T> sums_of_rows(int64_t count, Row&& vector) {
+  return of_rows<T>(count, vector, [](Vec<T> a, Vec<T> b) { return a + b; });
 }
 
 template <class C>

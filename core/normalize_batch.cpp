@@ -171,25 +171,52 @@ void for_columns(const Channels& shape, Body&& body) {
   });
 }
 
-// Means and variances of a block of columns.
-template <class T>
-void column_moments(const T* x, const Channels& shape, int64_t first, int64_t count, double* means, double* variances) {
-  double n = static_cast<double>(shape.samples);
-  std::fill_n(means, columns, 0.0);
-  std::fill_n(variances, columns, 0.0);
-  for (int64_t i = 0; i < shape.samples; ++i) {
-    const T* from = x + i * shape.channels + first;
-    for (int64_t c = 0; c < count; ++c) means[c] += static_cast<double>(from[c]);
-  }
-  for (int64_t c = 0; c < count; ++c) means[c] /= n;
-  for (int64_t i = 0; i < shape.samples; ++i) {
-    const T* from = x + i * shape.channels + first;
-    for (int64_t c = 0; c < count; ++c) {
-      double deviation = static_cast<double>(from[c]) - means[c];
-      variances[c] += deviation * deviation;
+// totals[c] += the sum of term(row, c) over rows [begin, end) for each of `count` columns, at most `columns`.
+template <class C, class Term>
+void add_columns(int64_t begin, int64_t end, int64_t count, C* totals, Term&& term) {
+  C sums[columns] = {};
+  if (count == columns) {
+    for (int64_t row = begin; row < end; ++row) {
+#pragma GCC unroll 1
+      for (int64_t c = 0; c < columns; ++c) sums[c] += term(row, c);
+    }
+  } else {
+    for (int64_t row = begin; row < end; ++row) {
+      for (int64_t c = 0; c < count; ++c) sums[c] += term(row, c);
     }
   }
-  for (int64_t c = 0; c < count; ++c) variances[c] /= n;
+  for (int64_t c = 0; c < count; ++c) totals[c] += sums[c];
+}
+
+constexpr int64_t column_rows =
+    64;  // whose columns stay in the first-level cache, and are summed up before sums are merged
+
+// Means and variances of a block of columns, by blocks of rows that are merged as Moments are.
+template <class T>
+void column_moments(const T* x, const Channels& shape, int64_t first, int64_t count, double* means, double* variances) {
+  using C = Compute<T>;
+  std::fill_n(means, columns, 0.0);
+  std::fill_n(variances, columns, 0.0);
+  const T* from = x + first;
+  for (int64_t begin = 0; begin < shape.samples; begin += column_rows) {
+    const int64_t end = std::min(begin + column_rows, shape.samples);
+    const double before = static_cast<double>(begin), more = static_cast<double>(end - begin),
+                 share = more / (before + more);
+    C center[columns] = {}, squares[columns] = {};
+    add_columns(begin, end, count, center,
+                [&](int64_t row, int64_t c) { return static_cast<C>(from[row * shape.channels + c]); });
+    for (C& value : center) value /= static_cast<C>(more);
+    add_columns(begin, end, count, squares, [&](int64_t row, int64_t c) {
+      C deviation = static_cast<C>(from[row * shape.channels + c]) - center[c];
+      return deviation * deviation;
+    });
+    for (int64_t c = 0; c < columns; ++c) {
+      const double difference = static_cast<double>(center[c]) - means[c];
+      means[c] += difference * share;
+      variances[c] += static_cast<double>(squares[c]) + difference * difference * before * share;
+    }
+  }
+  for (int64_t c = 0; c < count; ++c) variances[c] /= static_cast<double>(shape.samples);
 }
 
 template <class T, class C, class Finish>
@@ -227,13 +254,21 @@ void batch_norm_gradient_columns(const T* g, const T* x, const C* weight, T* gx,
     column_moments(x, shape, first, count, means, variances);
     C center[columns], scale[columns], slope[columns], shift[columns];
     for (int64_t c = 0; c < count; ++c) center[c] = static_cast<C>(means[c]);
-    for (int64_t i = 0; i < shape.samples; ++i) {
-      int64_t at = i * stride + first;
-      if (rectified.y != nullptr) rectified_gradient(g + at, rectified.y + at, rectified.g + at, count);
-      const T *gs = before + at, *xs = x + at;
+    for (int64_t begin = 0; begin < shape.samples; begin += column_rows) {
+      const int64_t end = std::min(begin + column_rows, shape.samples);
+      for (int64_t i = begin; i < end && rectified.y != nullptr; ++i) {
+        const int64_t at = i * stride + first;
+        rectified_gradient(g + at, rectified.y + at, rectified.g + at, count);
+      }
+      const T *gs = before + first, *xs = x + first;
+      C some[columns] = {}, product[columns] = {};
+      add_columns(begin, end, count, some, [&](int64_t i, int64_t c) { return static_cast<C>(gs[i * stride + c]); });
+      add_columns(begin, end, count, product, [&](int64_t i, int64_t c) {
+        return static_cast<C>(gs[i * stride + c]) * (static_cast<C>(xs[i * stride + c]) - center[c]);
+      });
       for (int64_t c = 0; c < count; ++c) {
-        sums[c] += static_cast<double>(gs[c]);
-        products[c] += static_cast<double>(static_cast<C>(gs[c]) * (static_cast<C>(xs[c]) - center[c]));
+        sums[c] += static_cast<double>(some[c]);
+        products[c] += static_cast<double>(product[c]);
       }
     }
     for (int64_t c = 0; c < count; ++c) {

@@ -76,6 +76,17 @@ bool groups_of(const Array& x, int64_t groups, Channels& shape, Rows& rows) {
   return rows.length > 0;
 }
 
+// Groups of few items are rows with a weight for each item, the same for all of a channel.
+bool as_rows(const Channels& shape, int64_t groups) { return shape.length < (groups == shape.channels ? 64 : 16); }
+
+template <class C>
+std::vector<C> for_items(const std::vector<C>& of_channels, int64_t length) {
+  std::vector<C> result;
+  result.reserve(of_channels.size() * static_cast<size_t>(length));
+  for (C value : of_channels) result.insert(result.end(), static_cast<size_t>(length), value);
+  return result;
+}
+
 nb::object group_norm(nb::handle input, nb::handle weight, nb::handle bias, int64_t groups, double eps) {
   WorkArray x = contiguous(input), w, b;
   Channels shape;
@@ -94,9 +105,9 @@ nb::object group_norm(nb::handle input, nb::handle weight, nb::handle bias, int6
     mean = result(dtype_of<C>(), {shape.samples, groups});
     variance = result(dtype_of<C>(), {shape.samples, groups});
     Unlocked unlocked;
-    if (shape.length == 1) {
-      norm_rows<true>(x.array.as<T>(), scale.data(), shift.data(), y.array.as<T>(), mean.array.as<C>(),
-                      variance.array.as<C>(), rows, eps);
+    if (as_rows(shape, groups)) {
+      norm_rows<true>(x.array.as<T>(), for_items(scale, shape.length).data(), for_items(shift, shape.length).data(),
+                      y.array.as<T>(), mean.array.as<C>(), variance.array.as<C>(), rows, eps);
     } else {
       group_norm_runs(x.array.as<T>(), scale.data(), shift.data(), y.array.as<T>(), mean.array.as<C>(),
                       variance.array.as<C>(), shape, groups, eps);
@@ -122,9 +133,9 @@ nb::object group_norm_gradient(nb::handle gradient, nb::handle input, nb::handle
     gweight = result(dtype, {shape.channels});
     gbias = result(dtype, {shape.channels});
     Unlocked unlocked;
-    if (shape.length == 1) {
-      norm_gradient_rows<true>(g.array.as<T>(), x.array.as<T>(), scale.data(), gx.array.as<T>(), gweight.array.as<T>(),
-                               gbias.array.as<T>(), rows, eps);
+    if (as_rows(shape, groups)) {
+      norm_gradient_rows<true>(g.array.as<T>(), x.array.as<T>(), for_items(scale, shape.length).data(),
+                               gx.array.as<T>(), gweight.array.as<T>(), gbias.array.as<T>(), rows, eps, shape.length);
     } else {
       group_norm_gradient_runs(g.array.as<T>(), x.array.as<T>(), scale.data(), gx.array.as<T>(), gweight.array.as<T>(),
                                gbias.array.as<T>(), shape, groups, eps);

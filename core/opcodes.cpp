@@ -53,6 +53,7 @@ int cost(Opcode opcode) {
     case Opcode::sigmoid:
     case Opcode::tanh:
     case Opcode::erf:
+    case Opcode::normal_cdf:
     case Opcode::sin:
     case Opcode::cos: return 8;
     case Opcode::tan:

@@ -8,8 +8,8 @@
 
 namespace rushlight {
 
-// Named as NumPy's functions, and erf, erfc, erfinv, lgamma, digamma, sigmoid; reciprocal_sqrt, as cube, is what power
-// by a constant turns into.
+// Named as NumPy's functions, and erf, erfc, erfinv, normal_cdf, lgamma, digamma, sigmoid; reciprocal_sqrt, as cube, is
+// what power by a constant turns into.
 // clang-format off
 #define RUSHLIGHT_OPCODES(X) \
   X(add, 2) X(subtract, 2) X(multiply, 2) X(divide, 2) X(negative, 1) X(absolute, 1) X(sign, 1) X(square, 1) \
@@ -20,8 +20,8 @@ namespace rushlight {
   X(less, 2) X(less_equal, 2) X(greater, 2) X(greater_equal, 2) X(logical_and, 2) X(logical_or, 2) \
   X(logical_xor, 2) X(logical_not, 1) X(bitwise_and, 2) X(bitwise_or, 2) X(bitwise_xor, 2) X(invert, 1) \
   X(left_shift, 2) X(right_shift, 2) X(where, 3) X(isnan, 1) X(isinf, 1) X(isfinite, 1) X(copysign, 2) \
-  X(hypot, 2) X(erf, 1) X(erfc, 1) X(erfinv, 1) X(lgamma, 1) X(digamma, 1) X(sigmoid, 1) X(positive, 1) \
-  X(cube, 1) X(reciprocal_sqrt, 1)
+  X(hypot, 2) X(erf, 1) X(erfc, 1) X(erfinv, 1) X(normal_cdf, 1) X(lgamma, 1) X(digamma, 1) X(sigmoid, 1) \
+  X(positive, 1) X(cube, 1) X(reciprocal_sqrt, 1)
 // clang-format on
 
 enum class Opcode : uint8_t {

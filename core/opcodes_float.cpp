@@ -56,6 +56,7 @@ Kernel kernel_of(Opcode opcode) {
     case Opcode::tanh: return unary<T>([](V a) { return tanh(a); });
     case Opcode::sigmoid: return unary<T>([](V a) { return sigmoid(a); });
     case Opcode::erf: return unary<T>([](V a) { return erf(a); });
+    case Opcode::normal_cdf: return unary<T>([](V a) { return normal_cdf(a); });
     case Opcode::power: return binary<T>([](V a, V b) { return power(a, b); });
     case Opcode::floor: return unary<T>([](V a) { return floor(a); });
     case Opcode::ceil: return unary<T>([](V a) { return ceil(a); });

@@ -281,13 +281,6 @@ void for_each_band(int64_t planes, const Window& window, bool whole, Body&& body
   run.template operator()<2>();
 }
 
-// What is left of a vector in a row of `count`.
-template <class T>
-void store_some(T* to, Vec<T> value, int64_t count) {
-  if (count >= lanes<T>) return store(to, value);
-  store_partial(to, value, count);
-}
-
 template <class T>
 void maximum(const T* x, T* y, int64_t planes, const Window& window) {
   if (window.output() == 0) return;

@@ -94,7 +94,7 @@ template <class T, class F>
 nb::object fold_to(const Request& request, DType result_dtype, double scale = 1) {
   Computed<T> computed(request, result_dtype);
   T* values = computed.values();
-  reduce_unlocked(Fold<T, F>{scale}, request, false, [&](int64_t place, T value) { values[place] = value; });
+  reduce_unlocked(Fold<T, F>{scale}, request, false, [&](int64_t place, ItemOf<T> value) { values[place] = value; });
   computed.finish();
   return computed.made.object;
 }
@@ -116,13 +116,15 @@ nb::object extreme_value(const Request& request) {
   DType dtype = request.array.dtype;
   if (dtype == DType::float64) return fold_to<double, F>(request, dtype);
   if (is_floating(dtype)) return fold_to<float, F>(request, dtype);
-  if (dtype == DType::boolean) return fold_to<uint8_t, F>(request, dtype);
+  if (dtype == DType::boolean) return fold_to<bool, F>(request, dtype);
+  if (dtype == DType::uint8) return fold_to<uint8_t, F>(request, dtype);
+  if (dtype == DType::int32) return fold_to<int32_t, F>(request, dtype);
   return fold_to<int64_t, F>(request, dtype);
 }
 
 template <class F>
 nb::object truth(const Request& request) {
-  return fold_to<uint8_t, F>(request, DType::boolean);
+  return fold_to<bool, F>(request, DType::boolean);
 }
 
 template <class T, class F>
@@ -148,7 +150,9 @@ nb::object extreme(const Request& request, bool only_place) {
   DType dtype = request.array.dtype;
   if (dtype == DType::float64) return extreme_with_place<double, F>(request, dtype, only_place);
   if (is_floating(dtype)) return extreme_with_place<float, F>(request, dtype, only_place);
-  if (dtype == DType::boolean) return extreme_with_place<uint8_t, F>(request, dtype, only_place);
+  if (dtype == DType::boolean) return extreme_with_place<bool, F>(request, dtype, only_place);
+  if (dtype == DType::uint8) return extreme_with_place<uint8_t, F>(request, dtype, only_place);
+  if (dtype == DType::int32) return extreme_with_place<int32_t, F>(request, dtype, only_place);
   return extreme_with_place<int64_t, F>(request, dtype, only_place);
 }
 
@@ -178,6 +182,47 @@ nb::object log_sum_exp(const Request& request) {
   return computed.made.object;
 }
 
+// Of `together` rows, so that one need not wait for another's last sum.
+template <int together, class T, class F>
+void scan_rows_together(const T* x, T* y, int64_t length, bool reverse) {
+  using Wide = std::conditional_t<std::is_same_v<T, float>, double, T>;
+  Wide running[together];
+  for (Wide& value : running) value = F::template start<Wide>();
+  const int64_t step = reverse ? -1 : 1;
+  for (int64_t i = 0, at = reverse ? length - 1 : 0; i < length; ++i, at += step) {
+#pragma GCC unroll 8
+    for (int row = 0; row < together; ++row) {
+      running[row] = F::join(running[row], static_cast<Wide>(x[row * length + at]));
+      y[row * length + at] = static_cast<T>(running[row]);
+    }
+  }
+}
+
+template <class T, class F>
+void scan_rows(const T* x, T* y, int64_t rows, int64_t length, bool reverse) {
+  constexpr int64_t group = 8;
+  auto work = [&](int64_t begin, int64_t end) {
+    for (int64_t first = begin * group; first < std::min(end * group, rows); first += group) {
+      const T* from = x + first * length;
+      T* to = y + first * length;
+      if (first + group <= rows) {
+        scan_rows_together<group, T, F>(from, to, length, reverse);
+      } else {
+        for (int64_t row = 0; row < rows - first; ++row) {
+          scan_rows_together<1, T, F>(from + row * length, to + row * length, length, reverse);
+        }
+      }
+    }
+  };
+  const int64_t groups = (rows + group - 1) / group;
+  if (rows * length < 16384) {
+    work(0, groups);
+  } else {
+    Unlocked unlocked;
+    parallel_for(groups, std::max<int64_t>(32768 / (length * group), 1), work);
+  }
+}
+
 // Running sums or products along one dimension, from its end where `reverse`. Floats are accumulated in double.
 template <class T, class F>
 nb::object scan(const Array& array, int dimension, bool reverse) {
@@ -193,6 +238,10 @@ nb::object scan(const Array& array, int dimension, bool reverse) {
   }
   const T* x = from.as<T>();
   T* y = made.array.as<T>();
+  if (inner == 1) {
+    scan_rows<T, F>(x, y, total / length, length, reverse);
+    return std::move(made.object);
+  }
   constexpr int64_t width = 256;  // columns that are scanned together
   int64_t strips = (inner + width - 1) / width, tasks = total / (length * inner) * strips;
   auto work = [&](int64_t begin, int64_t end) {
@@ -200,16 +249,6 @@ nb::object scan(const Array& array, int dimension, bool reverse) {
     for (int64_t task = begin; task < end; ++task) {
       int64_t column = task % strips * width, columns = std::min(width, inner - column);
       int64_t at = task / strips * length * inner + column;
-      if (inner == 1) {
-        Wide value = F::template start<Wide>();
-        int64_t step = reverse ? -1 : 1;
-        if (reverse) at += length - 1;
-        for (int64_t i = 0; i < length; ++i, at += step) {
-          value = F::join(value, static_cast<Wide>(x[at]));
-          y[at] = static_cast<T>(value);
-        }
-        continue;
-      }
       std::fill_n(running, columns, F::template start<Wide>());
       if (reverse) at += (length - 1) * inner;
       for (int64_t i = 0; i < length; ++i, at += reverse ? -inner : inner) {

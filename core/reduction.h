@@ -1,11 +1,12 @@
 // The driver of all reductions: walks an array of any strides in fixed blocks and hands them to an operation.
 //
-// An operation `Op` says how items of type Op::Item are taken in:
+// An operation `Op` says how items of type Op::Item, which is ItemOf<Op::Kind>, are taken in:
 //   Total                                         what is known of some items; Total{} of none
 //   void block(const Item*, count, first, Total&)          takes in items that lie side by side; `first` is the place
 //                                                          of the first one among all that are reduced
 //   void panel(const Item*, stride, rows, columns, first, Total*)   takes a row at a time into one Total a column;
 //                                                          `stride` is in items
+//   void rows(const Item*, stride, count, length, Total*)   optional: takes whole short rows, one into each Total
 //   void merge(Total&, const Total&)              takes in what a later block knows
 //   Result finish(const Total&)                   the value at the end
 // Blocks depend on shapes and strides alone, so results don't depend on the number of threads. Items are converted to
@@ -27,7 +28,7 @@ namespace rushlight {
 constexpr int64_t reduction_block = 1024;     // items that are summed up at one level, before totals are merged
 constexpr int64_t reduction_rows = 64;        // the same for panels
 constexpr int64_t reduction_columns = 512;    // of a panel
-constexpr int64_t turned_items = 4096;        // of a panel that is a transposed copy
+constexpr int64_t row_items = 4096;           // of a group of short rows
 constexpr int64_t reduction_chunk = 1 << 16;  // items reduced by one task
 
 // The dimensions of an array, split into those that are kept and those that are reduced, ordered by stride and merged.
@@ -38,10 +39,10 @@ struct ReductionPlan {
   int64_t steps[max_dimensions];   // in the input, bytes
   int64_t places[max_dimensions];  // in the result, items
   int64_t kept_count = 1, reduced_count = 1;
-  // The innermost kept dimension where panels suit; it isn't in `shape` then.
+  // The innermost kept dimension where panels or groups of rows suit; it isn't in `shape` then.
   int64_t columns = 1, column_place = 1, column_step = 0;
   bool panels = false;
-  bool turned = false;  // a panel is a transposed copy of short rows
+  bool rows = false;  // a column is a short row: its items lie side by side
 
   // `in_order`: the reduced dimensions keep their order, for operations to which it matters.
   ReductionPlan(const Array& array, const bool* is_reduced, bool in_order);
@@ -63,8 +64,13 @@ constexpr DType reduction_dtype() {
   if constexpr (std::is_same_v<T, float>) return DType::float32;
   if constexpr (std::is_same_v<T, double>) return DType::float64;
   if constexpr (std::is_same_v<T, int64_t>) return DType::int64;
-  return DType::boolean;
+  if constexpr (std::is_same_v<T, int32_t>) return DType::int32;
+  if constexpr (std::is_same_v<T, uint8_t>) return DType::uint8;
+  if constexpr (std::is_same_v<T, bool>) return DType::boolean;
 }
+// What an item is computed with: truth lies in memory as the numbers 0 and 1.
+template <class T>
+using ItemOf = std::conditional_t<std::is_same_v<T, bool>, uint8_t, T>;
 
 // Takes in the items [begin, end) of the reduced dimensions at `data`.
 template <class Op>
@@ -73,7 +79,7 @@ void reduce_stretch(const Op& op, const ReductionPlan& plan, char* data, DType d
   using Item = typename Op::Item;
   alignas(64) Item buffer[reduction_block];
   int64_t buffered = 0, at = begin;
-  bool direct = dtype == reduction_dtype<Item>();
+  bool direct = dtype == reduction_dtype<typename Op::Kind>();
   auto flush = [&] {
     if (buffered > 0) op.block(buffer, buffered, at - buffered, total);
     buffered = 0;
@@ -117,7 +123,7 @@ template <class Op>
 void reduce_panels(const Op& op, const ReductionPlan& plan, char* data, DType dtype, ConvertRun convert, int64_t begin,
                    int64_t end, int64_t columns, typename Op::Total* totals) {
   using Item = typename Op::Item;
-  bool direct = dtype == reduction_dtype<Item>();
+  bool direct = dtype == reduction_dtype<typename Op::Kind>();
   std::unique_ptr<Item[]> buffer;
   if (!direct) buffer.reset(new Item[static_cast<size_t>(reduction_rows * columns)]);
   Strided reduced;
@@ -145,34 +151,42 @@ void reduce_panels(const Op& op, const ReductionPlan& plan, char* data, DType dt
   });
 }
 
-// The same for `columns` short rows, whose items lie side by side: turned, they are a panel.
+// The same for `columns` short rows: as the operation takes rows, or turned, which makes them a panel, or one by one.
 template <class Op>
-void reduce_turned(const Op& op, const ReductionPlan& plan, const char* data, DType dtype, ConvertRun convert,
-                   int64_t columns, typename Op::Total* totals) {
+void reduce_rows(const Op& op, const ReductionPlan& plan, const char* data, DType dtype, ConvertRun convert,
+                 int64_t columns, typename Op::Total* totals) {
   using Item = typename Op::Item;
-  const int64_t rows = plan.reduced_count, item = item_size(dtype);
+  const int64_t length = plan.reduced_count, item = item_size(dtype);
+  const bool direct = dtype == reduction_dtype<typename Op::Kind>();
   const Item* source = reinterpret_cast<const Item*>(data);
   int64_t stride = plan.column_step / static_cast<int64_t>(sizeof(Item));
-  Scratch<Item> panel(rows * columns), converted(dtype == reduction_dtype<Item>() ? 1 : rows * columns);
-  if (dtype != reduction_dtype<Item>()) {
+  Scratch<Item> converted(direct ? 1 : length * columns);
+  if (!direct) {
     for (int64_t c = 0; c < columns; ++c) {
-      convert(reinterpret_cast<char*>(converted.get() + c * rows), sizeof(Item), data + c * plan.column_step, item,
-              rows);
+      convert(reinterpret_cast<char*>(converted.get() + c * length), sizeof(Item), data + c * plan.column_step, item,
+              length);
     }
     source = converted.get();
-    stride = rows;
+    stride = length;
   }
-  transpose(source, stride, columns, rows, panel.get(), columns);
-  op.panel(panel.get(), columns, rows, columns, 0, totals);
+  if constexpr (requires { op.rows(source, stride, columns, length, totals); }) {
+    op.rows(source, stride, columns, length, totals);
+  } else if (length <= reduction_rows) {
+    Scratch<Item> panel(length * columns);
+    transpose(source, stride, columns, length, panel.get(), columns);
+    op.panel(panel.get(), columns, length, columns, 0, totals);
+  } else {
+    for (int64_t c = 0; c < columns; ++c) op.block(source + c * stride, length, 0, totals[c]);
+  }
 }
 
 // Calls result(place, value) for every kept index; `place` counts items of the row-major result.
 template <class Op, class Result>
 void reduce(const Op& op, const Array& array, const ReductionPlan& plan, Result&& result) {
   using Total = typename Op::Total;
-  ConvertRun convert = converter(reduction_dtype<typename Op::Item>(), array.dtype);
-  int64_t widest =
-      plan.turned ? std::min(turned_items / plan.reduced_count / 16 * 16, reduction_columns) : reduction_columns;
+  ConvertRun convert = converter(reduction_dtype<typename Op::Kind>(), array.dtype);
+  int64_t widest = plan.rows ? std::clamp<int64_t>(row_items / plan.reduced_count / 16 * 16, 16, reduction_columns)
+                             : reduction_columns;
   int64_t width = plan.panels ? std::min(plan.columns, widest) : 1;
   int64_t strips = plan.panels ? (plan.columns + width - 1) / width : 1;
   // A task reduces a chunk of the reduced items of a strip; small ones are put together.
@@ -197,8 +211,8 @@ void reduce(const Op& op, const Array& array, const ReductionPlan& plan, Result&
       Total* totals = chunks > 1 ? partial.data() + task * width : local;
       for (int64_t c = 0; c < columns; ++c) new (totals + c) Total{};
       if (first < last) {
-        if (plan.turned) {
-          reduce_turned(op, plan, data, array.dtype, convert, columns, totals);
+        if (plan.rows) {
+          reduce_rows(op, plan, data, array.dtype, convert, columns, totals);
         } else if (plan.panels) {
           reduce_panels(op, plan, data, array.dtype, convert, first, last, columns, totals);
         } else {

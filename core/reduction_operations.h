@@ -10,14 +10,6 @@
 
 namespace rushlight {
 
-// A vector of the first `count` items, the other lanes filled with `rest`.
-template <class T>
-inline Vec<T> load_filled(const T* from, int64_t count, T rest) {
-  Vec<T> value = broadcast<T>(rest);
-  std::memcpy(&value, from, static_cast<size_t>(count) * sizeof(T));
-  return value;
-}
-
 // Folds with `F`: take(accumulator, items) on vectors and scalars alike, from F::neutral, in four chains and then in
 // pairs. Totals of floats are doubles.
 template <class T, class F>
@@ -33,8 +25,24 @@ inline T fold(const T* x, int64_t count) {
     d = F::take(d, load(x + i + 3 * n));
   }
   for (; i + n <= count; i += n) a = F::take(a, load(x + i));
-  if (i < count) b = F::take(b, load_filled(x + i, count - i, T(F::template neutral<T>())));
+  if (i < count) b = F::take(b, load_partial(x + i, count - i, broadcast(T(F::template neutral<T>()))));
   return reduce_lanes(Vec<T>(F::join(F::join(a, b), F::join(c, d))), [](T p, T q) { return F::join(p, q); });
+}
+
+// The vector of what lies in the lanes of a row, before they are joined.
+template <class T, class F>
+inline Vec<T> fold_row(const T* x, int64_t count) {
+  constexpr int n = lanes<T>;
+  const Vec<T> start = broadcast<T>(T(F::template start<T>()));
+  Vec<T> a = start, b = start;
+  int64_t i = 0;
+  for (; i + 2 * n <= count; i += 2 * n) {
+    a = F::take(a, load(x + i));
+    b = F::take(b, load(x + i + n));
+  }
+  if (i + n <= count) a = F::take(a, load(x + i)), i += n;
+  if (i < count) b = F::take(b, load_partial(x + i, count - i, broadcast<T>(T(F::template neutral<T>()))));
+  return F::join(a, b);
 }
 
 // `vectors` of the accumulators of all rows, from registers.
@@ -175,8 +183,10 @@ struct Smallest {
 };
 
 // Sums and products, largest and smallest items, Euclidean norms. `scale` makes a mean of a sum.
-template <class T, class F>
+template <class K, class F>
 struct Fold {
+  using Kind = K;
+  using T = ItemOf<K>;
   using Item = T;
   using Wide = std::conditional_t<std::is_same_v<T, float>, double, T>;
   struct Total {
@@ -193,6 +203,20 @@ struct Fold {
     for (int64_t c = 0; c < columns; ++c)
       totals[c].value = F::join(totals[c].value, static_cast<Wide>(accumulators[c]));
   }
+  // As many rows at once as a vector has lanes, which then holds their results side by side.
+  void rows(const T* x, int64_t stride, int64_t count, int64_t length, Total* totals) const
+    requires(sizeof(T) >= 4)
+  {
+    constexpr int n = lanes<T>;
+    int64_t row = 0;
+    for (; row + n <= count; row += n) {
+      Vec<T> parts[n];
+      for (int i = 0; i < n; ++i) parts[i] = fold_row<T, F>(x + (row + i) * stride, length);
+      Vec<T> values = reduce_lanes_of_all(parts, [](Vec<T> a, Vec<T> b) { return F::join(a, b); });
+      for (int i = 0; i < n; ++i) totals[row + i].value = static_cast<Wide>(values[i]);
+    }
+    for (; row < count; ++row) block(x + row * stride, length, 0, totals[row]);
+  }
   void merge(Total& into, const Total& more) const { into.value = F::join(into.value, more.value); }
   T finish(const Total& total) const {
     if constexpr (std::is_same_v<F, AddSquares>) return static_cast<T>(std::sqrt(total.value));
@@ -202,8 +226,10 @@ struct Fold {
 };
 
 // The largest or smallest item and the place of the first one; NaN beats all.
-template <class T, class F>
+template <class K, class F>
 struct Extreme {
+  using Kind = K;
+  using T = ItemOf<K>;
   using Item = T;
   struct Total {
     T value = F::template start<T>();
@@ -251,6 +277,7 @@ struct Extreme {
 // ("Updating formulae and a pairwise algorithm for computing sample variances", 1979).
 template <class T>
 struct Moments {
+  using Kind = T;
   using Item = T;
   struct Total {
     double count = 0, mean = 0, squares = 0;
@@ -262,7 +289,7 @@ struct Moments {
     Vec<T> sum = {}, squares = {};
     int64_t i = 0;
     for (; i < count; i += n) {
-      Vec<T> deviation = (i + n <= count ? load(x + i) : load_filled(x + i, count - i, mean)) - mean;
+      Vec<T> deviation = (i + n <= count ? load(x + i) : load_partial(x + i, count - i, broadcast(mean))) - mean;
       sum += deviation;
       squares += deviation * deviation;
     }
@@ -306,6 +333,7 @@ struct Moments {
 // log(sum(exp(x))), shifted by the largest finite item.
 template <class T>
 struct LogSumExp {
+  using Kind = T;
   using Item = T;
   struct Total {
     double shift = 0, sum = 0;
@@ -318,7 +346,8 @@ struct LogSumExp {
     T shift = static_cast<T>(usable(static_cast<double>(fold<T, Largest>(x, count))));
     Vec<T> sum = {};
     for (int64_t i = 0; i < count; i += n) {
-      Vec<T> items = i + n <= count ? load(x + i) : load_filled(x + i, count - i, -std::numeric_limits<T>::infinity());
+      Vec<T> items =
+          i + n <= count ? load(x + i) : load_partial(x + i, count - i, broadcast(-std::numeric_limits<T>::infinity()));
       sum += exp(Vec<T>(items - shift));
     }
     merge(total, {shift, static_cast<double>(reduce_lanes(sum, [](T a, T b) { return a + b; }))});

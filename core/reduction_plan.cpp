@@ -46,12 +46,12 @@ ReductionPlan::ReductionPlan(const Array& array, const bool* is_reduced, bool in
       places[kept++] = place_of[i];
     }
   }
-  // Panels: where items that lie side by side belong to different results, or where there are few to each result.
+  // Panels: where items that lie side by side belong to different results. Rows: where few belong to each result.
   if (kept == 0 || shape[kept - 1] < 16 || reduced_count == 0) return;
   const int64_t item = item_size(array.dtype),
                 nearest = reduced.dimensions == 0 ? 0 : reduced.strides[reduced.dimensions - 1];
-  turned = reduced.dimensions == 1 && nearest == item && reduced_count <= reduction_rows && steps[kept - 1] > item;
-  panels = turned || (steps[kept - 1] == item && (reduced.dimensions == 0 || std::abs(nearest) > item));
+  rows = reduced.dimensions == 1 && nearest == item && reduced_count <= reduction_block && steps[kept - 1] > item;
+  panels = rows || (steps[kept - 1] == item && (reduced.dimensions == 0 || std::abs(nearest) > item));
   if (!panels) return;
   --kept;
   columns = shape[kept];

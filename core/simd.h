@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 #include <type_traits>
+#include <utility>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
@@ -55,27 +56,75 @@ template <class T>
 inline void store(T* to, Vec<T> value) {
   std::memcpy(to, &value, sizeof value);
 }
-// The first `count` lanes; the others are zero.
-template <class T>
-inline Vec<T> load_partial(const T* from, int64_t count) {
-  Vec<T> value = {};
-  std::memcpy(&value, from, static_cast<size_t>(count) * sizeof(T));
-  return value;
-}
-template <class T>
-inline void store_partial(T* to, Vec<T> value, int64_t count) {
-  std::memcpy(to, &value, static_cast<size_t>(count) * sizeof(T));
-}
 template <class T>
 inline Vec<T> broadcast(T value) {
   return value - Vec<T>{};
 }
-
 // m ? a : b, lane by lane; `m` from a comparison of vectors of the same lane size.
 template <class M, class V>
 inline V select(M m, V a, V b) {
   return m ? a : b;
 }
+
+#if defined(__AVX512F__)
+inline uint64_t first_lanes(int64_t count) { return _bzhi_u64(~uint64_t{0}, static_cast<uint64_t>(count)); }
+#elif defined(__AVX2__)
+// All bits of the first `count` lanes, for items of 4 and 8 bytes.
+template <class T>
+inline __m256i first_lanes(int64_t count) {
+  Bits<T> numbers;
+  for (int i = 0; i < lanes<T>; ++i) numbers[i] = static_cast<BitsOf<T>>(i);
+  return (__m256i)(numbers < broadcast(static_cast<BitsOf<T>>(count)));
+}
+#endif
+// The first `count` lanes; the others are those of `rest`.
+template <class T>
+inline Vec<T> load_partial(const T* from, int64_t count, Vec<T> rest) {
+#if defined(__AVX512F__)
+  const uint64_t mask = first_lanes(count);
+  if constexpr (sizeof(T) == 8) return (Vec<T>)_mm512_mask_loadu_epi64((__m512i)rest, (__mmask8)mask, from);
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_mask_loadu_epi32((__m512i)rest, (__mmask16)mask, from);
+  if constexpr (sizeof(T) == 2) return (Vec<T>)_mm512_mask_loadu_epi16((__m512i)rest, (__mmask32)mask, from);
+  if constexpr (sizeof(T) == 1) return (Vec<T>)_mm512_mask_loadu_epi8((__m512i)rest, (__mmask64)mask, from);
+#else
+#if defined(__AVX2__)
+  if constexpr (sizeof(T) >= 4) {
+    const __m256i mask = first_lanes<T>(count);
+    __m256i value;
+    if constexpr (sizeof(T) == 8) value = _mm256_maskload_epi64(reinterpret_cast<const long long*>(from), mask);
+    if constexpr (sizeof(T) == 4) value = _mm256_maskload_epi32(reinterpret_cast<const int*>(from), mask);
+    return (Vec<T>)_mm256_blendv_epi8((__m256i)rest, value, mask);
+  }
+#endif
+  std::memcpy(&rest, from, static_cast<size_t>(count) * sizeof(T));
+  return rest;
+#endif
+}
+template <class T>
+inline Vec<T> load_partial(const T* from, int64_t count) {
+  return load_partial(from, count, Vec<T>{});
+}
+template <class T>
+inline void store_partial(T* to, Vec<T> value, int64_t count) {
+#if defined(__AVX512F__)
+  const uint64_t mask = first_lanes(count);
+  if constexpr (sizeof(T) == 8) _mm512_mask_storeu_epi64(to, (__mmask8)mask, (__m512i)value);
+  if constexpr (sizeof(T) == 4) _mm512_mask_storeu_epi32(to, (__mmask16)mask, (__m512i)value);
+  if constexpr (sizeof(T) == 2) _mm512_mask_storeu_epi16(to, (__mmask32)mask, (__m512i)value);
+  if constexpr (sizeof(T) == 1) _mm512_mask_storeu_epi8(to, (__mmask64)mask, (__m512i)value);
+#else
+#if defined(__AVX2__)
+  if constexpr (sizeof(T) == 8) {
+    return _mm256_maskstore_epi64(reinterpret_cast<long long*>(to), first_lanes<T>(count), (__m256i)value);
+  }
+  if constexpr (sizeof(T) == 4) {
+    return _mm256_maskstore_epi32(reinterpret_cast<int*>(to), first_lanes<T>(count), (__m256i)value);
+  }
+#endif
+  std::memcpy(to, &value, static_cast<size_t>(count) * sizeof(T));
+#endif
+}
+
 template <class V>
 inline V select(decltype(V{} < V{}) m, V a, Lane<V> b) {
   return m ? a : broadcast<Lane<V>>(b);
@@ -311,6 +360,26 @@ inline Lane<V> reduce_lanes(V x, F f) {
     for (int i = 0; i < width; ++i) value[i] = f(value[i], value[i + width]);
   }
   return value[0];
+}
+
+// In pairs of lanes: a and b joined with f, those of a in the lower half, those of b in the upper one.
+template <class V, class F, int... lane>
+inline V join_pairs(V a, V b, F f, std::integer_sequence<int, lane...>) {
+  return f(__builtin_shufflevector(a, b, 2 * lane...), __builtin_shufflevector(a, b, (2 * lane + 1)...));
+}
+
+// Lane i of the result: the lanes of x[i] joined with f, in pairs of neighbours, then of pairs ... Uses up x.
+template <class V, class F>
+inline V reduce_lanes_of_all(V* x, F f) {
+  constexpr int n = lanes<Lane<V>>;
+#pragma GCC unroll 8
+  for (int left = n; left > 1; left /= 2) {
+#pragma GCC unroll 64
+    for (int i = 0; i < left / 2; ++i) {
+      x[i] = join_pairs(x[2 * i], x[2 * i + 1], f, std::make_integer_sequence<int, n>());
+    }
+  }
+  return x[0];
 }
 
 template <class M>

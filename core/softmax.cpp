@@ -55,11 +55,33 @@ void softmax_strips(const T* x, T* y, const Classes& shape, bool logarithm) {
   });
 }
 
-// Short rows are turned, a group of them at a time, and computed as columns.
-constexpr int64_t short_row = 64;
+template <class T>
+void softmax_row_groups(const T* x, T* y, const Classes& shape, bool logarithm) {
+  const int64_t n = shape.count;
+  for_row_groups<T>(shape, [&](int64_t first, int64_t rows) {
+    const T* from = x + first * n;
+    T* to = y + first * n;
+    alignas(64) T top[lanes<T>], rest[lanes<T>];
+    store<T>(top, maxima_of_rows(from, n, rows));
+    Vec<T> sums = exponentials_of_rows<T>(from, logarithm ? nullptr : to, n, rows, top);
+    store<T>(rest, logarithm ? log(sums) : 1 / sums);
+    for (int64_t row = 0; row < rows; ++row) {
+      for_vectors<T>(n, [&](int64_t i, auto width) {
+        const int64_t at = row * n + i, next = at + lanes<T> * n;  // fetched for the next group
+        __builtin_prefetch(from + next);
+        __builtin_prefetch(to + next, 1);
+        Vec<T> value = load_some((logarithm ? from : to) + at, width, T(0));
+        store_some(to + at, logarithm ? value - top[row] - rest[row] : value * rest[row], width);
+      });
+    }
+  });
+}
+
+// Rows of fewer items than a few vectors are turned, a group of them at a time, and computed as columns.
+constexpr int64_t turned_row = 32;
 
 template <class T>
-void softmax_short_rows(const T* x, T* y, const Classes& shape, bool logarithm) {
+void softmax_turned_rows(const T* x, T* y, const Classes& shape, bool logarithm) {
   constexpr int64_t group = 4 * lanes<T>;
   const int64_t n = shape.count, groups = (shape.outer + group - 1) / group;
   parallel_for(groups, std::max<int64_t>(1, (1 << 13) / (n * group)), [&](int64_t begin, int64_t end) {
@@ -98,6 +120,33 @@ void softmax_gradient_rows(const T* g, const T* y, T* gx, const Classes& shape, 
 }
 
 template <class T>
+void softmax_gradient_row_groups(const T* g, const T* y, T* gx, const Classes& shape, bool logarithm) {
+  const int64_t n = shape.count;
+  for_row_groups<T>(shape, [&](int64_t first, int64_t rows) {
+    const T *gs = g + first * n, *ys = y + first * n;
+    T* to = gx + first * n;
+    alignas(64) T sum[lanes<T>];
+    store<T>(sum, sums_of_rows<T>(rows, [&](int64_t row) {
+               return vector_sum<T>(n, [&](int64_t i, auto width) {
+                 Vec<T> value = load_some(gs + row * n + i, width, T(0));
+                 return logarithm ? value : Vec<T>(value * load_some(ys + row * n + i, width, T(0)));
+               });
+             }));
+    for (int64_t row = 0; row < rows; ++row) {
+      for_vectors<T>(n, [&](int64_t i, auto width) {
+        const int64_t at = row * n + i, next = at + lanes<T> * n;
+        __builtin_prefetch(gs + next);
+        __builtin_prefetch(ys + next);
+        __builtin_prefetch(to + next, 1);
+        Vec<T> gradient = load_some(gs + at, width, T(0)), result = load_some(ys + at, width, T(0));
+        store_some(to + at, logarithm ? gradient - exp_of_weight(result) * sum[row] : result * (gradient - sum[row]),
+                   width);
+      });
+    }
+  });
+}
+
+template <class T>
 void softmax_gradient_strips(const T* g, const T* y, T* gx, const Classes& shape, bool logarithm) {
   int64_t n = shape.count, stride = shape.inner;
   for_strips<T>(shape, [&](int64_t start, int64_t, int64_t width) {
@@ -124,10 +173,10 @@ nb::object softmax(nb::handle input, int64_t dim, bool logarithm) {
     y = result(x.array.dtype, shape_of(x.array));
     const T* from = x.array.as<T>();
     Unlocked unlocked;
-    const auto compute = shape.inner == 1 && shape.count <= short_row && shape.outer >= lanes<T>
-                             ? &softmax_short_rows<T>
-                         : shape.inner == 1 ? &softmax_rows<T>
-                                            : &softmax_strips<T>;
+    const auto compute = shape.inner > 1                                      ? &softmax_strips<T>
+                         : shape.count > short_row                            ? &softmax_rows<T>
+                         : shape.count > turned_row || shape.outer < lanes<T> ? &softmax_row_groups<T>
+                                                                              : &softmax_turned_rows<T>;
     compute(from, y.array.as<T>(), shape, logarithm);
   });
   return known ? y.object : not_implemented();
@@ -146,8 +195,10 @@ nb::object softmax_gradient(nb::handle gradient, nb::handle output, int64_t dim,
     gx = result(y.array.dtype, shape_of(y.array));
     const T *gs = g.array.as<T>(), *ys = y.array.as<T>();
     Unlocked unlocked;
-    shape.inner == 1 ? softmax_gradient_rows(gs, ys, gx.array.as<T>(), shape, logarithm)
-                     : softmax_gradient_strips(gs, ys, gx.array.as<T>(), shape, logarithm);
+    const auto compute = shape.inner > 1           ? &softmax_gradient_strips<T>
+                         : shape.count > short_row ? &softmax_gradient_rows<T>
+                                                   : &softmax_gradient_row_groups<T>;
+    compute(gs, ys, gx.array.as<T>(), shape, logarithm);
   });
   return known ? gx.object : not_implemented();
 }

@@ -31,26 +31,17 @@ inline bool classes_of(const Array& x, int64_t dim, Classes& shape) {
 template <class T>
 constexpr T minus_infinity = -std::numeric_limits<T>::infinity();
 
-// The first `width` lanes, the others `rest`.
-template <class T>
-Vec<T> load_some(const T* from, int64_t width, T rest) {
-  if (width == lanes<T>) return load(from);
-  Vec<T> value = broadcast(rest);
-  std::memcpy(&value, from, static_cast<size_t>(width) * sizeof(T));
-  return value;
-}
-template <class T>
-void store_some(T* to, Vec<T> value, int64_t width) {
-  if (width == lanes<T>) return store(to, value);
-  store_partial(to, value, width);
-}
+// Rows up to this are computed in groups of as many as a vector has lanes, with what is known of a row in its lane.
+constexpr int64_t short_row = 256;
 
-// body(offset, width) over the vectors of `count` neighbours, the last of them perhaps in part.
-template <class T, class Body>
-void for_vectors(int64_t count, Body&& body) {
-  int64_t i = 0;
-  for (; i + lanes<T> <= count; i += lanes<T>) body(i, std::integral_constant<int64_t, lanes<T>>());
-  if (i < count) body(i, count - i);
+// group(first, rows) for every group of rows.
+template <class T, class Group>
+void for_row_groups(const Classes& shape, Group&& group) {
+  constexpr int64_t most = lanes<T>;
+  const int64_t work = std::max<int64_t>(1, shape.count * most);
+  parallel_for((shape.outer + most - 1) / most, (1 << 13) / work, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) group(i * most, std::min(most, shape.outer - i * most));
+  });
 }
 
 // strip(start, position, width) for every strip of `width` columns: `start` is its first item, `position` its number
@@ -93,6 +84,33 @@ T exponentials(const T* x, T* to, int64_t count, T top) {
     if (to != nullptr) store_some(to + i, value, width);
   });
   return sum_of_lanes<T>(sum);
+}
+
+// The largest items of a group of rows of `count`, a row in each lane.
+template <class T>
+Vec<T> maxima_of_rows(const T* x, int64_t count, int64_t rows) {
+  return of_rows<T>(
+      rows,
+      [&](int64_t row) {
+        Vec<T> best = broadcast(minus_infinity<T>);
+        for_vectors<T>(count, [&](int64_t i, auto width) {
+          best = maximum(best, load_some(x + row * count + i, width, minus_infinity<T>));
+        });
+        return best;
+      },
+      [](Vec<T> a, Vec<T> b) { return maximum(a, b); });
+}
+
+// The sums of exp(x - top) of a group of rows; the terms go to `to` where it isn't null.
+template <class T>
+Vec<T> exponentials_of_rows(const T* x, T* to, int64_t count, int64_t rows, const T* top) {
+  return sums_of_rows<T>(rows, [&](int64_t row) {
+    return vector_sum<T>(count, [&](int64_t i, auto width) {
+      Vec<T> value = exp_of_weight(Vec<T>(load_some(x + row * count + i, width, minus_infinity<T>) - top[row]));
+      if (to != nullptr) store_some(to + row * count + i, value, width);
+      return value;
+    });
+  });
 }
 
 }  // namespace rushlight

@@ -304,6 +304,20 @@ inline Vec<double> erf(Vec<double> x) {
   return per_lane([](double v) { return std::erf(v); }, x);
 }
 
+// (1 + erf(x / sqrt(2))) / 2, with that taken into erf's coefficients.
+inline Vec<float> normal_cdf(Vec<float> x) {
+  using V = Vec<float>;
+  x = clamp_keeping_nan(x, -5.8336308f, 5.8336308f);
+  V z = x * x;
+  V p = polynomial(z, 0.398942273519, 0.0335288213013, 0.00465525484046, 0.000165214737978, 6.29906650248e-06,
+                   2.28314758202e-08);
+  V q = polynomial(z, 1, 0.250710682231, 0.02845482622, 0.00186429378391, 7.23365886069e-05, 1.19593851738e-06);
+  return clamp_keeping_nan(V(x * p / q + 0.5f), 0.0f, 1.0f);
+}
+inline Vec<double> normal_cdf(Vec<double> x) {
+  return per_lane([](double v) { return 0.5 * std::erfc(v * -0.70710678118654752440); }, x);
+}
+
 // sin(r) for |r| <= 1.66
 inline Vec<float> sin_reduced(Vec<float> r) {
   Vec<float> z = r * r;

@@ -76,8 +76,32 @@ def test_a_single_operation_becomes_a_program() -> None:
     )
 
 
+def test_rows_are_summed_up() -> None:
+    check(
+        reduce_at_end,
+        """
+    argument %0: f32[4,5,64]
+    %1: f32[4,5,64] = tanh(%0)
+    %2: f32[4,5] = sum(%1, dim=(-1,))
+    %3: f32[20,64] = reshape(%1, shape=(20,64))
+    %4: f32[20,1] = mean(%3, dim=1, keepdim=True)
+    %5: f32[4] = sum(%1, dim=(1, 2))
+    %6: f32[] = mean(%1)
+    return %2, %4, %5, %6
+""",
+        """
+    argument %0: f32[4,5,64]
+    %1: f32[4,5,64], %2: f32[4,5], %3: f32[20,1], %4: f32[] =
+        fused(%0) { b = tanh(a); return b, sum(b), mean(b), mean(b) }
+    %5: f32[4] = sum(%1, dim=(1, 2))
+    return %2, %3, %5, %4
+""".replace(" =\n       ", " ="),
+    )
+
+
 LEFT = {
     "of a part": "%1: f32[4,3] = tanh(%0)\n%2: f32[4] = sum(%1, dim=(1,))",
+    "of columns": "%3: f32[40,3] = expand(%0, shape=(40, 3))\n%1: f32[40,3] = tanh(%3)\n%2: f32[3] = sum(%1, dim=(0,))",
     "of what isn't computed": "%2: f32[] = sum(%0)",
     "of a product": "%1: f32[4,4] = matmul(%0, %0)\n%2: f32[] = sum(%1)",
     "of a product of doubles": "%3: f64[4,4] = cast(%0, dtype=f64)\n%1: f64[4,4] = matmul(%3, %3)\n%2: f64[] = sum(%1)",
@@ -146,6 +170,55 @@ def test_sums_are_those_of_double_precision(shape: str, dtype: str) -> None:
     np.testing.assert_allclose(results[1], np.tanh(wide * 0.5), rtol=8 * rounding, atol=rounding)
     np.testing.assert_allclose(results[2], means, rtol=0, atol=4 * rounding)
     np.testing.assert_allclose(results[3], wide.sum(), rtol=0, atol=2 * rounding * scale)
+
+
+ROWS = [(3, 33), (1, 32), (5, 1024), (700, 56), (40, 1000), (3, 70000), (2, 5, 64), (2000, 40)]
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("shape", ROWS)
+def test_rows_of_any_length_and_any_number_of_threads(shape: tuple[int, ...], dtype: str) -> None:
+    whole, kept = ",".join(map(str, shape)), ",".join(map(str, shape[:-1]))
+    text = f"""
+    argument %0: {dtype}[{whole}]
+    argument %1: {dtype}[{kept},1]
+    %2: {dtype}[{kept}], %3: {dtype}[{whole}], %4: {dtype}[{kept},1], %5: {dtype}[] =
+        fused(%0, %1) {{ c = multiply(a, b); d = tanh(c); return sum(c), d, mean(d), sum(d) }}
+    return %2, %3, %4, %5
+"""
+    program = Program(named(text.replace(" =\n       ", " =")))
+    random = np.random.default_rng(0)
+    x, y = (random.standard_normal(s).astype(program.arguments[0].dtype) for s in (shape, (*shape[:-1], 1)))
+    before, found = rl.get_num_threads(), []
+    try:
+        for count in (1, 2, 3, 8):
+            rl.set_num_threads(count)
+            found.append([result.tobytes() for result in program.run([x, y], [])])
+    finally:
+        rl.set_num_threads(before)
+    assert all(bits == found[0] for bits in found)
+    product = x.astype(np.float64) * y
+    tolerance = {"rtol": 0, "atol": 4 * float(np.finfo(x.dtype).eps) * float(np.abs(product).sum(-1).max())}
+    results = program.run([x, y], [])
+    np.testing.assert_allclose(results[0], product.sum(-1), **tolerance)
+    np.testing.assert_allclose(results[2], np.tanh(product).mean(-1, keepdims=True), **tolerance)
+    np.testing.assert_allclose(results[3], np.tanh(product).sum(), rtol=1e-4, atol=1e-3)
+
+
+def test_rows_are_not_written_over_an_operand() -> None:
+    program = Program(
+        parse("""
+    argument %0: f32[300,40]
+    argument %1: f32[300,1]
+    %2: f32[300,1] = tanh(%1)
+    %3: f32[300,1] = fused(%0, %2) { c = multiply(a, b); return sum(c) }
+    return %3
+""")
+    )
+    random = np.random.default_rng(0)
+    x, y = random.standard_normal((300, 40)).astype(np.float32), random.standard_normal((300, 1)).astype(np.float32)
+    expected = (x * np.tanh(y.astype(np.float64))).sum(1, keepdims=True)
+    np.testing.assert_allclose(program.run([x, y], [])[0], expected, rtol=0, atol=1e-4)
 
 
 def test_an_operand_is_summed_up_before_a_result_takes_its_place() -> None:

@@ -86,8 +86,9 @@ def calls(name: str, dtype: str) -> Iterator[Call]:
             yield (make(3, 5),), {"dtype": wanted}
     if name == "copy_into":
         yield (make(4, 5), make(4, 5, dtype="float32")), {}
+    kernel = getattr(native, name if name == "copy_into" else name.removesuffix("_into"))
     for operation in declared().values():
-        if not operation.elementwise and operation.kernel == getattr(native, name):
+        if not operation.elementwise and operation.kernel == kernel:
             for sample in operation.all_samples(make):
                 yield sample.args, dict(sample.options)
 
@@ -102,7 +103,7 @@ def check(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> bool:
     """Compares an instruction with the call; False where the kernel has no code for the arguments."""
     kernel = getattr(native, name)
     args, twins = copied(args), copied(args)
-    in_place = name.endswith("_update") or name == "copy_into"
+    in_place = name.endswith(("_update", "_into"))
     try:
         returned = kernel(*twins, **options)
     except Exception as expected:

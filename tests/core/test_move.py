@@ -46,6 +46,10 @@ def test_slices(case, data):
     np.testing.assert_array_equal(got, gx)
     if index.ndim == 1:
         np.testing.assert_array_equal(native.index_select_gradient(g, index % size, shape=x.shape, dim=dim), gx)
+        np.testing.assert_array_equal(native.index_add(x, index % size, g, dim=dim, alpha=3), x + 3 * gx)
+        target = np.array(x, order="C")
+        assert native.index_add_into(target, index % size, g, dim=dim, alpha=-2) is target
+        np.testing.assert_array_equal(target, x - 2 * gx)
 
 
 @settings(max_examples=150, deadline=None)
@@ -57,15 +61,32 @@ def test_elements(case, data):
     shape[dim] = data.draw(st.integers(0, 12))
     index = rng.integers(0, x.shape[dim], shape)
     np.testing.assert_array_equal(native.gather(x, index, dim=dim), np.take_along_axis(x, index, dim))
-    if not summed(x.dtype):
-        return
     g = rng.integers(-9, 9, shape).astype(x.dtype)
     places = list(np.ogrid[tuple(slice(n) for n in shape)])
     places[dim] = index
+    replaced, target = np.array(x), np.array(x, order="C")
+    replaced[tuple(places)] = g  # the last one stays
+    np.testing.assert_array_equal(native.scatter(x, index, g, dim=dim), replaced)
+    assert native.scatter_into(target, index, g, dim=dim) is target
+    np.testing.assert_array_equal(target, replaced)
+    if not summed(x.dtype):
+        return
     gx = np.zeros_like(x)
     np.add.at(gx, tuple(places), g)
     np.testing.assert_array_equal(native.gather_gradient(g, index, shape=x.shape, dim=dim), gx)
     np.testing.assert_array_equal(native.scatter_add(x, index, g, dim=dim), x + gx)
+    native.scatter_add_into(target, index, g, dim=dim)
+    np.testing.assert_array_equal(target, replaced + gx)
+
+
+def test_in_place_where_the_memory_of_source_or_index_is_changed():
+    x = np.arange(6.0)
+    at = np.array([3, 2, 1, 0, 0, 0])
+    for name in ("scatter_into", "scatter_add_into", "index_add_into"):
+        assert getattr(native, name)(x, at, x, dim=0) is NotImplemented
+        assert getattr(native, name)(x.view(np.int64), x.view(np.int64), at, dim=0) is NotImplemented
+        assert getattr(native, name)(x[::-1], at, np.ones(6), dim=0) is NotImplemented
+    np.testing.assert_array_equal(x, np.arange(6.0))
 
 
 @pytest.mark.parametrize("index", [3, -4, 2**31, 2**62, -(2**63)])
@@ -80,10 +101,14 @@ def test_indices_out_of_range(index):
         lambda: native.index_select_gradient(np.zeros((3, 2)), at, shape=(3, 3), dim=1),
         lambda: native.gather(x, wide, dim=1),
         lambda: native.gather_gradient(np.zeros((3, 2)), wide, shape=(3, 3), dim=1),
-        lambda: native.scatter_add(x, wide, np.zeros((3, 2)), dim=1),
+        lambda: native.scatter_add(x, wide, np.ones((3, 2)), dim=1),
+        lambda: native.scatter_into(x, wide, np.ones((3, 2)), dim=1),
+        lambda: native.scatter_add_into(x, wide, np.ones((3, 2)), dim=1),
+        lambda: native.index_add_into(x, at, np.ones((3, 2)), dim=1),
     ):
         with pytest.raises(IndexError, match=message):
             call()
+    assert not x.any()
 
 
 @pytest.mark.parametrize("dim", [2, -3, 2**62])

@@ -74,7 +74,8 @@ class Elementwise(NamedTuple):
     instructions: (opcode, sources ...), where a source is the number of a value (the node's inputs first, then each
         instruction's result), or a number in a tuple of its own.
     outputs: the numbers of the values that the node returns.
-    reduced: for each output "sum" or "mean" of all its elements, or "" for themselves; empty where none is reduced.
+    reduced: for each output "sum" or "mean" of all its elements, or of as many neighbours as make up the result's size,
+        or "" for themselves; empty where none is reduced.
     """
 
     instructions: tuple[tuple[Any, ...], ...]

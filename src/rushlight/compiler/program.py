@@ -168,7 +168,7 @@ class Program:
         elif node.operation in _LOWERED:
             _LOWERED[node.operation](self, node, operands, results[0])
         elif node.operation == "fused":
-            by_meaning = functools.partial(_interpreted, node.options["program"])
+            by_meaning = functools.partial(_interpreted, node)
             self.calls.append(Call(node, "elementwise", fused(node), operands, {}, results, by_meaning))
         elif declared is not None and declared.elementwise:
             function = native_program(node.operation)
@@ -330,20 +330,25 @@ def _reference(operation: Any) -> Callable[..., Any]:
     return compute
 
 
-def _interpreted(program: Elementwise, *operands: Any) -> Any:
+def _interpreted(node: Node, *operands: Any) -> Any:
+    """The results of a node `fused`."""
+    program: Elementwise = node.options["program"]
     results = programs.interpret(program.instructions, program.outputs, operands)
     if not program.reduced:
         return results
     shape = np.broadcast_shapes(*map(np.shape, operands))
     whole = [np.broadcast_to(result, shape) for result in results]
-    return tuple([_REDUCED[how](x) for x, how in zip(whole, program.reduced, strict=True)])
+    return tuple([_reduced(x, how, v) for x, how, v in zip(whole, program.reduced, node.outputs, strict=True)])
 
 
-_REDUCED: dict[str, Callable[[Array], Any]] = {
-    "": lambda elements: elements,
-    "sum": np.sum,
-    "mean": lambda elements: np.sum(elements) / elements.dtype.type(elements.size),  # NaN of nothing
-}
+def _reduced(elements: Array, how: str, result: Value) -> Any:
+    if not how:
+        return elements
+    rows = elements.reshape(result.size, elements.size // result.size)
+    total = np.sum(rows, 1)
+    if how == "mean":
+        total = total / elements.dtype.type(rows.shape[1])  # NaN of nothing
+    return total.reshape(result.shape)
 
 
 def _strided(base: Array, value: Value, strides: tuple[int, ...], offset: int) -> Array:

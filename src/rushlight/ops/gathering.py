@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rushlight import dtypes
+from rushlight import core, dtypes
 from rushlight.errors import DimensionError, DtypeError, ShapeError
 from rushlight.ops.declare import Sample, Spec, operation
 from rushlight.ops.elementwise import divide, equal, multiply, where
@@ -55,6 +55,13 @@ def _places(index, dim, ndim):
     places = [np.arange(n).reshape((-1,) + (1,) * (last - d)) for d, n in enumerate(index.shape)]
     places[dim % ndim] = index
     return tuple(places)
+
+
+def _in_core(name, x, index, source, **options):
+    """Whether a kernel of this name has changed x; there is no code for numbers, nor for an index smaller than x."""
+    if core.native is None or not isinstance(source, np.ndarray):
+        return False
+    return getattr(core.native, name)(x, index, source, **options) is not NotImplemented
 
 
 def _part(source, index):
@@ -131,7 +138,7 @@ def _(make):
 # scatter
 
 
-@operation()
+@operation(kernel="scatter", checks_indices=True)
 def scatter(xp, x, index, source, *, dim):
     """x with the elements of `source` (a tensor or a number) written at `index` along `dim`."""
     result = np.array(x)
@@ -139,9 +146,15 @@ def scatter(xp, x, index, source, *, dim):
     return result
 
 
-@scatter.inplace
 def _scatter(x, index, source, *, dim):
+    check_index("scatter", index, x.shape[dim] if x.ndim else 1, dim)
     x[_places(index, dim, x.ndim)] = _part(source, index)
+
+
+@scatter.inplace
+def _(x, index, source, *, dim):
+    if not _in_core("scatter_into", x, index, source, dim=dim):
+        _scatter(x, index, source, dim=dim)
 
 
 @scatter.shape
@@ -175,10 +188,11 @@ def _(g, _y, _x, index, _source, *, dim):
 @scatter.samples
 def _(make):
     yield Sample((make(3, 4), np.array([[0, 2, 1, 1]]), make(2, 4)), {"dim": 0})
+    yield Sample((make(3, 4), np.array([[0, 2, 1, 1], [1, 0, 2, 0]]), make(2, 4)), {"dim": 0})
     yield Sample((make(3, 4), np.array([[0, 2], [3, 1]]), 1.5), {"dim": 1})
 
 
-@operation(kernel="scatter_add")
+@operation(kernel="scatter_add", checks_indices=True)
 def scatter_add(xp, x, index, source, *, dim):
     """x with the elements of `source` added at `index` along `dim`."""
     result = np.array(x)
@@ -186,9 +200,15 @@ def scatter_add(xp, x, index, source, *, dim):
     return result
 
 
-@scatter_add.inplace
 def _scatter_add(x, index, source, *, dim):
+    check_index("scatter_add", index, x.shape[dim] if x.ndim else 1, dim)
     add_at(x, _places(index, dim, x.ndim), _part(source, index))
+
+
+@scatter_add.inplace
+def _(x, index, source, *, dim):
+    if not _in_core("scatter_add_into", x, index, source, dim=dim):
+        _scatter_add(x, index, source, dim=dim)
 
 
 @scatter_add.shape
@@ -363,7 +383,7 @@ def _check_source(name, x, index, source, dim):
         )
 
 
-@operation()
+@operation(kernel="index_add", checks_indices=True)
 def index_add(xp, x, index, source, *, dim, alpha=1):
     """x with `alpha` times the slices of `source` added at `index` along `dim`."""
     result = np.array(x)
@@ -371,9 +391,15 @@ def index_add(xp, x, index, source, *, dim, alpha=1):
     return result
 
 
-@index_add.inplace
 def _index_add(x, index, source, *, dim, alpha=1):
+    check_index("index_add", index, x.shape[dim] if x.ndim else 1, dim)
     add_at(x, _slices(index.reshape(-1), dim, x.ndim), source if alpha == 1 else source * x.dtype.type(alpha))
+
+
+@index_add.inplace
+def _(x, index, source, *, dim, alpha=1):
+    if not _in_core("index_add_into", x, index, source, dim=dim, alpha=alpha):
+        _index_add(x, index, source, dim=dim, alpha=alpha)
 
 
 @index_add.shape

@@ -447,7 +447,7 @@ def _(make):
     yield Sample((make(), make()))
 
 
-@operation()
+@operation(kernel="flip")
 def flip(xp, x, *, dims):
     """The elements in reverse order along `dims`."""
     return xp.ascontiguousarray(xp.flip(x, dims)).reshape(x.shape)
@@ -471,7 +471,7 @@ def _(make):
     yield Sample((make(2, 3, 4),), {"dims": (0, -1)})
 
 
-@operation()
+@operation(kernel="roll")
 def roll(xp, x, *, shifts, dims):
     """The elements moved along by `shifts`, those that leave at one end entering at the other."""
     return xp.roll(x, shifts, dims)
@@ -532,7 +532,7 @@ def _(make):
     yield Sample((make(2, 3),), {"repeats": (2, 1, 3)})
 
 
-@operation()
+@operation(kernel="tril")
 def tril(xp, x, *, diagonal=0):
     """The matrix with zeros above its `diagonal`-th diagonal."""
     return xp.tril(x, diagonal)
@@ -543,7 +543,7 @@ def _(g, _y, _x, *, diagonal=0):
     return tril(g, diagonal=diagonal)
 
 
-@operation()
+@operation(kernel="triu")
 def triu(xp, x, *, diagonal=0):
     """The matrix with zeros below its `diagonal`-th diagonal."""
     return xp.triu(x, diagonal)

@@ -317,20 +317,20 @@ def _(g, _y, x, weight, _bias, mean, variance, *, eps):
     layout = _batch(x)
     g = g.reshape(layout.shape)
     inverse = (variance.reshape(layout.affine) + eps) ** -0.5
-    weighted = g if weight is None else g * weight.reshape(layout.affine)
-
-    def deviation():
-        return x.reshape(layout.shape) - mean.reshape(layout.affine)
+    scale = inverse if weight is None else weight.reshape(layout.affine) * inverse  # small: one for each channel
 
     def total(t):
         return sum_(t, dim=layout.axes)
 
+    def product():
+        return total(g * (x.reshape(layout.shape) - mean.reshape(layout.affine)))
+
     return (
-        lambda: (weighted * inverse).reshape(tuple(x.shape)),
-        lambda: total(g * deviation() * inverse),
+        lambda: (g * scale).reshape(tuple(x.shape)),
+        lambda: product() * inverse.reshape((-1,)),
         lambda: total(g),
-        lambda: -total(weighted * inverse),
-        lambda: total(weighted * deviation() * inverse * inverse * inverse) * -0.5,
+        lambda: -total(g) * scale.reshape((-1,)),
+        lambda: product() * (scale * inverse * inverse).reshape((-1,)) * -0.5,
     )
 
 

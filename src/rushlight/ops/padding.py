@@ -53,7 +53,7 @@ def _overlap(size: int, before: int, after: int) -> tuple[slice, slice]:
     return slice(start, start + length), slice(max(-before, 0), max(-before, 0) + length)
 
 
-@operation()
+@operation(kernel="pad")
 def pad(xp, x, *, padding, mode, value):
     """x with `padding`, a pair (before, after) for each dimension; negative numbers crop.
 

@@ -84,6 +84,7 @@ OPCODES = PREDICATES | frozenset(
         "erf",
         "erfc",
         "erfinv",
+        "normal_cdf",
         "lgamma",
         "digamma",
         "sigmoid",

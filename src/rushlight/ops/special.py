@@ -77,6 +77,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "erf": _of_scalars(math.erf),
     "erfc": _of_scalars(math.erfc),
     "erfinv": _of_scalars(_erfinv),
+    "normal_cdf": _of_scalars(lambda x: 0.5 * math.erfc(x * -math.sqrt(0.5))),
     "lgamma": _of_scalars(_lgamma),
     "digamma": _of_scalars(_digamma),
 }

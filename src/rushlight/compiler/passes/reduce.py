@@ -1,10 +1,13 @@
 """Reductions at the end of programs: elements that are only summed up never go to memory.
 
-A sum or mean of all elements of what an elementwise node computes becomes a further result of that node, which adds up
-its blocks while they are in the L1 cache. Where nobody else reads the elements, they are no result any more.
+A sum or mean of all elements of what an elementwise node computes, or over its last dimensions, becomes a further
+result of that node, which adds up its blocks while they are in the L1 cache. Where nobody else reads the elements, they
+are no result any more.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -12,21 +15,28 @@ from rushlight.compiler.graph import Graph, Node, Value
 from rushlight.compiler.passes.dead import remove_dead
 from rushlight.compiler.passes.fuse import fused
 from rushlight.compiler.passes.recipes import computed_in
+from rushlight.ops.reduction import normalize_dims
 
 _REDUCTIONS = frozenset(["sum", "mean"])
 _REORDERING = frozenset(["reshape", "permute"])  # views that have all elements of what they are views of, once each
+_IN_ORDER = frozenset(["reshape"])  # those that keep the row-major order
+_ROWS = range(32, 1 << 16)  # how many neighbours are worth adding up: a task has whole rows
 _DTYPES = (np.float32, np.float64)
 _MOST_OUTPUTS = 16
 
 
 def reduce_at_end(graph: Graph) -> Graph:
-    """Makes sums and means of all elements results of the programs that compute these."""
+    """Makes sums and means of all elements, or of rows, results of the programs that compute these."""
     chosen: dict[Node, list[tuple[Node, Value]]] = {}  # makers: the reductions, and what they are of
     for node in graph.nodes:
-        source = _reduced_entirely(node)
-        if source is not None and source.node is not None and _can_reduce(source.node, source):
-            chosen.setdefault(source.node, []).append((node, source))
-    if not chosen:
+        source = _reduced(node)
+        if source is None or source.node is None or not _can_reduce(source.node, source):
+            continue
+        found = chosen.setdefault(source.node, [])
+        rows = {reduction.outputs[0].size for reduction, _ in (*found, (node, source))} - {1}
+        if len(rows) <= 1:  # a program has rows of one length
+            found.append((node, source))
+    if not any(chosen.values()):
         return graph
     results, uses = set(graph.results()), graph.uses()
     gone = {reduction for found in chosen.values() for reduction, _ in found}
@@ -49,12 +59,19 @@ def reduce_at_end(graph: Graph) -> Graph:
     return remove_dead(graph)
 
 
-def _reduced_entirely(node: Node) -> Value | None:
-    """The value all of whose elements the node adds up."""
-    if node.operation not in _REDUCTIONS or node.outputs[0].size != 1:
+def _reduced(node: Node) -> Value | None:
+    """The value whose elements the node adds up: all of them, or each of as many neighbours in row-major order."""
+    if node.operation not in _REDUCTIONS:
         return None
     source = node.inputs[0]
-    while source.node is not None and source.node.operation in _REORDERING:
+    passed = _REORDERING
+    if node.outputs[0].size != 1:
+        ndim = len(source.shape)
+        dims = normalize_dims(node.operation, node.options.get("dim"), ndim)
+        if sorted(dims) != list(range(ndim - len(dims), ndim)) or math.prod(source.shape[-len(dims) :]) not in _ROWS:
+            return None
+        passed = _IN_ORDER
+    while source.node is not None and source.node.operation in passed:
         source = source.node.inputs[0]
     dtypes = {source.dtype, node.outputs[0].dtype}
     return source if source.size > 1 and len(dtypes) == 1 and source.dtype in _DTYPES else None

@@ -4,7 +4,7 @@ import math
 
 from rushlight.ops.declare import Sample, elementwise
 from rushlight.ops.elementwise.comparison import where
-from rushlight.ops.elementwise.functions import erf, exp, sigmoid, tanh
+from rushlight.ops.elementwise.functions import exp, normal_cdf, sigmoid, tanh
 from rushlight.ops.special import special
 
 
@@ -64,7 +64,7 @@ def hardtanh(xp, x, min, max):
 
 @hardtanh.gradient
 def _(g, _y, x, min, max):
-    return where((x > min) & (x < max), g, 0.0), None, None
+    return where(x > min, where(x < max, g, 0.0), 0.0), None, None
 
 
 _with_parameters(hardtanh, -1.0, 1.5)
@@ -78,7 +78,7 @@ def hardsigmoid(xp, x):
 
 @hardsigmoid.gradient
 def _(g, _y, x):
-    return where((x > -3.0) & (x < 3.0), g * (1 / 6), 0.0)
+    return where(x > -3.0, where(x < 3.0, g * (1 / 6), 0.0), 0.0)
 
 
 @elementwise(promotion="float")
@@ -100,7 +100,7 @@ def hardshrink(xp, x, limit):
 
 @hardshrink.gradient
 def _(g, _y, x, limit):
-    return where((x >= -limit) & (x <= limit), 0.0, g), None
+    return where(x >= -limit, where(x <= limit, 0.0, g), g), None
 
 
 _with_parameters(hardshrink, 0.5)
@@ -114,7 +114,7 @@ def softshrink(xp, x, limit):
 
 @softshrink.gradient
 def _(g, _y, x, limit):
-    return where((x >= -limit) & (x <= limit), 0.0, g), None
+    return where(x >= -limit, where(x <= limit, 0.0, g), g), None
 
 
 _with_parameters(softshrink, 0.5)
@@ -224,13 +224,13 @@ def _(g, _y, x):
 @elementwise(promotion="float")
 def gelu(xp, x):
     """x times the normal distribution function at x (Hendrycks and Gimpel, 2016)."""
-    return x * (0.5 * (1 + special(xp, "erf")(x * math.sqrt(0.5))))
+    return x * special(xp, "normal_cdf")(x)
 
 
 @gelu.gradient
 def _(g, _y, x):
     density = exp(-0.5 * (x * x)) * (1 / math.sqrt(2 * math.pi))
-    return g * (0.5 * (1 + erf(x * math.sqrt(0.5))) + x * density)
+    return g * (normal_cdf(x) + x * density)
 
 
 _GELU_SCALE = math.sqrt(2 / math.pi)

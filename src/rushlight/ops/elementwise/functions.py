@@ -52,7 +52,7 @@ def power(xp, x, exponent):
 def _(g, y, x, exponent):
     return (
         lambda: where(exponent == 0, 0.0, g * (exponent * power(x, exponent - 1))),
-        lambda: g * where((x == 0) & (exponent >= 0), 0.0, y * log(x)),
+        lambda: g * where(x == 0, where(exponent >= 0, 0.0, y * log(x)), y * log(x)),
     )
 
 
@@ -190,7 +190,7 @@ def xlogy(xp, x, y):
 
 @xlogy.gradient
 def _(g, _y, a, b):
-    return lambda: where((a == 0) & (b <= 0), 0.0, g * log(b)), lambda: g * a / b
+    return lambda: where(a == 0, where(b <= 0, 0.0, g * log(b)), g * log(b)), lambda: g * a / b
 
 
 @elementwise(promotion="float", domain=(0.05, 0.95))
@@ -401,6 +401,17 @@ def erf(xp, x):
 @erf.gradient
 def _(g, _y, x):
     return g * (exp(-x * x) * (2 / math.sqrt(math.pi)))
+
+
+@elementwise(promotion="float")
+def normal_cdf(xp, x):
+    """The probability that a standard normal number is at most x; where that is tiny, within float's epsilon."""
+    return special(xp, "normal_cdf")(x)
+
+
+@normal_cdf.gradient
+def _(g, _y, x):
+    return g * (exp(-0.5 * (x * x)) * (1 / math.sqrt(2 * math.pi)))
 
 
 @elementwise(promotion="float")
