@@ -9,6 +9,7 @@ void bind_array(nanobind::module_& module);
 void bind_attention(nanobind::module_& module);
 void bind_convolution(nanobind::module_& module);
 void bind_matmul(nanobind::module_& module);
+void bind_padding(nanobind::module_& module);
 void bind_peak(nanobind::module_& module);
 void bind_convert(nanobind::module_& module);
 void bind_instruction(nanobind::module_& module);

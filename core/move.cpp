@@ -10,6 +10,7 @@
 
 #include "bind.h"
 #include "convert.h"
+#include "dispatch.h"
 #include "instruction.h"
 #include "threads.h"
 
@@ -49,17 +50,6 @@ std::vector<int64_t> places(const Array& index, int64_t size, bool wraps) {
     if (place < 0) place += size;
   }
   return result;
-}
-
-// body(T{}) with an unsigned integer of an item's size: moving needs no more of a dtype than that.
-template <class Body>
-void with_item(DType dtype, Body&& body) {
-  switch (item_size(dtype)) {
-    case 1: return body(uint8_t{});
-    case 2: return body(uint16_t{});
-    case 4: return body(uint32_t{});
-    default: return body(uint64_t{});
-  }
 }
 
 // body(T{}) for the dtypes that are added up here.

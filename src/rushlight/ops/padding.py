@@ -53,7 +53,7 @@ def _overlap(size: int, before: int, after: int) -> tuple[slice, slice]:
     return slice(start, start + length), slice(max(-before, 0), max(-before, 0) + length)
 
 
-@operation()
+@operation(kernel="pad")
 def pad(xp, x, *, padding, mode, value):
     """x with `padding`, a pair (before, after) for each dimension; negative numbers crop.
 
@@ -100,7 +100,7 @@ def _(make):
         yield Sample((x,), {**options, "value": 1.5})
 
 
-@operation()
+@operation(kernel="pad_gradient")
 def pad_gradient(xp, g, *, shape, padding, mode):
     """Zeros of `shape` to which each element of g is added where `pad` took it from."""
     for axis, (before, after) in enumerate(padding):
