@@ -20,7 +20,7 @@ constexpr int64_t serial_work = 64 * 1024;     // multiply-adds that aren't wort
 constexpr int64_t wanted_tasks = 16;           // to share out among threads
 constexpr int64_t most_shared_weights = 4096;  // of all images
 constexpr int64_t few_channels = 16;   // of a group: from there on panels of channels are as full as vectors here
-constexpr int64_t few_terms = 32;      // of windows whose weights' gradients are few for panels of terms, too
+constexpr int64_t few_terms = 32;      // of windows: too few for panels of terms
 constexpr int64_t few_positions = 16;  // in a row
 constexpr int most_outputs = 4;        // channels of one tile of sums
 // Positions beside one another of a tile: as many sums as the registers hold beside their factors.
@@ -296,12 +296,12 @@ void pack_weights(const Windows& windows, const Terms& terms, const Weights<T>& 
   });
 }
 
-// Whether images may take the place of groups: where panels of output channels wouldn't be full, but at least `share`
-// percent of the vectors of images are.
-bool few_weights_of_many_images(const Windows& windows, int64_t share) {
+// Whether images may take the place of groups: panels of output channels wouldn't be full, `share` percent of vectors
+// are.
+bool many_images(const Windows& windows, int64_t share) {
   const int64_t filled = Block<float>::count(images_as_groups(windows)) * lanes<float>;
-  return windows.groups == 1 && windows.images > 0 && 100 * windows.images >= share * filled &&
-         windows.out_channels <= few_channels && windows.depth() * windows.out_channels <= most_shared_weights;
+  if (windows.groups > 1 || windows.images == 0 || 100 * windows.images < share * filled) return false;
+  return windows.out_channels <= few_channels && windows.depth() * windows.out_channels <= most_shared_weights;
 }
 
 }  // namespace
@@ -313,14 +313,12 @@ bool groups_pay(const Windows& windows) {
 
 bool images_pay(std::span<const Windows> remainders) {
   const Windows& any = remainders[0];
-  if (remainders.size() > 1) return few_weights_of_many_images(any, 50);
-  const bool short_rows = any.positions[2] <= few_positions && any.positions[1] <= few_positions;
-  return few_weights_of_many_images(any, 75) && (short_rows || !narrow_pays(any));
+  const bool strided = remainders.size() > 1, short_rows = any.positions[2] <= few_positions;
+  return many_images(any, strided ? 50 : 75) && (strided || short_rows || !narrow_pays(any));
 }
 
 bool images_pay_for_weights(const Windows& windows) {
-  return few_weights_of_many_images(windows, 75) &&
-         (windows.out_channels <= few_channels / 2 || windows.depth() <= few_terms);
+  return many_images(windows, 75) && (windows.out_channels <= few_channels / 2 || windows.depth() <= few_terms);
 }
 
 template <class T>
