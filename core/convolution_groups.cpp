@@ -19,10 +19,9 @@ constexpr int64_t tile_bytes = 256 * 1024;     // of what a task has turned
 constexpr int64_t serial_work = 64 * 1024;     // multiply-adds that aren't worth a second thread
 constexpr int64_t wanted_tasks = 16;           // to share out among threads
 constexpr int64_t most_shared_weights = 4096;  // of all images
-constexpr int64_t few_channels = 16;   // of a group: from there on panels of channels are as full as vectors here
-constexpr int64_t few_terms = 32;      // of windows: too few for panels of terms
-constexpr int64_t few_positions = 16;  // in a row
-constexpr int most_outputs = 4;        // channels of one tile of sums
+constexpr int64_t few_channels = 16;  // of a group: from there on panels of channels are as full as vectors here
+constexpr int64_t few_terms = 32, few_positions = 16;  // of windows, for panels of terms; in a row, for runs
+constexpr int most_outputs = 4;                        // channels of one tile of sums
 // Positions beside one another of a tile: as many sums as the registers hold beside their factors.
 constexpr int most_positions(int outputs) { return std::min(8, (vector_registers - 2 - outputs) / outputs); }
 // Numbers of the windows whose gradients are summed at once.
@@ -168,8 +167,7 @@ inline Vec<T> load_weight(const T* weights, int64_t index) {
   }
 }
 
-// y[p][o] = start[o] + the sum over all terms of weight[o] * x[p * step + offset], in vectors of groups, for P
-// positions and O channels.
+// y[p][o] = start[o] + sum over all terms of weight[o] * x[p * step + offset], in vectors of groups, for p < P, o < O.
 template <int P, int O, bool shared, class T>
 [[gnu::noinline]] void sum_tile(const Terms& terms, const T* x, int64_t step, const T* weights, const T* start, T* y,
                                 int64_t y_step, int64_t y_channel) {
@@ -299,8 +297,8 @@ void pack_weights(const Windows& windows, const Terms& terms, const Weights<T>& 
 // Whether images may take the place of groups: panels of output channels wouldn't be full, `share` percent of vectors
 // are.
 bool many_images(const Windows& windows, int64_t share) {
-  const int64_t filled = Block<float>::count(images_as_groups(windows)) * lanes<float>;
-  if (windows.groups > 1 || windows.images == 0 || 100 * windows.images < share * filled) return false;
+  const int64_t room = divide_up(windows.images, lanes<float>) * lanes<float>;
+  if (windows.groups > 1 || room == 0 || 100 * windows.images < share * room) return false;
   return windows.out_channels <= few_channels && windows.depth() * windows.out_channels <= most_shared_weights;
 }
 
@@ -312,9 +310,8 @@ bool groups_pay(const Windows& windows) {
 }
 
 bool images_pay(std::span<const Windows> remainders) {
-  const Windows& any = remainders[0];
-  const bool strided = remainders.size() > 1, short_rows = any.positions[2] <= few_positions;
-  return many_images(any, strided ? 50 : 75) && (strided || short_rows || !narrow_pays(any));
+  if (remainders.size() > 1) return many_images(remainders[0], 50);
+  return many_images(remainders[0], 75) && (remainders[0].positions[2] <= few_positions || !narrow_pays(remainders[0]));
 }
 
 bool images_pay_for_weights(const Windows& windows) {
