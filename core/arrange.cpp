@@ -1,14 +1,9 @@
-// The same items in another order, or beside constants: flip, roll, padding, triangles.
-#include <nanobind/stl/pair.h>
-#include <nanobind/stl/string.h>
+// The same items in another order, or beside zeros: flip, roll, triangles.
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstring>
-#include <string>
-#include <utility>
 #include <vector>
 
 #include "bind.h"
@@ -99,43 +94,6 @@ nb::object roll(nb::handle input, const Sizes& shifts, nb::handle given) {
   return y.object;
 }
 
-// Padding with a constant; negative numbers crop.
-nb::object pad(nb::handle input, const std::vector<std::pair<int64_t, int64_t>>& padding, const std::string& mode,
-               double value) {
-  Array x = borrow(input);
-  if (x.dtype == DType::other || mode != "constant" || padding.size() != static_cast<size_t>(x.dimensions) ||
-      (x.dtype == DType::int64 && std::fabs(value) > 0x1p53)) {
-    return not_implemented();
-  }
-  Sizes shape(x.shape, x.shape + x.dimensions);
-  View source(x);
-  bool within = true, wider = false;
-  for (size_t i = 0; i < padding.size(); ++i) {
-    const auto [before, after] = padding[i];
-    within = within && shape[i] + std::min<int64_t>(before, 0) + std::min<int64_t>(after, 0) >= 0;
-    wider = wider || before > 0 || after > 0;
-    source.cut(static_cast<int64_t>(i), std::max<int64_t>(-before, 0),
-               shape[i] + std::min<int64_t>(before, 0) + std::min<int64_t>(after, 0));
-    shape[i] += before + after;
-  }
-  if (!within) return not_implemented();
-  NewArray y = result(x.dtype, shape);
-  View target(y.array);
-  for (size_t i = 0; i < padding.size(); ++i) {
-    target.cut(static_cast<int64_t>(i), std::max<int64_t>(padding[i].first, 0), source.array().shape[i]);
-  }
-  const ConvertRun fill = converter(x.dtype, DType::float64);
-  const int64_t item = item_size(x.dtype);
-  Unlocked unlocked;
-  if (wider) {
-    parallel_for(y.array.size(), 1 << 16, [&](int64_t begin, int64_t end) {
-      fill(y.array.data + begin * item, item, reinterpret_cast<const char*>(&value), 0, end - begin);
-    });
-  }
-  copy_strided(target.array(), source.array());
-  return y.object;
-}
-
 // What lies on or below the `diagonal`-th diagonal, or above and on it; zeros elsewhere.
 template <bool lower>
 nb::object triangle(nb::handle input, int64_t diagonal) {
@@ -166,7 +124,6 @@ nb::object triangle(nb::handle input, int64_t diagonal) {
 void bind_arrange(nb::module_& module) {
   define_kernel(module, "flip", &flip, nb::arg("x"), nb::arg("dims"));
   define_kernel(module, "roll", &roll, nb::arg("x"), nb::arg("shifts"), nb::arg("dims").none());
-  define_kernel(module, "pad", &pad, nb::arg("x"), nb::arg("padding"), nb::arg("mode"), nb::arg("value"));
   define_kernel(module, "tril", &triangle<true>, nb::arg("x"), nb::arg("diagonal") = 0);
   define_kernel(module, "triu", &triangle<false>, nb::arg("x"), nb::arg("diagonal") = 0);
 }

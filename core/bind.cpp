@@ -24,6 +24,7 @@ NB_MODULE(RUSHLIGHT_MODULE, module) {
   rushlight::bind_attention(module);
   rushlight::bind_convolution(module);
   rushlight::bind_matmul(module);
+  rushlight::bind_padding(module);
   rushlight::bind_peak(module);
   rushlight::bind_convert(module);
   rushlight::bind_elementwise(module);

@@ -10,6 +10,7 @@ void bind_arrange(nanobind::module_& module);
 void bind_attention(nanobind::module_& module);
 void bind_convolution(nanobind::module_& module);
 void bind_matmul(nanobind::module_& module);
+void bind_padding(nanobind::module_& module);
 void bind_peak(nanobind::module_& module);
 void bind_convert(nanobind::module_& module);
 void bind_instruction(nanobind::module_& module);

@@ -23,7 +23,7 @@ using namespace convolution;
 template <class T>
 void sum(const Windows& windows, const T* x, const Weights<T>& weights, const Output<T>& output) {
   if constexpr (sizeof(T) == sizeof(float)) {
-    if (winograd_pays(windows)) return sum_windows_winograd(windows, x, weights, output);
+    if (winograd_pays(windows) && !narrow_pays(windows)) return sum_windows_winograd(windows, x, weights, output);
     if (const int results = minimal_results({&windows, 1})) {
       return sum_windows_minimal({&windows, 1}, results, x, weights, output);
     }
@@ -108,10 +108,10 @@ void sum_weights_gradient(const Windows& windows, const T* g, const T* x, T* gw)
     }
     return;
   }
-  if (narrow_gradient_pays(windows)) return weight_gradient_narrow(windows, g, x, gw);
   if (images_pay_for_weights(windows)) {
     return weight_gradient_groups(images_as_groups(windows), true, g, x, gw);
   }
+  if (narrow_gradient_pays(windows)) return weight_gradient_narrow(windows, g, x, gw);
   if constexpr (sizeof(T) == sizeof(float)) {
     if (winograd_pays_for_weights(windows)) return weight_gradient_winograd(windows, g, x, gw);
     if (minimal_pays_for_weights(windows)) return weight_gradient_minimal(windows, g, x, gw);

@@ -21,8 +21,8 @@ int64_t divide_up(int64_t value, int64_t unit) { return (value + unit - 1) / uni
 
 // The weights of one panel of output channels: k = (channel, tap), then output channel; zeros beyond the last.
 template <class T>
-void pack_weights(const Windows& windows, const Weights<T>& weights, int64_t group, int64_t first, T* panel) {
-  constexpr int64_t columns = tile_columns<T>;
+void pack_weights(const Windows& windows, const Weights<T>& weights, int64_t group, int64_t first, int64_t columns,
+                  T* panel) {
   const int64_t used = std::min(columns, windows.out_channels - first);
   const int64_t taps = static_cast<int64_t>(windows.taps.size());
   if (used < columns) std::fill(panel, panel + windows.depth() * columns, T(0));
@@ -43,19 +43,19 @@ void pack_weights(const Windows& windows, const Weights<T>& weights, int64_t gro
 }  // namespace
 
 template <class T>
-void write_panel(const Windows& windows, const Units& units, const Share& share, const T* sums, int64_t channel,
-                 int64_t used, const Output<T>& output) {
-  constexpr int64_t columns = tile_columns<T>, side = 16 / sizeof(T);
+void write_panel(const Windows& windows, const Units& units, const Share& share, const T* sums, int64_t width,
+                 int64_t channel, int64_t used, const Output<T>& output) {
+  constexpr int64_t side = 16 / sizeof(T);
   const int64_t in_image = volume(share.positions);
   const int64_t all_channels = windows.groups * windows.out_channels;
-  for (int64_t n = 0; n < share.images; ++n, sums += in_image * columns) {
+  for (int64_t n = 0; n < share.images; ++n, sums += in_image * width) {
     const int64_t begin = ((share.first + n) * all_channels + channel) * windows.out_plane + windows.out_base +
                           share.begin * windows.out_step[units.dimension];
     T* target = output.y + begin;
     if (windows.dense_output()) {
       for (int64_t o = 0; o < used; o += side) {
         const int64_t channels = std::min(side, used - o);
-        transpose(sums + o, columns, in_image, channels, target + o * windows.out_plane, windows.out_plane);
+        transpose(sums + o, width, in_image, channels, target + o * windows.out_plane, windows.out_plane);
         for (int64_t c = o; c < o + channels; ++c) output.finish(begin + c * windows.out_plane, in_image);
       }
       continue;
@@ -65,7 +65,7 @@ void write_panel(const Windows& windows, const Units& units, const Share& share,
       for (int64_t d = 0; d < share.positions[0]; ++d) {
         for (int64_t h = 0; h < share.positions[1]; ++h) {
           T* row = target + o * windows.out_plane + d * windows.out_step[0] + h * windows.out_step[1];
-          for (int64_t w = 0; w < share.positions[2]; ++w, source += columns) row[w * windows.out_step[2]] = *source;
+          for (int64_t w = 0; w < share.positions[2]; ++w, source += width) row[w * windows.out_step[2]] = *source;
         }
       }
     }
@@ -74,7 +74,7 @@ void write_panel(const Windows& windows, const Units& units, const Share& share,
 
 template <class T>
 void sum_windows(const Windows& windows, const T* x, const Weights<T>& weights, const Output<T>& output) {
-  constexpr int64_t columns = tile_columns<T>;
+  const int64_t columns = panel_width<T>(windows.out_channels);
   if (windows.images == 0 || volume(windows.positions) == 0 || windows.out_channels == 0) return;
   const Units units(windows, wanted_positions, patch_bytes / static_cast<int64_t>(sizeof(T)));
   const Patch patch(windows, units);
@@ -86,7 +86,7 @@ void sum_windows(const Windows& windows, const T* x, const Weights<T>& weights, 
   const int64_t pack_grain = std::max<int64_t>(1, serial_work / panel_size);
   parallel_for(windows.groups * panels, pack_grain, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
-      pack_weights(windows, weights, p / panels, p % panels * columns, packed.get() + p * panel_size);
+      pack_weights(windows, weights, p / panels, p % panels * columns, columns, packed.get() + p * panel_size);
     }
   });
   // Where there are few units, they share out the panels too, each with its own copy of the patch.
@@ -101,7 +101,7 @@ void sum_windows(const Windows& windows, const T* x, const Weights<T>& weights, 
     const int64_t most = units.images * volume(windows.positions);
     Scratch<int64_t> offsets(most);
     Scratch<T> sums(most * columns);
-    T padded_bias[columns];
+    T padded_bias[tile_columns<T>];
     const T* rows[2 * tile_rows];
     int64_t copied = -1;
     for (int64_t task = begin; task < end; ++task) {
@@ -126,20 +126,20 @@ void sum_windows(const Windows& windows, const T* x, const Weights<T>& weights, 
           for (int64_t i = 0; i < count; i += rows_for<T>(used)) {
             const int used_rows = static_cast<int>(std::min<int64_t>(rows_for<T>(used), count - i));
             for (int r = 0; r < used_rows; ++r) rows[r] = image.get() + offsets[i + r];
-            multiply_used(used_rows, used, steps, rows, Indexed{tap_offsets.data() + k}, panel + k * columns,
+            multiply_used(used_rows, used, columns, steps, rows, Indexed{tap_offsets.data() + k}, panel + k * columns,
                           sums.get() + i * columns, k == 0 ? Store::overwrite : Store::accumulate,
                           k == 0 ? padded_bias : nullptr);
           }
         }
-        write_panel(windows, units, share, sums.get(), channel, used, output);
+        write_panel(windows, units, share, sums.get(), columns, channel, used, output);
       }
     }
   });
 }
 
-template void write_panel<float>(const Windows&, const Units&, const Share&, const float*, int64_t, int64_t,
+template void write_panel<float>(const Windows&, const Units&, const Share&, const float*, int64_t, int64_t, int64_t,
                                  const Output<float>&);
-template void write_panel<double>(const Windows&, const Units&, const Share&, const double*, int64_t, int64_t,
+template void write_panel<double>(const Windows&, const Units&, const Share&, const double*, int64_t, int64_t, int64_t,
                                   const Output<double>&);
 template void sum_windows<float>(const Windows&, const float*, const Weights<float>&, const Output<float>&);
 template void sum_windows<double>(const Windows&, const double*, const Weights<double>&, const Output<double>&);

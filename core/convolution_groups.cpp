@@ -20,7 +20,8 @@ constexpr int64_t serial_work = 64 * 1024;     // multiply-adds that aren't wort
 constexpr int64_t wanted_tasks = 16;           // to share out among threads
 constexpr int64_t most_shared_weights = 4096;  // of all images
 constexpr int64_t few_channels = 16;  // of a group: from there on panels of channels are as full as vectors here
-constexpr int most_outputs = 4;       // channels of one tile of sums
+constexpr int64_t few_terms = 32, few_positions = 16;  // of windows, for panels of terms; in a row, for runs
+constexpr int most_outputs = 4;                        // channels of one tile of sums
 // Positions beside one another of a tile: as many sums as the registers hold beside their factors.
 constexpr int most_positions(int outputs) { return std::min(8, (vector_registers - 2 - outputs) / outputs); }
 // Numbers of the windows whose gradients are summed at once.
@@ -166,8 +167,7 @@ inline Vec<T> load_weight(const T* weights, int64_t index) {
   }
 }
 
-// y[p][o] = start[o] + the sum over all terms of weight[o] * x[p * step + offset], in vectors of groups, for P
-// positions and O channels.
+// y[p][o] = start[o] + sum over all terms of weight[o] * x[p * step + offset], in vectors of groups, for p < P, o < O.
 template <int P, int O, bool shared, class T>
 [[gnu::noinline]] void sum_tile(const Terms& terms, const T* x, int64_t step, const T* weights, const T* start, T* y,
                                 int64_t y_step, int64_t y_channel) {
@@ -294,10 +294,12 @@ void pack_weights(const Windows& windows, const Terms& terms, const Weights<T>& 
   });
 }
 
-// Whether images may take the place of groups: where panels of output channels wouldn't be full.
-bool few_weights_of_many_images(const Windows& windows) {
-  return windows.groups == 1 && windows.images >= lanes<float> / 2 && windows.out_channels <= few_channels &&
-         windows.depth() * windows.out_channels <= most_shared_weights;
+// Whether images may take the place of groups: panels of output channels wouldn't be full, `share` percent of vectors
+// are.
+bool many_images(const Windows& windows, int64_t share) {
+  const int64_t room = divide_up(windows.images, lanes<float>) * lanes<float>;
+  if (windows.groups > 1 || room == 0 || 100 * windows.images < share * room) return false;
+  return windows.out_channels <= few_channels && windows.depth() * windows.out_channels <= most_shared_weights;
 }
 
 }  // namespace
@@ -308,11 +310,13 @@ bool groups_pay(const Windows& windows) {
 }
 
 bool images_pay(std::span<const Windows> remainders) {
-  const Windows& any = remainders[0];
-  return few_weights_of_many_images(any) && (remainders.size() > 1 || !narrow_pays(any));
+  if (remainders.size() > 1) return many_images(remainders[0], 50);
+  return many_images(remainders[0], 75) && (remainders[0].positions[2] <= few_positions || !narrow_pays(remainders[0]));
 }
 
-bool images_pay_for_weights(const Windows& windows) { return few_weights_of_many_images(windows); }
+bool images_pay_for_weights(const Windows& windows) {
+  return many_images(windows, 75) && (windows.out_channels <= few_channels / 2 || windows.depth() <= few_terms);
+}
 
 template <class T>
 void sum_windows_groups(std::span<const Windows> remainders, const Extents& size, const T* x, const Weights<T>& weights,

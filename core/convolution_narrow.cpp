@@ -13,7 +13,7 @@ namespace rushlight::convolution {
 
 namespace {
 
-constexpr int64_t few_channels = 4;
+constexpr int64_t few_channels = lanes<float>;  // that fill a fourth of a panel, or half of it
 constexpr int64_t few_terms = 80;
 constexpr int most_channels = vector_registers == 32 ? 8 : 6;  // of one tile
 // Vectors of one tile: as many sums as the registers hold beside one line of the image and a weight.
@@ -27,9 +27,11 @@ constexpr int64_t most_partials = 16;
 // Of one tile of the gradient.
 constexpr int gradient_channels = 4;
 constexpr int gradient_terms = vector_registers == 32 ? 5 : 3;
-// Of all windows that the gradient pays for: fewer for many channels where most loads of x fall on two cache lines.
+// Of all windows that the gradient pays for: fewer for many channels where most loads of x fall on two cache lines,
+// more where runs are long.
 constexpr int64_t few_gradient_terms = 32, few_for_many_channels = lanes<float> == 16 ? 16 : 32;
 constexpr int64_t many_channels = 33;
+constexpr int64_t long_run = 512;
 
 int64_t divide_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit; }
 
@@ -147,28 +149,43 @@ Extents most_positions(const Windows& windows, const Units& units) {
   return positions;
 }
 
-// Whether the positions are runs without many gaps.
-bool in_runs(const Windows& windows) {
-  if (windows.step != Extents{1, 1, 1} || windows.positions[2] < 8) return false;
-  if (windows.taps.empty()) return true;
-  const Units units = bands_of_rows(windows, wanted_positions, INT64_MAX);
-  const Extents positions = most_positions(windows, units);
-  const Patch patch(windows, units);
-  const int64_t length = Run{patch, positions}.length();
-  return length * 3 <= volume(positions) * 4 && (units.dimension > 0 || length <= longest_run);
-}
+// The positions of a unit as a run: how many there are, and how long it is; none where they aren't one.
+struct Measure {
+  int64_t positions = 0, length = 0;
+
+  explicit Measure(const Windows& windows) {
+    if (windows.step != Extents{1, 1, 1} || windows.positions[2] < 8) return;
+    const Units units = bands_of_rows(windows, wanted_positions, INT64_MAX);
+    const Extents most = most_positions(windows, units);
+    const Patch patch(windows, units);
+    const int64_t found = Run{patch, most}.length();
+    if (units.dimension == 0 && found > longest_run) return;
+    positions = volume(most);
+    length = found;
+  }
+  // Whether at least `percent` of what is computed are positions, in tiles of so many vectors.
+  bool filled(int64_t percent, int64_t vectors) const {
+    const int64_t tile = vectors * lanes<float>;
+    return positions > 0 && 100 * positions >= percent * divide_up(length, tile) * tile;
+  }
+};
 
 }  // namespace
 
 bool narrow_pays(const Windows& windows) {
-  return windows.depth() > 0 && (windows.out_channels <= few_channels || windows.depth() <= few_terms) &&
-         in_runs(windows);
+  if (windows.depth() == 0 || (windows.out_channels > few_channels && windows.depth() > few_terms)) return false;
+  const int64_t channels = std::clamp<int64_t>(windows.out_channels, 1, most_channels);
+  return Measure(windows).filled(2 * channels > most_channels ? 68 : 50, width_of(static_cast<int>(channels)));
 }
 
 bool narrow_gradient_pays(const Windows& windows) {
-  const int64_t few = windows.out_channels < many_channels ? few_gradient_terms : few_for_many_channels;
-  return windows.depth() <= few && windows.depth() * windows.out_channels <= most_weights && in_runs(windows) &&
-         windows.images > 0 && volume(windows.positions) > 0;
+  const int64_t depth = windows.depth();
+  if (depth == 0 || depth > few_terms || depth * windows.out_channels > most_weights || windows.images == 0)
+    return false;
+  const Measure run(windows);
+  if (!run.filled(70, 1)) return false;
+  if (windows.out_channels >= many_channels) return depth <= few_for_many_channels;
+  return depth <= few_gradient_terms || run.length >= long_run;
 }
 
 template <class T>

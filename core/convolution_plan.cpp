@@ -1,25 +1,14 @@
 #include "convolution_plan.h"
 
 #include <algorithm>
-#include <cstring>
+
+#include "simd.h"
 
 namespace rushlight::convolution {
 
 namespace {
 int64_t divide_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit; }
 
-// Rows of an image are often too short to be worth a call of memcpy.
-template <class T>
-void copy_short(const T* from, int64_t count, T* to) {
-  constexpr int64_t step = 16 / sizeof(T);
-  if (count > 64) {
-    std::memcpy(to, from, static_cast<size_t>(count) * sizeof(T));
-    return;
-  }
-  int64_t i = 0;
-  for (; i + step <= count; i += step) std::memcpy(to + i, from + i, 16);
-  for (; i < count; ++i) to[i] = from[i];
-}
 }  // namespace
 
 bool Windows::in_order() const {

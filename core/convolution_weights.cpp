@@ -25,8 +25,7 @@ int64_t divide_up(int64_t value, int64_t unit) { return (value + unit - 1) / uni
 // g of one share, one panel of output channels: position, then channel; zeros beyond the last channel.
 template <class T>
 void pack_gradient(const Windows& windows, const Units& units, const Share& share, const T* g, int64_t channel,
-                   int64_t used, T* panel) {
-  constexpr int64_t columns = tile_columns<T>;
+                   int64_t used, int64_t columns, T* panel) {
   const int64_t plane = volume(windows.positions), count = volume(share.positions);
   const int64_t channels = windows.groups * windows.out_channels;
   if (used < columns) std::fill(panel, panel + share.count() * columns, T(0));
@@ -46,21 +45,22 @@ class Gradient {
         units_(units),
         patch_(patch),
         tap_offsets_(patch.tap_offsets(windows)),
-        panels_(divide_up(windows.out_channels, columns)),
+        columns_(panel_width<T>(windows.out_channels)),
+        panels_(divide_up(windows.out_channels, columns_)),
         g_(g),
         x_(x) {}
 
   void add_units(int64_t begin, int64_t end, T* sums) const {
     const int64_t most = units_.images * volume(windows_.positions);
-    Scratch<T> image(patch_.image * units_.images), gradient(panels_ * most * columns);
+    Scratch<T> image(patch_.image * units_.images), gradient(panels_ * most * columns_);
     Scratch<int64_t> offsets(most);
     for (int64_t unit = begin; unit < end; ++unit) {
       const Share share(windows_, units_, unit);
       share.position_offsets(windows_, patch_, offsets.get());
       for (int64_t group = 0; group < windows_.groups; ++group) {
         gather(share, group, image.get(), gradient.get());
-        multiply(share, image.get(), offsets.get(), gradient.get(), sums + group * panels_ * windows_.depth() * columns,
-                 unit == begin);
+        multiply(share, image.get(), offsets.get(), gradient.get(),
+                 sums + group * panels_ * windows_.depth() * columns_, unit == begin);
       }
     }
   }
@@ -68,28 +68,27 @@ class Gradient {
   void write(const T* sums, T* gw) const {
     const int64_t depth = windows_.depth();
     for (int64_t group = 0; group < windows_.groups; ++group) {
-      for (int64_t p = 0; p < panels_; ++p, sums += depth * columns) {
-        T* target = gw + (group * windows_.out_channels + p * columns) * depth;
-        transpose(sums, columns, depth, std::min(columns, windows_.out_channels - p * columns), target, depth);
+      for (int64_t p = 0; p < panels_; ++p, sums += depth * columns_) {
+        T* target = gw + (group * windows_.out_channels + p * columns_) * depth;
+        transpose(sums, columns_, depth, std::min(columns_, windows_.out_channels - p * columns_), target, depth);
       }
     }
   }
 
  private:
-  static constexpr int64_t columns = tile_columns<T>;
-
   void gather(const Share& share, int64_t group, T* image, T* gradient) const {
     const int64_t channels = windows_.in_channels, copies = channels + panels_;
     const int64_t items =
-        std::max<int64_t>(1, units_.images * (patch_.plane + volume(windows_.positions) * columns) / 2);
+        std::max<int64_t>(1, units_.images * (patch_.plane + volume(windows_.positions) * columns_) / 2);
     parallel_for(copies, std::max<int64_t>(1, 65536 / items), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         if (i < channels) {
           copy_patch(windows_, units_, patch_, share, group, i, i + 1, x_, image + i * patch_.plane);
         } else {
           const int64_t p = i - channels;
-          pack_gradient(windows_, units_, share, g_, group * windows_.out_channels + p * columns,
-                        std::min(columns, windows_.out_channels - p * columns), gradient + p * share.count() * columns);
+          pack_gradient(windows_, units_, share, g_, group * windows_.out_channels + p * columns_,
+                        std::min(columns_, windows_.out_channels - p * columns_), columns_,
+                        gradient + p * share.count() * columns_);
         }
       }
     });
@@ -99,24 +98,25 @@ class Gradient {
                 bool first) const {
     const int64_t count = share.count(), depth = windows_.depth();
     const int64_t tiles = divide_up(depth, tile_rows);
-    const int64_t tile_work = std::max<int64_t>(1, count * tile_rows * columns);
+    const int64_t tile_work = std::max<int64_t>(1, count * tile_rows * columns_);
     const int64_t tiles_each = std::min(tiles, divide_up(task_work, tile_work));
     const int64_t parts = divide_up(tiles, tiles_each);
     const int64_t pass = divide_up(count, std::max<int64_t>(1, divide_up(count, depth_limit)));
     parallel_for(panels_ * parts, 1, [&](int64_t begin, int64_t end) {
       const T* rows[2 * tile_rows];
       for (int64_t task = begin; task < end; ++task) {
-        const T* panel = gradient + task / parts * count * columns;
-        const int64_t used = windows_.out_channels - task / parts * columns;
-        T* target = sums + task / parts * depth * columns;
+        const T* panel = gradient + task / parts * count * columns_;
+        const int64_t used = windows_.out_channels - task / parts * columns_;
+        T* target = sums + task / parts * depth * columns_;
         const int64_t from = task % parts * tiles_each * tile_rows;
         const int64_t to = std::min(from + tiles_each * tile_rows, depth);
         for (int64_t p = 0; p < count; p += pass) {
           for (int64_t k = from; k < to; k += rows_for<T>(used)) {
             const int used_rows = static_cast<int>(std::min<int64_t>(rows_for<T>(used), to - k));
             for (int r = 0; r < used_rows; ++r) rows[r] = image + tap_offsets_[static_cast<size_t>(k + r)];
-            multiply_used(used_rows, used, std::min(pass, count - p), rows, Indexed{offsets + p}, panel + p * columns,
-                          target + k * columns, first && p == 0 ? Store::overwrite : Store::accumulate);
+            multiply_used(used_rows, used, columns_, std::min(pass, count - p), rows, Indexed{offsets + p},
+                          panel + p * columns_, target + k * columns_,
+                          first && p == 0 ? Store::overwrite : Store::accumulate);
           }
         }
       }
@@ -127,7 +127,7 @@ class Gradient {
   const Units& units_;
   const Patch& patch_;
   const std::vector<int64_t> tap_offsets_;
-  const int64_t panels_;
+  const int64_t columns_, panels_;
   const T* g_;
   const T* x_;
 };
@@ -143,8 +143,8 @@ void weight_gradient(const Windows& windows, const T* g, const T* x, T* gw) {
     return;
   }
   // Few weights: partial sums over runs of units, each run on one thread. Many: all threads share every unit.
-  const int64_t panels = divide_up(windows.out_channels, tile_columns<T>);
-  const int64_t size = windows.groups * panels * windows.depth() * tile_columns<T>;
+  const int64_t width = panel_width<T>(windows.out_channels), panels = divide_up(windows.out_channels, width);
+  const int64_t size = windows.groups * panels * windows.depth() * width;
   const bool own = size <= partial_limit;
   const Units units(windows, own ? own_positions : shared_positions,
                     (own ? own_bytes : shared_bytes) / static_cast<int64_t>(sizeof(T)));

@@ -188,7 +188,7 @@ class Sums {
     share.begin = first;
     share.end = first + height;
     share.positions = {1, height, width};
-    write_panel(windows_, rows, share, sums, channel, used(panel), output_);
+    write_panel(windows_, rows, share, sums, columns, channel, used(panel), output_);
   }
 
   const Windows& windows_;

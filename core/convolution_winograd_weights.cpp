@@ -13,9 +13,9 @@ using namespace winograd;
 
 constexpr int64_t wanted_tiles = 128;    // of one pass: a panel of either operand stays in L1
 constexpr int64_t block_channels = 128;  // of either operand, between which the sums are kept at a time
-constexpr int64_t least_channels = 16;   // below, the transforms cost more than they save,
-constexpr int64_t least_tiles = 8;       // and so they do below this number in all,
-constexpr int64_t least_used = 8;        // and where tiles have fewer gradients on average
+constexpr int64_t least_channels = lanes<float> == 16 ? 24 : 16;  // below, the transforms cost more than they save,
+constexpr int64_t least_tiles = 8;                                // and so they do below this number in all,
+constexpr int64_t least_used = 8;                                 // and where tiles have fewer gradients on average
 
 // The transforms of one line: of gradients, and from the sums to the gradients of the weights.
 inline void transform_gradients(const Vec<T> (&g)[results], Vec<T> (&u)[side]) {

@@ -45,4 +45,15 @@ bool dispatch_wide(DType dtype, Body&& body) {
   }
 }
 
+// body(T{}) with an unsigned integer of an item's size: moving needs no more of a dtype than that.
+template <class Body>
+auto with_item(DType dtype, Body&& body) {
+  switch (item_size(dtype)) {
+    case 1: return body(uint8_t{});
+    case 2: return body(uint16_t{});
+    case 4: return body(uint32_t{});
+    default: return body(uint64_t{});
+  }
+}
+
 }  // namespace rushlight

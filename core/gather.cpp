@@ -3,6 +3,7 @@
 
 #include "bind.h"
 #include "convert.h"
+#include "dispatch.h"
 #include "instruction.h"
 #include "move.h"
 #include "strided.h"

@@ -27,6 +27,13 @@ void pack_columns(Matrix<T> b, int64_t depth, int64_t width, T* packed, int64_t 
     const int64_t used = std::min(columns, width - j);
     const T* source = b.data + j * b.column_stride;
     T* panel = packed + j / columns * panel_step;
+    if (b.column_stride == 1) {
+      for (int64_t k = 0; k < depth; ++k, source += b.row_stride, panel += columns) {
+        copy_short(source, used, panel);
+        std::fill(panel + used, panel + columns, T(0));
+      }
+      continue;
+    }
     if (used == rest) std::fill(panel, panel + depth * columns, T(0));
     if (b.row_stride == 1) {
       transpose(source, b.column_stride, used, depth, panel, columns);

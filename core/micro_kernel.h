@@ -89,16 +89,24 @@ inline void multiply_rows(int count_rows, int64_t count, const T* const* rows, S
   multiply_tile<R, V>(count, rows, step, b, b_stride, c, c_stride, mode, bias);
 }
 
-// The same for a panel of tile_columns, of which the first `columns` are wanted; those behind may be left as they are.
+// The same for a panel of at most tile_columns, of which the first `columns` are wanted; those behind may be left as
+// they are.
 template <class T, class Step, int V = tile_vectors>
 inline void multiply_panel(int count_rows, int64_t columns, int64_t count, const T* const* rows, Step step, const T* b,
-                           T* c, int64_t c_stride, Store mode, const T* bias = nullptr) {
+                           int64_t b_stride, T* c, int64_t c_stride, Store mode, const T* bias = nullptr) {
   if constexpr (V > (tile_vectors + 1) / 2) {
     if (columns <= (V - 1) * lanes<T>) {
-      return multiply_panel<T, Step, V - 1>(count_rows, columns, count, rows, step, b, c, c_stride, mode, bias);
+      return multiply_panel<T, Step, V - 1>(count_rows, columns, count, rows, step, b, b_stride, c, c_stride, mode,
+                                            bias);
     }
   }
-  multiply_rows<V>(count_rows, count, rows, step, b, tile_columns<T>, c, c_stride, mode, bias);
+  multiply_rows<V>(count_rows, count, rows, step, b, b_stride, c, c_stride, mode, bias);
+}
+// Of a whole panel of tile_columns.
+template <class T, class Step>
+inline void multiply_panel(int count_rows, int64_t columns, int64_t count, const T* const* rows, Step step, const T* b,
+                           T* c, int64_t c_stride, Store mode, const T* bias = nullptr) {
+  multiply_panel(count_rows, columns, count, rows, step, b, tile_columns<T>, c, c_stride, mode, bias);
 }
 
 }  // namespace rushlight

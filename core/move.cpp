@@ -8,6 +8,7 @@
 
 #include "bind.h"
 #include "convert.h"
+#include "dispatch.h"
 #include "instruction.h"
 #include "strided.h"
 

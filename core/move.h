@@ -63,17 +63,6 @@ inline std::vector<int64_t> places(const Array& index, int64_t size, bool wraps)
   return result;
 }
 
-// body(T{}) with an unsigned integer of an item's size: moving needs no more of a dtype than that.
-template <class Body>
-void with_item(DType dtype, Body&& body) {
-  switch (item_size(dtype)) {
-    case 1: return body(uint8_t{});
-    case 2: return body(uint16_t{});
-    case 4: return body(uint32_t{});
-    default: return body(uint64_t{});
-  }
-}
-
 // body(T{}) for the dtypes that are added up here.
 template <class Body>
 bool with_sum(DType dtype, Body&& body) {

@@ -56,6 +56,18 @@ template <class T>
 inline void store(T* to, Vec<T> value) {
   std::memcpy(to, &value, sizeof value);
 }
+// std::copy for rows that are often too short to be worth a call of memcpy.
+template <class T>
+inline void copy_short(const T* from, int64_t count, T* to) {
+  constexpr int64_t step = 16 / sizeof(T);
+  if (count > 64) {
+    std::memcpy(to, from, static_cast<size_t>(count) * sizeof(T));
+    return;
+  }
+  int64_t i = 0;
+  for (; i + step <= count; i += step) std::memcpy(to + i, from + i, 16);
+  for (; i < count; ++i) to[i] = from[i];
+}
 template <class T>
 inline Vec<T> broadcast(T value) {
   return value - Vec<T>{};

@@ -8,6 +8,7 @@
 
 #include "bind.h"
 #include "convert.h"
+#include "dispatch.h"
 #include "instruction.h"
 #include "scratch.h"
 #include "threads.h"
@@ -205,17 +206,6 @@ class RowsOut {
   WorkArray own_;
 };
 
-// body(Key{}) for an unsigned integer of an item's size.
-template <class Body>
-auto with_key(DType dtype, Body&& body) {
-  switch (item_size(dtype)) {
-    case 1: return body(uint8_t{});
-    case 2: return body(uint16_t{});
-    case 4: return body(uint32_t{});
-    default: return body(uint64_t{});
-  }
-}
-
 // row(index, items, keys, pairs, other) for each row.
 template <class Key, class Row>
 void for_rows(const Rows& rows, bool falling, Row&& row) {
@@ -241,7 +231,7 @@ nb::object first_in_order(nb::handle x, int64_t dim, bool falling, int64_t chose
   if (chosen < 0) chosen = rows.length;
   if (chosen > rows.length) return not_implemented();
   RowsOut values(rows.items.array.dtype, x, rows, chosen), places(DType::int64, x, rows, chosen);
-  with_key(rows.items.array.dtype, [&](auto tag) {
+  with_item(rows.items.array.dtype, [&](auto tag) {
     using Key = decltype(tag);
     Key* value = values.rows<Key>();
     int64_t* place = places.rows<int64_t>();
@@ -275,7 +265,7 @@ nb::object one_in_order(nb::handle x, int64_t dim, bool keepdim, Rank&& rank) {
   }
   NewArray values = result(array.dtype, std::span<const int64_t>(shape, dimensions));
   NewArray places = result(DType::int64, std::span<const int64_t>(shape, dimensions));
-  with_key(array.dtype, [&](auto tag) {
+  with_item(array.dtype, [&](auto tag) {
     using Key = decltype(tag);
     for_rows<Key>(rows, false, [&](int64_t row, const Key* items, const Key* keys, auto* pairs, auto*) {
       make_pairs(keys, rows.length, pairs);

@@ -63,6 +63,3 @@ def test_what_the_kernels_have_no_code_for():
     assert native.flip(x, dims=(2,)) is NotImplemented
     assert native.roll(x, shifts=(1,), dims=None) is NotImplemented
     assert native.roll(x, shifts=(1, 2), dims=(0, 0)) is NotImplemented
-    assert native.pad(x, padding=[(-2, -2), (0, 0)], mode="constant", value=0) is NotImplemented
-    assert native.pad(x, padding=[(1, 1), (0, 0)], mode="reflect", value=0) is NotImplemented
-    assert native.pad(x, padding=[(1, 1)], mode="constant", value=0) is NotImplemented

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import rushlight as torch
 from rushlight.errors import InputError, ShapeError
-from rushlight.ops.padding import pad
+from rushlight.ops.padding import pad, pad_gradient
 
 NUMPY_MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
@@ -34,6 +34,19 @@ def test_pad_is_numpys(data):
     expected = np.pad(cropped, [side for _, side in crops], NUMPY_MODES[mode], **more)
     got = pad(torch.from_numpy(x), padding=tuple(sides), mode=mode, value=1.5)
     np.testing.assert_array_equal(got.numpy(), expected)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+@pytest.mark.parametrize(
+    "padding", [((0, 0), (0, 0), (3, 2), (4, 1)), ((0, 0), (1, 2), (-2, 1), (0, 0)), ((2, 0),) * 4]
+)
+def test_what_arrives_at_an_element_adds_up(mode, padding):
+    x = np.arange(3 * 4 * 5 * 6, dtype=np.int64).reshape(3, 4, 5, 6)
+    source = pad(torch.from_numpy(x), padding=padding, mode=mode, value=0).numpy()  # which element each one is
+    g = np.random.default_rng(0).standard_normal(source.shape).astype(np.float32)
+    got = pad_gradient(torch.from_numpy(g), shape=x.shape, padding=padding, mode=mode).numpy()
+    sums = np.bincount(source.ravel(), weights=g.ravel(), minlength=x.size).reshape(x.shape)
+    np.testing.assert_allclose(got, sums, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(

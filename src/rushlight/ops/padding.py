@@ -100,7 +100,7 @@ def _(make):
         yield Sample((x,), {**options, "value": 1.5})
 
 
-@operation()
+@operation(kernel="pad_gradient")
 def pad_gradient(xp, g, *, shape, padding, mode):
     """Zeros of `shape` to which each element of g is added where `pad` took it from."""
     for axis, (before, after) in enumerate(padding):
