@@ -1,9 +1,11 @@
 // The same items in another order, or beside zeros: flip, roll, triangles.
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <optional>
 #include <vector>
 
 #include "bind.h"
@@ -80,10 +82,10 @@ void roll_boxes(const Array& x, const Array& y, const Sizes& shifts, const Sizes
   }
 }
 
-nb::object roll(nb::handle input, const Sizes& shifts, nb::handle given) {
+nb::object roll(nb::handle input, const Sizes& shifts, const std::optional<Sizes>& given) {
   Array x = borrow(input);
-  if (x.dtype == DType::other || given.is_none()) return not_implemented();
-  Sizes dims = nb::cast<Sizes>(given), sorted;
+  if (x.dtype == DType::other || !given) return not_implemented();
+  Sizes dims = *given, sorted;
   if (!from_the_front(dims, x.dimensions) || dims.size() != shifts.size()) return not_implemented();
   sorted = dims;
   std::ranges::sort(sorted);

@@ -4,6 +4,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "bind.h"
+#include "convert.h"
 #include "dispatch.h"
 #include "instruction.h"
 #include "threads.h"
@@ -180,28 +182,20 @@ void fold_rows(const Rows& rows, const T* g, T* gx) {
   });
 }
 
-nb::object pad(nb::handle input, const std::vector<Side>& padding, const std::string& mode_name, nb::handle constant) {
+nb::object pad(nb::handle input, const std::vector<Side>& padding, const std::string& mode_name, double value) {
   const Mode mode = mode_named(mode_name);
   const DType dtype = borrow(input).dtype;
-  if (dtype == DType::other) return not_implemented();
-  double value = 0;
-  if (mode == Mode::constant) {
-    if (dtype != DType::float32 && dtype != DType::float64) return not_implemented();
-    value = nb::cast<double>(constant);
-  }
+  if (dtype == DType::other || (dtype == DType::int64 && std::fabs(value) > 0x1p53)) return not_implemented();
   const WorkArray x = contiguous(input);
   const Rows rows(shape_of(x.array), padding, mode);
   NewArray y = result(dtype, rows.padded_shape);
   with_item(dtype, [&](auto tag) {
     using T = decltype(tag);
+    T constant{};
+    converter(dtype, DType::float64)(reinterpret_cast<char*>(&constant), sizeof constant,
+                                     reinterpret_cast<const char*>(&value), sizeof value, 1);
     Unlocked unlocked;
-    T bits{};
-    if (const float single = static_cast<float>(value); sizeof bits == sizeof single) {
-      std::memcpy(&bits, &single, sizeof bits);
-    } else if (sizeof bits == sizeof value) {
-      std::memcpy(&bits, &value, sizeof bits);
-    }
-    pad_rows(rows, x.array.as<T>(), bits, y.array.as<T>());
+    pad_rows(rows, x.array.as<T>(), constant, y.array.as<T>());
   });
   return y.object;
 }
