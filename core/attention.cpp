@@ -224,6 +224,38 @@ void gradient_row(T* scores, T* products, int64_t width, T log_sum, T delta, T s
   }
 }
 
+// Rows in which sums of products are gathered: where the result lies, if its rows take whole panels, else aside.
+template <class T>
+struct Gathered {
+  T* data;
+  int64_t stride;
+
+  Gathered(T* aside, int64_t features, T* result, int64_t result_stride)
+      : data(features == padded<T>(features) ? result : aside),
+        stride(features == padded<T>(features) ? result_stride : padded<T>(features)) {}
+
+  // Adds A B to the first `rows` rows; those from `known` on have nothing in them yet.
+  void add(int64_t rows, int64_t known, int64_t columns, int64_t depth, Matrix<T> a, const T* panels,
+           int64_t panel_stride) {
+    known = std::min(known, rows);
+    multiply_packed<T>(known, columns, depth, a, panels, panel_stride, data, stride, Store::accumulate);
+    a.data += known * a.row_stride;
+    multiply_packed<T>(rows - known, columns, depth, a, panels, panel_stride, data + known * stride, stride,
+                       Store::overwrite);
+  }
+  // Puts `rows` rows where they belong, zeros from `known` on.
+  void finish(int64_t rows, int64_t known, int64_t features, T* result, int64_t result_stride) {
+    for (int64_t i = 0; i < rows; ++i) {
+      T* to = result + i * result_stride;
+      if (i >= known) {
+        std::fill_n(to, features, T(0));
+      } else if (data != result) {
+        std::copy_n(data + i * stride, features, to);
+      }
+    }
+  }
+};
+
 // The blocks of keys [first_block, last_block) of one head; the queries' gradients are gathered in `gathered`.
 template <class T>
 void attend_backward(const Problem& p, const Gradients<T>& t, int64_t sample, int64_t head, int64_t first_block,
@@ -250,8 +282,10 @@ void attend_backward(const Problem& p, const Gradients<T>& t, int64_t sample, in
     pack(transposed(t.k.rows(sample, head, first_key)), e, count, turned_keys.get());
     pack(t.k.rows(sample, head, first_key), count, e, keys.get());
     pack(transposed(t.v.rows(sample, head, first_key)), d, count, turned_values.get());
-    std::fill_n(of_keys.get(), count * wide_e, T(0));
-    std::fill_n(of_values.get(), count * wide_d, T(0));
+    T *gk = t.gk.row(sample, head, first_key), *gv = t.gv.row(sample, head, first_key);
+    Gathered<T> key_sums(of_keys.get(), e, gk, t.gk.token_stride),
+        value_sums(of_values.get(), d, gv, t.gv.token_stride);
+    int64_t known = 0;  // keys that queries have seen
     for (int64_t first = 0; first < p.queries; first += query_block) {
       const int64_t rows = std::min(query_block, p.queries - first), visible = p.visible(first_key, first + rows);
       if (visible == 0) continue;
@@ -263,17 +297,16 @@ void attend_backward(const Problem& p, const Gradients<T>& t, int64_t sample, in
         gradient_row(scores.get() + i * key_block, products.get() + i * key_block, width, log_sums[first + i],
                      deltas[first + i], static_cast<T>(p.scale));
       }
-      multiply_packed<T>(visible, d, rows, {scores.get(), 1, key_block}, gradients.get() + first * wide_d,
-                         rows * tile_columns<T>, of_values.get(), wide_d, Store::accumulate);
+      value_sums.add(visible, known, d, rows, {scores.get(), 1, key_block}, gradients.get() + first * wide_d,
+                     rows * tile_columns<T>);
       multiply_packed<T>(rows, e, visible, {products.get(), key_block, 1}, keys.get(), count * tile_columns<T>,
                          gathered + first * wide_e, wide_e, Store::accumulate);
-      multiply_packed<T>(visible, e, rows, {products.get(), 1, key_block}, queries.get() + first * wide_e,
-                         rows * tile_columns<T>, of_keys.get(), wide_e, Store::accumulate);
+      key_sums.add(visible, known, e, rows, {products.get(), 1, key_block}, queries.get() + first * wide_e,
+                   rows * tile_columns<T>);
+      known = std::max(known, visible);
     }
-    for (int64_t j = 0; j < count; ++j) {
-      std::copy_n(of_keys.get() + j * wide_e, e, t.gk.row(sample, head, first_key + j));
-      std::copy_n(of_values.get() + j * wide_d, d, t.gv.row(sample, head, first_key + j));
-    }
+    key_sums.finish(count, known, e, gk, t.gk.token_stride);
+    value_sums.finish(count, known, d, gv, t.gv.token_stride);
   }
 }
 

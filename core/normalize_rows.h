@@ -2,6 +2,7 @@
 // length.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "normalize.h"
@@ -71,7 +72,7 @@ struct RowGroup {
 };
 
 template <bool centered, class T>
-void norm_row_group(RowGroup<T> group, const T* weight, const T* bias, T* y, T* mean, T* variance, double eps) {
+void norm_row_group(RowGroup<T>& group, const T* weight, const T* bias, T* y, T* mean, T* variance, double eps) {
   group.template measure<centered>(eps);
   if constexpr (centered) store_some(mean + group.first, load<T>(group.center), group.count);
   store_some(variance + group.first, group.variance, group.count);
@@ -90,7 +91,7 @@ void norm_row_group(RowGroup<T> group, const T* weight, const T* bias, T* y, T* 
 
 // Also adds to the sums for the weights' gradients; `shared` where all rows have the same weights.
 template <bool centered, bool shared, class T>
-void norm_gradient_row_group(RowGroup<T> group, const T* g, const T* weight, T* gx, T* weight_sums, T* bias_sums,
+void norm_gradient_row_group(RowGroup<T>& group, const T* g, const T* weight, T* gx, T* weight_sums, T* bias_sums,
                              double eps) {
   const int64_t length = group.length;
   g += group.first * length;
@@ -142,8 +143,9 @@ void norm_gradient_row_group(RowGroup<T> group, const T* g, const T* weight, T* 
       if constexpr (centered) store_some(of_bias + i, bias_sum, width);
     });
   };
+  constexpr int several = std::min(4, lanes<T>);
   int64_t row = 0;
-  for (; shared && row + 4 <= group.count; row += 4) finish.template operator()<4>(row);
+  for (; shared && row + several <= group.count; row += several) finish.template operator()<several>(row);
   for (; row < group.count; ++row) finish.template operator()<1>(row);
 }
 
@@ -167,8 +169,8 @@ void norm_rows(const T* x, const C* weight, const C* bias, T* y, C* mean, C* var
       constexpr int64_t group = lanes<T>;
       parallel_for((rows.count + group - 1) / group, blocks_of(rows.length * group), [&](int64_t begin, int64_t end) {
         for (int64_t row = begin * group; row < std::min(end * group, rows.count); row += group) {
-          norm_row_group<centered>(RowGroup<T>(x, rows, row, std::min(group, rows.count - row)), weight, bias, y, mean,
-                                   variance, eps);
+          RowGroup<T> some(x, rows, row, std::min(group, rows.count - row));
+          norm_row_group<centered>(some, weight, bias, y, mean, variance, eps);
         }
       });
       return;
