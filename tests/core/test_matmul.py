@@ -123,6 +123,21 @@ def test_same_bits_for_any_number_of_threads(threads: None, m: int, n: int, k: i
             np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.parametrize(
+    ("m", "n", "k"),
+    [(256, 700, 500), (192, 1000, 390), (64, 256, 900), (17, 1024, 100), (257, 300, 400), (100, 260, 1)],
+)
+def test_left_sides_that_lie_in_columns(threads: None, m: int, n: int, k: int) -> None:
+    a, b = make(0, (k, m), "contiguous", np.float32).T, make(1, (k, n), "contiguous", np.float32)
+    results = []
+    for count in (1, 2, 3, 8):
+        native.set_num_threads(count)
+        results.append(native.matmul(a, b))
+    check(results[0], a, b)
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
+
+
 def test_other_dtypes_are_left_to_numpy() -> None:
     whole = np.ones((2, 2), np.int64)
     assert native.matmul(whole, whole) is NotImplemented
