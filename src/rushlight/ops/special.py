@@ -20,12 +20,12 @@ def _sigmoid(x: Any) -> Any:
 
 
 def _of_scalars(function: Callable[[float], float]) -> Callable[[Any], Any]:
-    """A function of floats as one of floating arrays, item by item."""
+    """A function of floats as one of arrays, item by item; of integers, as NumPy's functions, it gives float64."""
     vectorized = np.vectorize(function, otypes=[np.float64])
 
     def of_arrays(x: Any) -> Any:
         x = np.asarray(x)
-        return vectorized(x).astype(x.dtype)
+        return vectorized(x).astype(np.float64 if x.dtype.kind in "biu" else x.dtype)
 
     return of_arrays
 
