@@ -220,7 +220,8 @@ void norm_gradient_rows(const T* g, const T* x, const C* weight, T* gx, T* gweig
       const int64_t last = rows.part_begin(part + 1);
       int64_t row = rows.part_begin(part);
       if constexpr (std::is_same_v<T, C>) {
-        const int64_t group = rows.length <= 128 ? lanes<T> : 4;  // so that a group stays in the first-level cache
+        // Of longer rows fewer, so that a group stays in the first-level cache.
+        const int64_t group = rows.length <= 128 ? lanes<T> : std::min(4, lanes<T>);
         for (; rows.length <= short_gradient && row < last; row += group) {
           RowGroup<T> some(x, rows, row, std::min<int64_t>(group, last - row));
           auto compute = rows.period == 1 ? &norm_gradient_row_group<centered, true, T>
