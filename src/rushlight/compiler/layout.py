@@ -149,10 +149,12 @@ def _works_in_place(node: Node, operand: Value, result: Value, found: dict[Value
     if node.operation == "view_scatter":
         if operand is not node.inputs[0]:
             return False
-    elif node.operation != "fused" and not (node.operation in OPERATIONS and OPERATIONS[node.operation].elementwise):
+    elif node.operation == "fused":
+        reduced = node.options["program"].reduced
+        if reduced and reduced[result.index]:
+            return False  # written before all has been read
+    elif not (node.operation in OPERATIONS and OPERATIONS[node.operation].elementwise):
         return False
-    if node.operation == "fused" and node.options["program"].reduced and node.options["program"].reduced[result.index]:
-        return False  # written before all has been read
     place = found[operand]
     if operand.shape != result.shape or operand.dtype != result.dtype or place.root.nbytes != result.nbytes:
         return False

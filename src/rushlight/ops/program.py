@@ -92,6 +92,15 @@ OPCODES = PREDICATES | frozenset(
 )
 
 
+# What bits of truths are, also in programs of floats, whose truths are the numbers 0 and 1.
+_OF_TRUTHS = {
+    "bitwise_and": "logical_and",
+    "bitwise_or": "logical_or",
+    "bitwise_xor": "logical_xor",
+    "invert": "logical_not",
+}
+
+
 class NotElementwise(Exception):
     """The recorded text does something that an elementwise program can't."""
 
@@ -120,6 +129,8 @@ class Builder:
                 branches.append(isinstance(source, bool))
             else:
                 raise NotElementwise(f"{opcode} of {type(source).__name__}")
+        if all(branches):
+            opcode = _OF_TRUTHS.get(opcode, opcode)
         boolean = _is_boolean(opcode, branches)
         # The type of a constant is part of its identity: 1, 1.0 and True are equal in Python.
         key = (opcode, *((n, type(n[0])) if isinstance(n, tuple) else n for n in numbered))

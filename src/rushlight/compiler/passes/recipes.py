@@ -15,12 +15,6 @@ from rushlight.ops.declare import OPERATIONS
 from rushlight.ops.program import Builder, Expression
 
 BOOL = np.dtype(np.bool_)
-_LOGICAL = {
-    "bitwise_and": "logical_and",
-    "bitwise_or": "logical_or",
-    "bitwise_xor": "logical_xor",
-    "invert": "logical_not",
-}
 # Operations on bools that mean the same on the numbers 0 and 1 that bools are among numbers.
 _ON_TRUTH = frozenset(
     ["logical_and", "logical_or", "logical_xor", "logical_not", "bitwise_and", "bitwise_or", "bitwise_xor"]
@@ -128,8 +122,6 @@ class Recorder:
 
     def __call__(self, opcode: str, *sources: Any) -> Any:
         expressions = [s for s in sources if isinstance(s, Expression)]
-        if opcode in _LOGICAL and all(e.boolean for e in expressions):
-            opcode = _LOGICAL[opcode]
         if opcode == "where" and isinstance(sources[0], (bool, int, float)):
             return sources[1] if sources[0] else sources[2]
         if not expressions and self._dtype.kind == "f" and hasattr(np, opcode):

@@ -64,7 +64,7 @@ def hardtanh(xp, x, min, max):
 
 @hardtanh.gradient
 def _(g, _y, x, min, max):
-    return where(x > min, where(x < max, g, 0.0), 0.0), None, None
+    return where((x > min) & (x < max), g, 0.0), None, None
 
 
 _with_parameters(hardtanh, -1.0, 1.5)
@@ -78,7 +78,7 @@ def hardsigmoid(xp, x):
 
 @hardsigmoid.gradient
 def _(g, _y, x):
-    return where(x > -3.0, where(x < 3.0, g * (1 / 6), 0.0), 0.0)
+    return where((x > -3.0) & (x < 3.0), g * (1 / 6), 0.0)
 
 
 @elementwise(promotion="float")
@@ -100,7 +100,7 @@ def hardshrink(xp, x, limit):
 
 @hardshrink.gradient
 def _(g, _y, x, limit):
-    return where(x >= -limit, where(x <= limit, 0.0, g), g), None
+    return where((x >= -limit) & (x <= limit), 0.0, g), None
 
 
 _with_parameters(hardshrink, 0.5)
@@ -114,7 +114,7 @@ def softshrink(xp, x, limit):
 
 @softshrink.gradient
 def _(g, _y, x, limit):
-    return where(x >= -limit, where(x <= limit, 0.0, g), g), None
+    return where((x >= -limit) & (x <= limit), 0.0, g), None
 
 
 _with_parameters(softshrink, 0.5)

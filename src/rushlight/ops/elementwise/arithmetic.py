@@ -325,8 +325,8 @@ def clamp(xp, x, min, max):
 @clamp.gradient
 def _(g, _y, x, min, max):
     return (
-        lambda: where(x >= min, where(x <= max, g, 0.0), 0.0),
-        lambda: where(x < min, where(min < max, g, 0.0), 0.0),
+        lambda: where((x >= min) & (x <= max), g, 0.0),
+        lambda: where((x < min) & (min < max), g, 0.0),
         lambda: where((x > max) | (min > max), g, 0.0),
     )
 

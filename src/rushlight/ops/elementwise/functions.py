@@ -52,7 +52,7 @@ def power(xp, x, exponent):
 def _(g, y, x, exponent):
     return (
         lambda: where(exponent == 0, 0.0, g * (exponent * power(x, exponent - 1))),
-        lambda: g * where(x == 0, where(exponent >= 0, 0.0, y * log(x)), y * log(x)),
+        lambda: g * where((x == 0) & (exponent >= 0), 0.0, y * log(x)),
     )
 
 
@@ -190,7 +190,7 @@ def xlogy(xp, x, y):
 
 @xlogy.gradient
 def _(g, _y, a, b):
-    return lambda: where(a == 0, where(b <= 0, 0.0, g * log(b)), g * log(b)), lambda: g * a / b
+    return lambda: where((a == 0) & (b <= 0), 0.0, g * log(b)), lambda: g * a / b
 
 
 @elementwise(promotion="float", domain=(0.05, 0.95))
