@@ -87,19 +87,18 @@ inline C sum_of(int64_t count, Term&& term, const T*... arrays) {
   return sum + sum_of_lanes<C>((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
-// Two sums in one sweep: term(first, second, items...) adds to both.
-template <class C, class Term, class... T>
-inline void sums_of(int64_t count, C& first, C& second, Term&& term, const T*... arrays) {
+// Several sums in one sweep, added to `sums`: term(sums, items...) adds to each of them.
+template <class C, int count_of_sums, class Term, class... T>
+inline void sums_of(int64_t count, C (&sums)[count_of_sums], Term&& term, const T*... arrays) {
   constexpr int unroll = 2, width = lanes<C>;
-  Vec<C> firsts[unroll] = {}, seconds[unroll] = {};
+  Vec<C> parts[unroll][count_of_sums] = {};
   int64_t i = 0;
   for (; i + unroll * width <= count; i += unroll * width) {
-    for (int k = 0; k < unroll; ++k) term(firsts[k], seconds[k], load_as<C>(arrays + i + k * width)...);
+    for (int k = 0; k < unroll; ++k) term(parts[k], load_as<C>(arrays + i + k * width)...);
   }
-  for (; i + width <= count; i += width) term(firsts[0], seconds[0], load_as<C>(arrays + i)...);
-  for (; i < count; ++i) term(first, second, static_cast<C>(arrays[i])...);
-  first += sum_of_lanes<C>(firsts[0] + firsts[1]);
-  second += sum_of_lanes<C>(seconds[0] + seconds[1]);
+  for (; i + width <= count; i += width) term(parts[0], load_as<C>(arrays + i)...);
+  for (; i < count; ++i) term(sums, static_cast<C>(arrays[i])...);
+  for (int s = 0; s < count_of_sums; ++s) sums[s] += sum_of_lanes<C>(parts[0][s] + parts[1][s]);
 }
 
 template <class T>

@@ -78,16 +78,16 @@ template <class T, class C>
 void gradient_sums(const T* g, const T* x, int64_t count, C mean, double& sum, double& product) {
   constexpr int64_t block = 4096;
   for (int64_t start = 0; start < count; start += block) {
-    C part = 0, part_product = 0;
-    sums_of<C>(
-        std::min(block, count - start), part, part_product,
-        [mean](auto& first, auto& second, auto gradient, auto value) {
-          first += gradient;
-          second += gradient * (value - mean);
+    C parts[2] = {};
+    sums_of(
+        std::min(block, count - start), parts,
+        [mean](auto& sums, auto gradient, auto value) {
+          sums[0] += gradient;
+          sums[1] += gradient * (value - mean);
         },
         g + start, x + start);
-    sum += static_cast<double>(part);
-    product += static_cast<double>(part_product);
+    sum += static_cast<double>(parts[0]);
+    product += static_cast<double>(parts[1]);
   }
 }
 
@@ -110,20 +110,6 @@ struct Channels {
   int64_t samples, channels, length;
 
   int64_t items() const { return samples * length; }
-  // A channel is cut where there are too few channels to share out; never by the number of threads.
-  int64_t parts() const { return channels >= 16 ? 1 : std::max<int64_t>(1, std::min<int64_t>(64, items() >> 15)); }
-
-  // run(offset, count) for each run of neighbours in items [begin, end) of a channel
-  template <class Run>
-  void for_runs(int64_t channel, int64_t begin, int64_t end, Run&& run) const {
-    while (begin < end) {
-      int64_t sample = begin / length, at = begin % length;
-      int64_t count = std::min(length - at, end - begin);
-      run((sample * channels + channel) * length + at, count);
-      begin += count;
-    }
-  }
-  int64_t part_begin(int64_t part) const { return items() * part / parts(); }
 };
 
 inline bool channels_of(const Array& x, Channels& shape) {

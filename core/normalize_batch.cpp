@@ -1,84 +1,116 @@
 // Batch normalisation: a channel's items lie in one run of `length` for each sample, or, for (samples, channels) with
 // no length, apart from each other beside those of other channels.
+#include <type_traits>
 #include <vector>
 
 #include "bind.h"
 #include "instruction.h"
 #include "normalize.h"
+#include "scratch.h"
 #include "threads.h"
 
 namespace rushlight {
 
 namespace {
 
-template <class T>
-Moments channel_moments(const T* x, const Channels& shape, int64_t channel, int64_t begin, int64_t end) {
-  Moments moments;
-  constexpr int64_t room = 2048;
-  if (shape.length >= 256) {
-    shape.for_runs(channel, begin, end, [&](int64_t at, int64_t count) { add_moments(moments, x + at, count); });
-    return moments;
-  }
-  T gathered[room];  // short runs are put together first
-  int64_t filled = 0;
-  shape.for_runs(channel, begin, end, [&](int64_t at, int64_t count) {
-    if (filled + count > room) add_moments(moments, gathered, filled), filled = 0;
-    std::copy_n(x + at, count, gathered + filled);
-    filled += count;
-  });
-  add_moments(moments, gathered, filled);
-  return moments;
-}
+// Items [begin, end) of one channel.
+struct Part {
+  int64_t channel, begin, end;
+  int64_t items() const { return end - begin; }
+};
 
-// The moments of all channels where they are cut into parts.
-template <class T>
-std::vector<Moments> moments_of_parts(const T* x, const Channels& shape) {
-  int64_t parts = shape.parts();
-  std::vector<Moments> partial(static_cast<size_t>(shape.channels * parts));
-  parallel_for(shape.channels * parts, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      int64_t part = i % parts;
-      partial[i] = channel_moments(x, shape, i / parts, shape.part_begin(part), shape.part_begin(part + 1));
+// The parts of channels whose items lie in one run for each sample. A channel is cut where there are too few of them to
+// share out, never by the number of threads.
+class Parts {
+ public:
+  explicit Parts(const Channels& shape)
+      : shape_(shape),
+        gathered_(shape.length < 512 && shape.samples > 1),
+        each_(std::max<int64_t>(1, shape.channels < 16 ? shape.items() >> 15
+                                   : gathered_         ? shape.items() >> 16
+                                                       : 1)) {}
+
+  // Two sweeps: `first(part, room)` returns sums that can be merged, `last(part, sums, room)` is given those of the
+  // whole channel; right after the first, while the items are still in a cache, where the channel isn't cut. Short runs
+  // are put together before by `gather(part, room)` in room for `arrays` of all their items, for both sweeps: sums over
+  // short runs cost their beginnings and ends, and runs a power of two apart share so few lines of the caches that each
+  // sweep would read them from memory. Otherwise there is no room.
+  template <class T, int arrays, class Gather, class First, class Last>
+  void sweep(Gather gather, First first, Last last) const {
+    using Sums = std::invoke_result_t<First, const Part&, T*>;
+    auto for_parts = [&](auto&& body) {
+      const int64_t most = gathered_ ? shape_.items() / each_ + 1 : 0;
+      parallel_for(shape_.channels * each_, blocks_of(shape_.items() / each_), [&](int64_t begin, int64_t end) {
+        const Scratch<T> scratch(arrays * most);
+        T* const room = gathered_ ? scratch.get() : nullptr;
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t at = i % each_;
+          const Part part{i / each_, shape_.items() * at / each_, shape_.items() * (at + 1) / each_};
+          if (gathered_) gather(part, room);
+          body(i, part, room);
+        }
+      });
+    };
+    if (each_ == 1) {
+      for_parts([&](int64_t, const Part& part, T* room) { last(part, first(part, room), room); });
+      return;
     }
-  });
-  std::vector<Moments> moments(static_cast<size_t>(shape.channels));
-  for (int64_t i = 0; i < shape.channels * parts; ++i) moments[i / parts].merge(partial[i]);
-  return moments;
-}
+    std::vector<Sums> sums(static_cast<size_t>(shape_.channels * each_));
+    for_parts([&](int64_t i, const Part& part, T* room) { sums[i] = first(part, room); });
+    for (int64_t i = 0; i < shape_.channels * each_; ++i) {
+      if (i % each_ != 0) sums[i - i % each_].merge(sums[i]);
+    }
+    for_parts([&](int64_t, const Part& part, T* room) { last(part, sums[part.channel * each_], room); });
+  }
 
-// Each channel is normalised right after its moments were taken, while it is still in a cache. finish(number, at) is
-// what is stored of the normalised number at `at`.
+  // run(at, from, count) for each run of neighbours: `at` among all items, `from` among the part's.
+  template <class Run>
+  void for_runs(const Part& part, Run&& run) const {
+    const int64_t length = shape_.length, step = shape_.channels * length;
+    int64_t skipped = part.begin % length;
+    int64_t at = part.begin / length * step + part.channel * length + skipped;
+    for (int64_t item = part.begin; item < part.end;) {
+      const int64_t count = std::min(length - skipped, part.end - item);
+      run(at, item - part.begin, count);
+      item += count;
+      at += step - skipped;
+      skipped = 0;
+    }
+  }
+
+ private:
+  const Channels& shape_;
+  bool gathered_;
+  int64_t each_;  // parts of a channel
+};
+
+// finish(number, at) is what is stored of the normalised number at `at`.
 template <class T, class C, class Finish>
 void batch_norm_runs(const T* x, const C* weight, const C* bias, T* y, C* mean, C* variance, const Channels& shape,
                      double eps, Finish finish) {
-  auto normalize = [&](int64_t channel, int64_t begin, int64_t end) {
-    C scale = weight[channel] * inverse_deviation(variance[channel], eps);
-    shape.for_runs(channel, begin, end, [&](int64_t at, int64_t count) {
-      normalize_run(x + at, y + at, count, mean[channel], scale, bias[channel],
+  const Parts parts(shape);
+  auto gather = [&](const Part& part, T* room) {
+    parts.for_runs(part, [&](int64_t at, int64_t from, int64_t count) { std::copy_n(x + at, count, room + from); });
+  };
+  auto moments_of = [&](const Part& part, const T* room) {
+    Moments moments;
+    if (room != nullptr) {
+      add_moments(moments, room, part.items());
+    } else {
+      parts.for_runs(part, [&](int64_t at, int64_t, int64_t count) { add_moments(moments, x + at, count); });
+    }
+    return moments;
+  };
+  auto normalize = [&](const Part& part, const Moments& moments, const T* room) {
+    const C center = static_cast<C>(moments.mean), spread = static_cast<C>(moments.variance());
+    if (part.begin == 0) mean[part.channel] = center, variance[part.channel] = spread;
+    const C scale = weight[part.channel] * inverse_deviation(spread, eps), shift = bias[part.channel];
+    parts.for_runs(part, [&](int64_t at, int64_t from, int64_t count) {
+      normalize_run(room == nullptr ? x + at : room + from, y + at, count, center, scale, shift,
                     [at, finish](C value, int64_t i) { return finish(value, at + i); });
     });
   };
-  auto keep = [&](int64_t channel, const Moments& moments) {
-    mean[channel] = static_cast<C>(moments.mean);
-    variance[channel] = static_cast<C>(moments.variance());
-  };
-  int64_t parts = shape.parts(), items = shape.items();
-  if (parts == 1) {
-    parallel_for(shape.channels, blocks_of(items), [&](int64_t begin, int64_t end) {
-      for (int64_t channel = begin; channel < end; ++channel) {
-        keep(channel, channel_moments(x, shape, channel, 0, items));
-        normalize(channel, 0, items);
-      }
-    });
-    return;
-  }
-  std::vector<Moments> moments = moments_of_parts(x, shape);
-  for (int64_t channel = 0; channel < shape.channels; ++channel) keep(channel, moments[channel]);
-  parallel_for(shape.channels * parts, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      normalize(i / parts, shape.part_begin(i % parts), shape.part_begin(i % parts + 1));
-    }
-  });
+  parts.sweep<T, 1>(gather, moments_of, normalize);
 }
 
 // The gradient before a rectifier, by its result: g where y isn't negative or zero.
@@ -95,67 +127,93 @@ struct Rectified {
   T* g = nullptr;
 };
 
+// The moments of x, and the sums of g and of g * (x - mean), in one sweep.
+struct GradientMoments {
+  Moments moments;
+  double sum = 0, product = 0;
+
+  template <class T>
+  void add(const T* g, const T* x, int64_t count) {
+    using C = Compute<T>;
+    constexpr int64_t block = 2048;
+    for (int64_t start = 0; start < count; start += block) {
+      const int64_t length = std::min(block, count - start);
+      const C mean = total(x + start, length) / static_cast<C>(length);
+      C parts[3] = {};
+      sums_of(
+          length, parts,
+          [mean](auto& sums, auto gradient, auto value) {
+            const auto deviation = value - mean;
+            sums[0] += deviation * deviation;
+            sums[1] += gradient;
+            sums[2] += gradient * deviation;
+          },
+          g + start, x + start);
+      const auto [squares, some, products] = parts;
+      merge({{static_cast<double>(length), static_cast<double>(mean), static_cast<double>(squares)},
+             static_cast<double>(some),
+             static_cast<double>(products)});
+    }
+  }
+
+  void merge(const GradientMoments& other) {
+    const double before = moments.mean;
+    moments.merge(other.moments);
+    product += (before - moments.mean) * sum + other.product + (other.moments.mean - moments.mean) * other.sum;
+    sum += other.sum;
+  }
+};
+
 // The moments are taken again: that is cheaper than to keep what the forward pass found beside its result.
 template <class T, class C>
 void batch_norm_gradient_runs(const T* g, const T* x, const C* weight, T* gx, T* gweight, T* gbias,
                               const Channels& shape, double eps, Rectified<T> rectified) {
   const T* before = rectified.y == nullptr ? g : rectified.g;
-  int64_t parts = shape.parts(), items = shape.items();
-  auto sums = [&](int64_t channel, const Moments& moments, int64_t begin, int64_t end) {
-    GradientSums result;
-    shape.for_runs(channel, begin, end, [&](int64_t at, int64_t count) {
+  const Parts parts(shape);
+  auto gather = [&](const Part& part, T* room) {
+    T* const gradients = room + part.items();
+    parts.for_runs(part, [&](int64_t at, int64_t from, int64_t count) {
+      std::copy_n(x + at, count, room + from);
+      if (rectified.y == nullptr) {
+        std::copy_n(g + at, count, gradients + from);
+      } else {
+        rectified_gradient(g + at, rectified.y + at, gradients + from, count);
+        if (rectified.g != gx) std::copy_n(gradients + from, count, rectified.g + at);
+      }
+    });
+  };
+  auto moments_of = [&](const Part& part, const T* room) {
+    GradientMoments result;
+    if (room != nullptr) {
+      result.add(room + part.items(), room, part.items());
+      return result;
+    }
+    parts.for_runs(part, [&](int64_t at, int64_t, int64_t count) {
       constexpr int64_t block = 2048;  // stays in the first-level cache
       for (int64_t i = at; i < at + count; i += block) {
-        int64_t length = std::min(block, at + count - i);
+        const int64_t length = std::min(block, at + count - i);
         if (rectified.y != nullptr) rectified_gradient(g + i, rectified.y + i, rectified.g + i, length);
-        gradient_sums(before + i, x + i, length, static_cast<C>(moments.mean), result.sum, result.product);
+        result.add(before + i, x + i, length);
       }
     });
     return result;
   };
-  auto finish = [&](int64_t channel, const Moments& moments, const GradientSums& all, int64_t begin, int64_t end) {
-    double inverse = inverse_deviation(moments.variance(), eps);
-    double scale = static_cast<double>(weight[channel]) * inverse;
-    if (begin == 0) {
-      gweight[channel] = static_cast<T>(static_cast<C>(all.product * inverse));
-      gbias[channel] = static_cast<T>(static_cast<C>(all.sum));
+  auto finish = [&](const Part& part, const GradientMoments& all, const T* room) {
+    const double inverse = inverse_deviation(all.moments.variance(), eps), count = static_cast<double>(shape.items());
+    const double scale = static_cast<double>(weight[part.channel]) * inverse;
+    if (part.begin == 0) {
+      gweight[part.channel] = static_cast<T>(static_cast<C>(all.product * inverse));
+      gbias[part.channel] = static_cast<T>(static_cast<C>(all.sum));
     }
-    C slope = static_cast<C>(scale * inverse * inverse * all.product / static_cast<double>(items));
-    C shift = static_cast<C>(scale * all.sum / static_cast<double>(items));
-    shape.for_runs(channel, begin, end, [&](int64_t at, int64_t count) {
-      gradient_run(before + at, x + at, gx + at, count, static_cast<C>(moments.mean), static_cast<C>(scale), slope,
-                   shift);
+    const C slope = static_cast<C>(scale * inverse * inverse * all.product / count);
+    const C shift = static_cast<C>(scale * all.sum / count);
+    parts.for_runs(part, [&](int64_t at, int64_t from, int64_t length) {
+      const T* const gradients = room == nullptr ? before + at : room + part.items() + from;
+      gradient_run(gradients, room == nullptr ? x + at : room + from, gx + at, length, static_cast<C>(all.moments.mean),
+                   static_cast<C>(scale), slope, shift);
     });
   };
-  if (parts == 1) {
-    parallel_for(shape.channels, blocks_of(items), [&](int64_t begin, int64_t end) {
-      for (int64_t channel = begin; channel < end; ++channel) {
-        Moments moments = channel_moments(x, shape, channel, 0, items);
-        finish(channel, moments, sums(channel, moments, 0, items), 0, items);
-      }
-    });
-    return;
-  }
-  std::vector<Moments> moments = moments_of_parts(x, shape);
-  std::vector<GradientSums> partial(static_cast<size_t>(shape.channels * parts));
-  std::vector<GradientSums> all(static_cast<size_t>(shape.channels));
-  auto for_parts = [&](auto&& body) {
-    parallel_for(shape.channels * parts, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        body(i, i / parts, shape.part_begin(i % parts), shape.part_begin(i % parts + 1));
-      }
-    });
-  };
-  for_parts([&](int64_t i, int64_t channel, int64_t begin, int64_t end) {
-    partial[i] = sums(channel, moments[channel], begin, end);
-  });
-  for (int64_t i = 0; i < shape.channels * parts; ++i) {
-    all[i / parts].sum += partial[i].sum;
-    all[i / parts].product += partial[i].product;
-  }
-  for_parts([&](int64_t, int64_t channel, int64_t begin, int64_t end) {
-    finish(channel, moments[channel], all[channel], begin, end);
-  });
+  parts.sweep<T, 2>(gather, moments_of, finish);
 }
 
 // ---- the same for (samples, channels) with no length: neighbours belong to different channels ----

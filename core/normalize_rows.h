@@ -233,15 +233,16 @@ void norm_gradient_rows(const T* g, const T* x, const C* weight, T* gx, T* gweig
         int64_t length = rows.length, first = row % rows.period * length;
         const T *gs = g + row * length, *xs = x + row * length;
         const C* w = weight + first;
-        C center = 0, variance = 0, sum = 0, product = 0;
+        C center = 0, variance = 0, totals[2] = {};
         moments_of_row<centered>(xs, length, center, variance);
-        sums_of<C>(
-            length, sum, product,
-            [center](auto& s, auto& p, auto gradient, auto value, auto scale) {
-              s += gradient * scale;
-              p += gradient * scale * (value - center);
+        sums_of(
+            length, totals,
+            [center](auto& sums, auto gradient, auto value, auto scale) {
+              sums[0] += gradient * scale;
+              sums[1] += gradient * scale * (value - center);
             },
             gs, xs, w);
+        const auto [sum, product] = totals;
         C inverse = inverse_deviation(variance, eps);
         C slope = inverse * inverse * inverse * product / static_cast<C>(length);
         C shift = centered ? inverse * sum / static_cast<C>(length) : C(0);
