@@ -114,7 +114,8 @@ class Gradient {
   void transform(const Block& block, const Part& part, T* inputs, T* gradients) const {
     const int64_t in_panels = block.in.panels();
     const int64_t patch_size = S * (M * part.rows + R - 1) * S * (M * across_ + R - 1) * columns;
-    parallel_for((in_panels + block.out.panels()) * part.images, 1, [&](int64_t begin, int64_t end) {
+    const int64_t grain = divide_up(part.images, 8);  // not so few that they are busy with getting a patch
+    parallel_for((in_panels + block.out.panels()) * part.images, grain, [&](int64_t begin, int64_t end) {
       const Scratch<T> patch(patch_size);
       for (int64_t task = begin; task < end; ++task) {
         const int64_t panel = task / part.images, image = task % part.images;

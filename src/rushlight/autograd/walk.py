@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from rushlight import core
 from rushlight.autograd.hooks import run_hooks
 from rushlight.autograd.modes import enable_grad, mode, set_grad_enabled
 from rushlight.autograd.tape import Node, OperationNode, edge_of, hooks_on_leaves
@@ -61,10 +62,12 @@ class Walk:
             if slicing is None:
                 known.add_(gradient)
             else:
-                known.array[slicing.options["index"]] += gradient.array
+                slice_(known, **slicing.options).add_(gradient)
             return
         if slicing is not None:
-            gradient = slicing.backward([gradient], False)[0]  # type: ignore[assignment]
+            part, gradient = gradient, wrap(core.empty(slicing.kept[0][0], gradient.array.dtype))
+            gradient.zero_()
+            slice_(gradient, **slicing.options).copy_(part)
         place[key] = gradient if known is None else known + gradient
         if self.plain and (known is not None or slicing is not None):
             self.sums.add(edge)

@@ -43,9 +43,9 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where x > 0, negative_slope x elsewhere."""
-    if inplace:
-        return elementwise.leaky_relu(input, negative_slope, out=input)
-    return elementwise.leaky_relu(input, negative_slope)
+    operation = elementwise.leaky_relu if negative_slope >= 0 else elementwise.prelu  # which keeps its input
+    result = operation(input, negative_slope, out=input) if inplace else operation(input, negative_slope)
+    return shown_as("LeakyReluBackward0", result)
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         weight = weight.reshape((-1,) + (1,) * (input.ndim - 2))
     elif weight.ndim and input.ndim == 0:
         weight = weight.reshape(())
-    return shown_as("PreluKernelBackward0", elementwise.leaky_relu(input, weight))
+    return shown_as("PreluKernelBackward0", elementwise.prelu(input, weight))
 
 
 def rrelu(
@@ -77,7 +77,7 @@ def rrelu(
     if training:
         with no_grad():
             slope = input.detach().clone().uniform_(lower, upper)
-    return elementwise.leaky_relu(input, slope, out=input) if inplace else elementwise.leaky_relu(input, slope)
+    return elementwise.prelu(input, slope, out=input) if inplace else elementwise.prelu(input, slope)
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:

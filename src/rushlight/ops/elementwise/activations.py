@@ -33,11 +33,25 @@ def _(g, y, _x):
 
 @elementwise(promotion="float", piecewise_linear=True)
 def leaky_relu(xp, x, slope):
-    """x where x > 0, slope x elsewhere; with a tensor of slopes, PReLU (He et al., 2015)."""
+    """x where x > 0, slope x elsewhere; the slope is a number that isn't negative, so that the result has x's sign."""
     return xp.where(x > 0, x, x * slope)
 
 
 @leaky_relu.gradient
+def _(g, y, _x, slope):
+    return where(y > 0, g, g * slope), None
+
+
+_with_parameters(leaky_relu, 0.2)
+
+
+@elementwise(promotion="float", piecewise_linear=True)
+def prelu(xp, x, slope):
+    """x where x > 0, slope x elsewhere, for slopes of any sign (He et al., 2015)."""
+    return xp.where(x > 0, x, x * slope)
+
+
+@prelu.gradient
 def _(g, _y, x, slope):
     return lambda: where(x > 0, g, g * slope), lambda: where(x > 0, 0.0, g * x)
 
