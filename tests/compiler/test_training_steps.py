@@ -328,3 +328,41 @@ def test_whole_transformer() -> None:
         return step, net, optimizer
 
     same_as_eager(build, lambda n: (numbers(2, 5, 8, seed=n), numbers(2, 3, 8, seed=n)), calls=3)
+
+
+def test_gradients_that_start_as_constants() -> None:
+    """Of two terms that cancel out, the gradient is known while tracing; what the penalty adds to it is not."""
+
+    def build() -> Any:
+        critic = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 1))
+        optimizer = optim.SGD(critic.parameters(), lr=0.1)
+
+        def step(real: Any, fake: Any) -> Any:
+            optimizer.zero_grad()
+            between = (0.3 * real + 0.7 * fake).requires_grad_(True)
+            result = critic(between)
+            gradient = rl.autograd.grad(result, between, rl.ones_like(result), create_graph=True)[0]
+            loss = critic(fake).mean() - critic(real).mean() + 10 * ((gradient.norm(2, dim=1) - 1) ** 2).mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return step, critic, optimizer
+
+    same_as_eager(build, lambda n: (numbers(8, 4, seed=n), numbers(8, 4, seed=n + 9)), calls=4)
+
+
+def test_constant_gradients_are_made_in_each_call() -> None:
+    weight = nn.Parameter(rl.ones(3))
+
+    def step() -> Any:
+        weight.grad = None
+        loss = 2 * weight.sum()
+        loss.backward()
+        return loss
+
+    compiled = rl.compile(step)
+    for _ in range(3):
+        compiled()
+        assert weight.grad.tolist() == [2, 2, 2]
+        weight.grad.mul_(3)

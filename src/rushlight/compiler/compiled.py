@@ -30,7 +30,6 @@ from rushlight.errors import TraceError
 from rushlight.ops.declare import OPERATIONS, routing
 from rushlight.ops.optimizer import UPDATES
 from rushlight.tensor.tensor import Tensor, bump_version, wrap
-from rushlight.tensor.unread import Unread
 
 Array = np.ndarray[Any, Any]
 _array_of = attrgetter("array")
@@ -277,7 +276,7 @@ class _Entry:
         for leaf, before in trace.leaves():
             now = leaf._grad
             kept: Input | Tensor | None = now
-            if now is not None and type(now.array) is Unread:
+            if now is not None and trace.is_made_here(now.array):
                 kept = trace.keep(now.array)
             leaf._grad = before
             if id(leaf) not in positions:
