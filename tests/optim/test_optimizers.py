@@ -14,13 +14,23 @@ from rushlight.ops.optimizer import UPDATES
 NUMBERS = {
     "lr": 0.1, "momentum": 0.9, "dampening": 0.1, "weight_decay": 0.01, "nesterov": False, "maximize": False,
     "first": False, "beta1": 0.8, "beta2": 0.95, "eps": 1e-8, "step": 3, "decoupled": False, "alpha": 0.9,
-    "lr_decay": 0.1,
+    "lr_decay": 0.1, "rho": 0.9, "mu": 0.9, "mu_next": 0.95, "product": 0.5, "shrink": 0.5, "grow": 1.2,
+    "smallest": 1e-6, "largest": 2.5, "eta": 0.1, "lambd": 0.1,
 }  # fmt: skip
 KERNELS = {
     "sgd_update": (1, ("lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize", "first")),
     "adam_update": (3, ("lr", "beta1", "beta2", "eps", "weight_decay", "step", "decoupled", "maximize")),
     "rmsprop_update": (3, ("lr", "alpha", "eps", "weight_decay", "momentum", "maximize")),
     "adagrad_update": (1, ("lr", "lr_decay", "eps", "weight_decay", "step", "maximize")),
+    "adadelta_update": (2, ("lr", "rho", "eps", "weight_decay", "maximize")),
+    "adamax_update": (2, ("lr", "beta1", "beta2", "eps", "weight_decay", "step", "maximize")),
+    "nadam_update": (
+        2,
+        ("lr", "beta1", "beta2", "eps", "weight_decay", "step", "mu", "mu_next", "product", "decoupled", "maximize"),
+    ),
+    "radam_update": (2, ("lr", "beta1", "beta2", "eps", "weight_decay", "step", "decoupled", "maximize")),
+    "rprop_update": (2, ("shrink", "grow", "smallest", "largest", "maximize")),
+    "asgd_update": (1, ("eta", "mu", "lambd", "weight_decay", "maximize")),
 }
 
 
@@ -39,6 +49,8 @@ def test_kernel_equals_meaning(name: str, data: st.DataObject) -> None:
             chosen[option] = data.draw(st.booleans())
         elif option == "weight_decay":
             chosen[option] = data.draw(st.sampled_from([0.0, 0.01]))
+        elif option == "step":
+            chosen[option] = data.draw(st.sampled_from([3, 30]))
         else:
             chosen[option] = value
     present = [name != "sgd_update" or data.draw(st.booleans())]

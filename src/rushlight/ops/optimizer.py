@@ -1,8 +1,9 @@
 """Optimizer steps: each declared for one parameter by what becomes of it and of its state, run over lists at once.
 
 The meaning takes a parameter, its gradient and its states, and returns the new parameter and the new states. The core's
-kernel of the same name does it in place for all parameters of a group in one call. A state list may be None where the
-options don't need it. `step` counts from 1.
+kernel of the same name does it in place for all parameters of a group in one call; where there is none, the meaning is
+made an elementwise program, which does it for one parameter at a time. A state list may be None where the options don't
+need it. `step` counts from 1.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from rushlight import core, dtypes
+from rushlight.ops import program as programs
 from rushlight.ops.declare import routing
 from rushlight.tensor.tensor import Tensor, bump_version
 
@@ -27,6 +29,7 @@ class Update:
         self.meaning = meaning
         self.__doc__ = meaning.__doc__
         self.kernel: Callable[..., Any] | None = getattr(core.native, self.name, None)
+        self._programs: dict[Any, Any] = {}  # by what they do, whatever the numbers
         UPDATES[self.name] = self
 
     def __call__(
@@ -46,9 +49,40 @@ class Update:
 
     def apply(self, lists: Sequence[Any], options: dict[str, Any]) -> None:
         """The step on lists of arrays (or None): parameters, gradients, states."""
-        if self.kernel is None or self.kernel(*lists, **options) is NotImplemented:
-            for position in range(len(lists[0])):
-                self._apply([None if arrays is None else arrays[position] for arrays in lists], options)
+        if self.kernel is not None and self.kernel(*lists, **options) is not NotImplemented:
+            return
+        run = None if core.native is None else self._program([arrays is not None for arrays in lists], options)
+        for position in range(len(lists[0])):
+            arrays = [None if arrays is None else arrays[position] for arrays in lists]
+            if run is None or run(arrays) is NotImplemented:
+                self._apply(arrays, options)
+
+    def _program(self, given: Sequence[bool], options: dict[str, Any]) -> Callable[[list[Any]], Any] | None:
+        """The step with these options as a program that changes arrays in place; None where it isn't elementwise.
+
+        The numbers in it, which differ from step to step, are operands, so that steps of one form share a program.
+        """
+        form = programs.Form(sum(given))
+        expressions = iter(form.inputs)
+        sources = [next(expressions) if there else None for there in given]
+        try:
+            results = self.meaning(programs.recorder, *sources, **options)
+        except (programs.NotElementwise, AttributeError):  # it asks for shapes, means, products
+            return None
+        targets = [position for position in range(len(given)) if position != 1 and given[position]]
+        by_target = dict(zip((0, *range(2, len(given))), results, strict=True))
+        outputs = [by_target[target].number for target in targets]
+        key = (*form.instructions, *outputs)
+        if key not in self._programs:
+            self._programs[key] = form.program(outputs)
+        program = self._programs[key]
+
+        def run(arrays: list[Any]) -> Any:
+            changed = [arrays[target] for target in targets]
+            out = changed[0] if len(changed) == 1 else tuple(changed)
+            return program(*[a for a in arrays if a is not None], *form.numbers, out=out)
+
+        return run
 
     def _apply(self, arrays: list[Any], options: dict[str, Any]) -> None:
         half = dtypes.of_numpy(arrays[0].dtype) in (dtypes.float16, dtypes.bfloat16)
@@ -174,8 +208,8 @@ def rprop_update(xp, p, g, previous, size, *, shrink, grow, smallest, largest, m
     """Resilient backpropagation (Riedmiller and Braun 1993)."""
     g = _prepared(g, p, 0.0, maximize)
     agreement = g * previous
-    factor = xp.where(agreement > 0, grow, xp.where(agreement < 0, shrink, 1.0)).astype(p.dtype)
-    size = xp.clip(size * factor, smallest, largest)
+    size = xp.where(agreement > 0, size * grow, xp.where(agreement < 0, size * shrink, size))
+    size = xp.minimum(xp.maximum(size, smallest), largest)
     g = xp.where(agreement < 0, 0, g)
     return p - xp.sign(g) * size, g, size
 

@@ -141,6 +141,38 @@ class Builder:
         return self._known[key]
 
 
+class Form(Builder):
+    """The same with the numbers left out: in their place stands ~i for the i-th of `numbers`."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__(inputs)
+        self.numbers: list[float] = []
+
+    def emit(self, opcode: str, *sources: Any) -> Expression:
+        instruction: list[Any] = [opcode]
+        for source in sources:
+            if isinstance(source, Expression):
+                instruction.append(source.number)
+            elif isinstance(source, (int, float)):
+                instruction.append(~len(self.numbers))
+                self.numbers.append(source)
+            else:
+                raise NotElementwise(f"{opcode} of {type(source).__name__}")
+        self.instructions.append(tuple(instruction))
+        return Expression(self, len(self.inputs) + len(self.instructions) - 1, frozenset(), False)
+
+    def program(self, outputs: Sequence[int]) -> Any:
+        """The native program of this form, whose operands are the inputs and then the numbers."""
+        first, count = len(self.inputs), len(self.numbers)
+
+        def place(source: int) -> int:
+            return first + ~source if source < 0 else source if source < first else source + count
+
+        steps = [(opcode, *map(place, sources)) for opcode, *sources in self.instructions]
+        assert core.native is not None
+        return core.native.Program(steps, first + count, [*map(place, outputs)], [False] * len(outputs))
+
+
 class Expression:
     """A value of the program being recorded: an input or the result of an instruction."""
 

@@ -437,14 +437,13 @@ class NAdam(_Adaptive):
         beta1, decay = group["betas"][0], group["momentum_decay"]
         for step, positions in by_step(states, parameters):
             mu, mu_next = (beta1 * (1.0 - 0.5 * 0.96 ** (n * decay)) for n in (step, step + 1))
+            by_product: dict[float, list[int]] = {}
             for i in positions:
                 product = states[i]["mu_product"]
-                product *= mu
-                options = {
-                    **self._options(group, step),
-                    "mu": mu,
-                    "mu_next": mu_next,
-                    "product": float(product),
-                }
-                lists = [[states[i][name]] for name in self._states]
-                self._operation([parameters[i]], gradients_of([parameters[i]]), *lists, **options)
+                product.array *= mu
+                by_product.setdefault(float(product.array), []).append(i)
+            for product, alike in by_product.items():
+                chosen = [parameters[i] for i in alike]
+                lists = [[states[i][name] for i in alike] for name in self._states]
+                options = {**self._options(group, step), "mu": mu, "mu_next": mu_next, "product": product}
+                self._operation(chosen, gradients_of(chosen), *lists, **options)

@@ -135,17 +135,22 @@ class ASGD(Optimizer):
                 self.state[p].update(zero, ax=p.detach().new_zeros(p.shape))
         states = [self.state[p] for p in parameters]
         for step, positions in by_step(states, parameters):
+            alike: dict[tuple[float, float], list[int]] = {}
             for i in positions:
-                state, chosen = states[i], [parameters[i]]
+                alike.setdefault((float(states[i]["eta"].array), float(states[i]["mu"].array)), []).append(i)
+            for (eta, mu), places in alike.items():
+                chosen = [parameters[i] for i in places]
                 asgd_update(
                     chosen,
                     gradients_of(chosen),
-                    [state["ax"]],
-                    eta=float(state["eta"]),
-                    mu=float(state["mu"]),
+                    [states[i]["ax"] for i in places],
+                    eta=eta,
+                    mu=mu,
                     lambd=lambd,
                     weight_decay=float(group["weight_decay"]),
                     maximize=group["maximize"],
                 )
+            for i in positions:
+                state = states[i]
                 state["eta"].array[...] = lr / (1 + lambd * lr * step) ** alpha
                 state["mu"].array[...] = 1 / max(1.0, step - t0)
