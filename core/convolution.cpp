@@ -51,7 +51,7 @@ void forward(const Shapes& shapes, const T* x, const T* w, const Output<T>& outp
 
 template <class T>
 void input_gradient(const Shapes& shapes, const T* g, const T* w, T* gx) {
-  if (multiply_input_gradient(shapes, g, w, gx)) return;
+  if (multiply_input_gradient(shapes, g, w, gx) || add_columns_input_gradient(shapes, g, w, gx)) return;
   const int64_t window = shapes.window(), in_channels = shapes.in_channels;
   const Weights<T> weights{w, shapes.out_channels * in_channels * window, window, in_channels * window};
   std::vector<Windows> remainders;

@@ -1,7 +1,12 @@
-// Windows of few positions and many weights, as in the last layers of a network for a single image: packing the weights
-// would cost more than it saves. The windows become the columns of a matrix instead, which the weights are multiplied
-// by where they lie.
+// Windows of few positions. With many weights, as in the last layers of a network for a single image, packing these
+// would cost more than it saves: the windows become the columns of a matrix instead, which the weights are multiplied
+// by where they lie. And where windows are hardly smaller than their images, the gradient with respect to the input as
+// sums over windows would be made of zeros mostly: what goes back to each window is computed as a product, and added
+// up.
+#include <algorithm>
+
 #include "convolution_engine.h"
+#include "convolution_products.h"
 #include "gemm.h"
 #include "micro_kernel.h"
 #include "scratch.h"
@@ -12,6 +17,8 @@ namespace rushlight::convolution {
 namespace {
 
 constexpr int64_t fewest_weights = 128 * 1024;  // of a group
+constexpr int64_t least_waste = 4;              // times as many terms as there are: other kernels' terms cost less
+constexpr int64_t together_items = 1 << 20;     // of what goes back to windows at once
 
 // The numbers that tap `tap` of a channel's windows meet, one for each position.
 template <class T>
@@ -30,7 +37,75 @@ void gather_column(const Windows& windows, const Tap& tap, const T* plane, T* ta
   }
 }
 
+// The numbers that all windows of one channel share out, added up in its plane: `from[tap * tap_step + position *
+// position_step]`, one of the steps being 1.
+template <class T>
+void add_windows(const Shapes& shapes, const T* from, int64_t tap_step, int64_t position_step, T* plane) {
+  const Extents &in = shapes.input, &out = shapes.output, &kernel = shapes.kernel, &step = shapes.stride;
+  const int64_t pitch = shapes.dilation[2];
+  std::fill_n(plane, volume(in), T(0));
+  for (int64_t i = 0; i < out[0] * out[1]; ++i) {
+    const int64_t first = i / out[1] * step[0], second = i % out[1] * step[1];
+    for (int64_t j = 0; j < kernel[0] * kernel[1]; ++j) {
+      const int64_t z = first + j / kernel[1] * shapes.dilation[0], y = second + j % kernel[1] * shapes.dilation[1];
+      T* const row = plane + (z * in[1] + y) * in[2];
+      const T* const source = from + j * kernel[2] * tap_step + i * out[2] * position_step;
+      if (tap_step == 1) {
+        for (int64_t w = 0; w < out[2]; ++w) {
+          for (int64_t t = 0; t < kernel[2]; ++t) row[w * step[2] + t * pitch] += source[w * position_step + t];
+        }
+      } else {
+        for (int64_t t = 0; t < kernel[2]; ++t) {
+          for (int64_t w = 0; w < out[2]; ++w) row[w * step[2] + t * pitch] += source[t * tap_step + w];
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
+
+template <class T>
+bool add_columns_input_gradient(const Shapes& shapes, const T* g, const T* w, T* gx) {
+  const int64_t positions = volume(shapes.output), plane = volume(shapes.input);
+  if (shapes.padding != Extents{0, 0, 0} || plane < least_waste * positions * volume(shapes.stride)) return false;
+  const int64_t window = shapes.window(), channels = shapes.out_channels, depth = shapes.in_channels * window;
+  const bool by_taps = shapes.kernel[2] >= shapes.output[2];  // those of a position lie side by side
+  const int64_t tap_step = by_taps ? 1 : positions, position_step = by_taps ? depth : 1;
+  const int64_t together = std::clamp<int64_t>(together_items / std::max<int64_t>(1, depth * positions), 1,
+                                               std::max<int64_t>(1, shapes.images));
+  const Scratch<T> columns(together * depth * positions);
+  const std::vector<int64_t> same(static_cast<size_t>(together));
+  std::vector<int64_t> steps(static_cast<size_t>(together));
+  for (size_t i = 0; i < steps.size(); ++i) steps[i] = static_cast<int64_t>(i) * shapes.groups * channels * positions;
+  for (int64_t group = 0; group < shapes.groups; ++group) {
+    for (int64_t n = 0; n < shapes.images; n += together) {
+      const int64_t count = std::min(together, shapes.images - n), first = n * shapes.groups + group;
+      multiply<T>({depth,
+                   positions,
+                   channels,
+                   {w + group * channels * depth, 1, depth},
+                   {g + first * channels * positions, positions, 1},
+                   columns.get(),
+                   by_taps ? 1 : positions,
+                   by_taps ? depth : 1},
+                  count, same.data(), steps.data(), depth * positions);
+      parallel_for(count * shapes.in_channels, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, window * positions)),
+                   [&](int64_t begin, int64_t end) {
+                     for (int64_t i = begin; i < end; ++i) {
+                       const int64_t image = i / shapes.in_channels, channel = i % shapes.in_channels;
+                       const T* const from = columns.get() + image * depth * positions + channel * window * tap_step;
+                       T* const to = gx + ((first + image * shapes.groups) * shapes.in_channels + channel) * plane;
+                       add_windows(shapes, from, tap_step, position_step, to);
+                     }
+                   });
+    }
+  }
+  return true;
+}
+
+template bool add_columns_input_gradient<float>(const Shapes&, const float*, const float*, float*);
+template bool add_columns_input_gradient<double>(const Shapes&, const double*, const double*, double*);
 
 bool columns_pay(const Windows& windows, int64_t in_stride) {
   const int64_t positions = volume(windows.positions);

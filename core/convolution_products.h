@@ -13,5 +13,8 @@ template <class T>
 bool multiply_input_gradient(const Shapes& shapes, const T* g, const T* w, T* gx);
 template <class T>
 bool multiply_weight_gradient(const Shapes& shapes, const T* g, const T* x, T* gw);
+// For windows that overlap, and meet so many numbers of the input that few positions are left.
+template <class T>
+bool add_columns_input_gradient(const Shapes& shapes, const T* g, const T* w, T* gx);
 
 }  // namespace rushlight::convolution

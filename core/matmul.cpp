@@ -16,6 +16,7 @@ namespace rushlight {
 namespace {
 
 constexpr int64_t short_work = 32 * 1024;  // multiply-adds during which the GIL may as well be kept
+constexpr int64_t few_rows = 64;           // of matrices that are sooner moved together than multiplied one by one
 
 template <class Body>
 void unlocked_if(bool unlock, Body&& body) {
@@ -117,13 +118,19 @@ template <class T>
 void multiply_stacks(const Array& a, Stack left, const Array& b, const Stack& right, const Array& c,
                      const T* bias = nullptr, const T* residual = nullptr, Activation activation = Activation::none) {
   std::vector<int64_t> batch = broadcast(left.batch_shape, right.batch_shape);
-  if (right.shared() && left.fold()) batch.clear();
+  WorkArray together;
+  if (right.shared() && !left.fold() && left.rows < few_rows && right.columns > 1) {
+    together = contiguous(a);
+    left = Stack(together.array, true);
+    left.fold();
+  }
+  if (right.shared() && left.batch_shape.empty()) batch.clear();
   int64_t count = 1;
   for (int64_t extent : batch) count *= extent;
   Product<T> product{left.rows,
                      right.columns,
                      left.columns,
-                     {a.as<T>(), left.row_stride, left.column_stride},
+                     {together ? together.array.as<T>() : a.as<T>(), left.row_stride, left.column_stride},
                      {b.as<T>(), right.row_stride, right.column_stride},
                      c.as<T>(),
                      right.columns,

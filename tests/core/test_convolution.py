@@ -148,6 +148,10 @@ LAYERS = [
         (16, 16, 3, 3, 3),
         {"stride": (1, 1, 1), "padding": (1, 1, 1), "dilation": (1, 1, 1), "groups": 1},
     ),
+    ((3, 2, 9, 40), (5, 2, 3, 40), options_of(1, 0)),  # windows hardly smaller than the image, here and below
+    ((2, 8, 22, 35), (16, 2, 22, 1), options_of(1, 0, 4)),
+    ((2, 3, 22, 9), (7, 3, 8, 8), {"stride": (1, 1), "padding": (0, 0), "dilation": (3, 1), "groups": 1}),
+    ((2, 3, 61, 9), (7, 3, 8, 4), {"stride": (2, 1), "padding": (0, 0), "dilation": (7, 2), "groups": 1}),
 ]
 
 

@@ -100,6 +100,14 @@ def test_linear(batch: tuple[int, ...], n: int, k: int, layout: str, with_bias: 
     assert got.shape == (*batch, n)
 
 
+@settings(max_examples=50, deadline=None)
+@given(outer=st.integers(1, 9), inner=st.integers(1, 70), n=extents, k=extents, dtype=dtypes)
+def test_linear_of_rows_in_another_order(outer: int, inner: int, n: int, k: int, dtype: type) -> None:
+    x, w = make(0, (outer, inner, k), "contiguous", dtype), make(1, (n, k), "contiguous", dtype)
+    got = native.linear(x.transpose(1, 0, 2), w, None).transpose(1, 0, 2)
+    check(got.reshape(outer * inner, n), x.reshape(outer * inner, k), w.T)
+
+
 @pytest.mark.parametrize("k", [1, 5, 300])
 def test_vectors(k: int) -> None:
     a, b = make(0, (1, k), "contiguous", np.float32)[0], make(1, (k, 7), "contiguous", np.float32)

@@ -122,6 +122,13 @@ def _added_mask(mask: Tensor | None, name: str, dtype: Any) -> Tensor | None:
     return elementwise.where(mask, -math.inf, 0.0).to(dtype)
 
 
+def _projected(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """`linear` of (L, N, E), in the order in which that lies in memory: batches first, behind `batch_first=True`."""
+    if x.stride(0) < x.stride(1):
+        return linear(x.transpose(0, 1), weight, bias).transpose(0, 1)
+    return linear(x, weight, bias)
+
+
 def multi_head_attention_forward(
     query: Tensor,
     key: Tensor,
@@ -179,9 +186,9 @@ def multi_head_attention_forward(
         assert in_proj_weight is not None
         weights = in_proj_weight.chunk(3)
     if not use_separate_proj_weight and query is key and key is value:
-        q, k, v = linear(query, in_proj_weight, in_proj_bias).chunk(3, -1)
+        q, k, v = _projected(query, in_proj_weight, in_proj_bias).chunk(3, -1)
     else:
-        q, k, v = (linear(t, w, b) for t, w, b in zip((query, key, value), weights, biases, strict=True))
+        q, k, v = (_projected(t, w, b) for t, w, b in zip((query, key, value), weights, biases, strict=True))
     attn_mask = _added_mask(attn_mask, "attn_mask", q.dtype)
     key_padding_mask = _added_mask(key_padding_mask, "key_padding_mask", q.dtype)
     if attn_mask is not None and attn_mask.ndim == 3:
@@ -220,7 +227,11 @@ def multi_head_attention_forward(
     else:
         heads = None
         result = scaled_dot_product_attention(q, k, v, mask, dropout_p)
-    result = linear(result.permute(2, 0, 1, 3).reshape((length, batch, embed_dim)), out_proj_weight, out_proj_bias)
+    if query.stride(0) < query.stride(1):
+        result = result.transpose(1, 2).reshape((batch, length, embed_dim)).transpose(0, 1)
+    else:
+        result = result.permute(2, 0, 1, 3).reshape((length, batch, embed_dim))
+    result = _projected(result, out_proj_weight, out_proj_bias)
     if heads is not None and average_attn_weights:
         heads = heads.mean(1)
     if not batched:
