@@ -1,11 +1,17 @@
 // Items chosen by an index for each, along a dimension, and the way back.
+#include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <limits>
+#include <string>
 
 #include "bind.h"
 #include "convert.h"
 #include "dispatch.h"
 #include "instruction.h"
 #include "move.h"
+#include "scratch.h"
 #include "strided.h"
 
 namespace rushlight {
@@ -92,6 +98,37 @@ struct Replace {
   }
 };
 
+struct Multiply {
+  template <class T>
+  void operator()(T& target, T item) const {
+    target *= item;
+  }
+};
+// What isn't a number wins.
+struct Largest {
+  template <class T>
+  void operator()(T& target, T item) const {
+    if (item > target || item != item) target = item;
+  }
+};
+struct Smallest {
+  template <class T>
+  void operator()(T& target, T item) const {
+    if (item < target || item != item) target = item;
+  }
+};
+struct CountUp {
+  template <class T>
+  void operator()(T& target, T) const {
+    target += 1;
+  }
+};
+template <class T>
+struct Become {
+  T value;
+  void operator()(T& target, T) const { target = value; }
+};
+
 nb::object gather(nb::handle input, nb::handle given, int64_t dim) {
   Array array = borrow(input);
   Slabs slabs, chosen;
@@ -157,6 +194,47 @@ nb::object scatter(nb::handle input, nb::handle given, nb::handle added, int64_t
   return into ? done(input) : y.object;
 }
 
+// The items of y, which holds those of x, and of `source` combined where the indices say.
+template <class T>
+void combine(const T* source, const int64_t* at, T* y, const Slabs& slabs, const Slabs& chosen,
+             const std::string& reduce, bool include_self) {
+  constexpr T infinity = std::numeric_limits<T>::infinity();
+  auto each = [&](T neutral, auto put) {
+    if (!include_self) bring(y, source, at, y, slabs, chosen, Become<T>{neutral});
+    bring(y, source, at, y, slabs, chosen, put);
+  };
+  if (reduce == "prod") return each(1, Multiply{});
+  if (reduce == "amax") return each(-infinity, Largest{});
+  if (reduce == "amin") return each(infinity, Smallest{});
+  each(0, AddTo{});
+  if (reduce == "sum") return;
+  const int64_t items = slabs.outer * slabs.count * slabs.inner;
+  const Scratch<T> arrived(items);
+  bring<T>(nullptr, source, at, arrived.get(), slabs, chosen, CountUp{});
+  for (int64_t i = 0; i < items; ++i) y[i] /= std::max<T>(arrived[i] + (include_self ? 1 : 0), 1);
+}
+
+nb::object scatter_reduce(nb::handle input, nb::handle given, nb::handle added, int64_t dim, const std::string& reduce,
+                          bool include_self) {
+  Slabs slabs, chosen;
+  const Array array = borrow(input);
+  if (!alike(borrow(given), shape_of(array), dim, slabs, chosen)) return not_implemented();
+  const WorkArray index = contiguous(given), source = contiguous(added);
+  if (source.array.dtype != array.dtype || !std::ranges::equal(shape_of(source.array), shape_of(index.array))) {
+    return not_implemented();
+  }
+  check_places(index.array, 0, slabs.count);
+  NewArray y;
+  const bool known = dispatch_wide(array.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    y = result(array.dtype, shape_of(array));
+    copy_strided(y.array, array);
+    Unlocked unlocked;
+    combine(source.array.as<T>(), index.array.as<int64_t>(), y.array.as<T>(), slabs, chosen, reduce, include_self);
+  });
+  return known ? y.object : not_implemented();
+}
+
 }  // namespace
 
 void bind_gather(nb::module_& module) {
@@ -175,6 +253,8 @@ void bind_gather(nb::module_& module) {
   define("scatter_into", &scatter<false>, true);
   define("scatter_add", &scatter<true>, false);
   define("scatter_add_into", &scatter<true>, true);
+  define_kernel(module, "scatter_reduce", &scatter_reduce, nb::arg("x"), nb::arg("index"), nb::arg("source"),
+                nb::arg("dim"), nb::arg("reduce"), nb::arg("include_self") = true);
 }
 
 }  // namespace rushlight

@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rushlight.ops import gathering
+
 core = pytest.importorskip("rushlight.core")
 native = core.native
 if native is None:
@@ -79,6 +81,23 @@ def test_elements(case, data):
     np.testing.assert_array_equal(target, replaced + gx)
 
 
+@pytest.mark.parametrize("include_self", [True, False])
+@pytest.mark.parametrize("reduce", ["sum", "mean", "prod", "amax", "amin"])
+@pytest.mark.parametrize("dim", [0, 1, 2])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_scatter_reduce(dtype, dim, reduce, include_self):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((9, 7, 5)).astype(dtype).transpose(0, 2, 1)
+    shape = list(x.shape)
+    shape[dim] = 20
+    index, source = rng.integers(0, x.shape[dim] - 1, shape), rng.standard_normal(shape).astype(dtype)
+    source.flat[::50] = np.nan
+    options = {"dim": dim, "reduce": reduce, "include_self": include_self}
+    got = native.scatter_reduce(x, index, source, **options)
+    expected = gathering.scatter_reduce.meaning(np, x, index, source, **options)
+    np.testing.assert_allclose(got, expected, rtol=20 * np.finfo(dtype).eps, atol=20 * np.finfo(dtype).eps)
+
+
 def test_in_place_where_the_memory_of_source_or_index_is_changed():
     x = np.arange(6.0)
     at = np.array([3, 2, 1, 0, 0, 0])
@@ -102,6 +121,7 @@ def test_indices_out_of_range(index):
         lambda: native.gather(x, wide, dim=1),
         lambda: native.gather_gradient(np.zeros((3, 2)), wide, shape=(3, 3), dim=1),
         lambda: native.scatter_add(x, wide, np.ones((3, 2)), dim=1),
+        lambda: native.scatter_reduce(x, wide, np.ones((3, 2)), dim=1, reduce="amax"),
         lambda: native.scatter_into(x, wide, np.ones((3, 2)), dim=1),
         lambda: native.scatter_add_into(x, wide, np.ones((3, 2)), dim=1),
         lambda: native.index_add_into(x, at, np.ones((3, 2)), dim=1),

@@ -238,12 +238,13 @@ def _limits(dtype):
     return (False, True) if dtype.kind == "b" else (-np.inf, np.inf)
 
 
-@operation()
+@operation(kernel="scatter_reduce", checks_indices=True)
 def scatter_reduce(xp, x, index, source, *, dim, reduce, include_self=True):
     """x with the elements of `source` at `index` along `dim` combined by sum, mean, prod, amax or amin.
 
     include_self: whether the elements of x take part where something arrives.
     """
+    check_index("scatter_reduce", index, x.shape[dim] if x.ndim else 1, dim)
     places = _places(index, dim, x.ndim)
     values = _part(source, index)
     result = np.array(x)

@@ -7,6 +7,7 @@ import numpy as np
 from rushlight.autograd.modes import no_grad
 from rushlight.errors import DtypeError, InputError
 from rushlight.ops import linear as operations
+from rushlight.ops.elementwise import where
 from rushlight.ops.indexing import index
 from rushlight.tensor.tensor import Tensor, shown_as
 from rushlight.tensor.unread import has_values, values_of
@@ -91,7 +92,8 @@ def embedding_bag(
     per_sample_weights: what each row is multiplied by, in the input's shape; with mode "sum" alone.
     include_last_offset: `offsets` ends with N. padding_idx: the index that doesn't count.
     """
-    from rushlight.tensor.creation import from_numpy
+    from rushlight.tensor.creation import arange
+    from rushlight.tensor.ordering import searchsorted
 
     if mode not in ("sum", "mean", "max"):
         raise ValueError("mode has to be one of sum, mean or max")
@@ -107,36 +109,40 @@ def embedding_bag(
     if input.ndim == 2:
         if offsets is not None:
             raise ValueError("if input is 2D, then offsets has to be None, as input is treated is a mini-batch of bags")
-        bags = input.shape[0]
-        bag_of = np.repeat(np.arange(bags), input.shape[1])
+        bags, size = input.shape
+        bag_of = arange(bags).unsqueeze(1).expand(bags, size).reshape((-1,))
     elif input.ndim == 1:
         if offsets is None or offsets.ndim != 1:
             raise ValueError("offsets has to be a 1D Tensor but got None, or another shape")
-        starts = values_of(offsets, "embedding_bag")[: -1 if include_last_offset else None]
-        bags = len(starts)
-        if bags and (starts[0] != 0 or (np.diff(starts) < 0).any() or starts[-1] > input.numel()):
-            raise InputError("embedding_bag: offsets must begin with 0, not decrease, and not pass the input's length")
-        bag_of = np.repeat(np.arange(bags), np.diff(np.append(starts, input.numel())))
+        starts = offsets[:-1] if include_last_offset else offsets
+        bags, total = starts.numel(), input.numel()
+        if bags and has_values(starts):
+            known = starts.array
+            if known[0] != 0 or (np.diff(known) < 0).any() or known[-1] > total:
+                raise InputError(
+                    "embedding_bag: offsets must begin with 0, not decrease, and not pass the input's length"
+                )
+        bag_of = searchsorted(starts, arange(total, dtype=starts.dtype), right=True) - 1
     else:
         raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.ndim}")
     flat = input.reshape((-1,))
-    if padding_idx is not None:
-        values = values_of(flat, "embedding_bag")
-        kept = values != padding_idx % weight.shape[0]
-        flat, bag_of = from_numpy(values[kept]), bag_of[kept]
-        if per_sample_weights is not None:
-            per_sample_weights = per_sample_weights.reshape((-1,))[from_numpy(kept)]
     rows = embedding(flat, weight, None, max_norm, norm_type, scale_grad_by_freq)
+    width = weight.shape[1]
     if per_sample_weights is not None:
         rows = rows * per_sample_weights.reshape((-1, 1))
-    counts = np.bincount(bag_of, minlength=bags)
-    result = rows.new_zeros((bags, weight.shape[1]))
+    counted = rows.new_ones(flat.shape)
+    if padding_idx is not None:
+        counted = (flat != padding_idx % weight.shape[0]).to(rows.dtype)
+        # All that doesn't count comes into a bag of its own.
+        bag_of = where(counted == 0, bags, bag_of)
+    result = rows.new_zeros((bags + 1, width))
     if mode == "max":
-        places = from_numpy(np.ascontiguousarray(np.broadcast_to(bag_of[:, None], rows.shape)))
-        return result.scatter_reduce(0, places, rows, "amax", include_self=False)
-    result = result.index_add(0, from_numpy(bag_of), rows)
+        places = bag_of.unsqueeze(1).expand(rows.shape)
+        return result.scatter_reduce(0, places, rows, "amax", include_self=False)[:bags]
+    result = result.index_add(0, bag_of, rows)[:bags]
     if mode == "mean":
-        result = result / from_numpy(np.maximum(counts, 1).astype(rows.array.dtype)).unsqueeze(1)
+        counts = rows.new_zeros((bags + 1,)).index_add(0, bag_of, counted)[:bags]
+        result = result / counts.clamp(min=1).unsqueeze(1)
     return result
 
 
