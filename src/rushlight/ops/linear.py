@@ -487,12 +487,21 @@ def _sum_out(tensor: Any, labels: list[Any], wanted: set[Any]) -> tuple[Any, lis
 def _contract(
     left: Any, left_names: list[Any], right: Any, right_names: list[Any], later: set[Any], sizes: dict[Any, int]
 ) -> tuple[Any, list[Any]]:
-    """One product of two tensors by matmul: shared labels that are wanted later are its batch, the others its k."""
+    """One product of two tensors by matmul: shared labels that are wanted later are its batch, the others its k.
+
+    Where nothing is summed up it is one of elements.
+    """
     shared = [label for label in left_names if label in right_names]
     batch = [label for label in shared if label in later]
     summed = [label for label in shared if label not in later]
     rows = [label for label in left_names if label not in shared]
     columns = [label for label in right_names if label not in shared]
+    if not summed:
+        names = [*left_names, *columns]
+        moved = permute(right, dims=tuple(right_names.index(label) for label in names if label in right_names))
+        of_right = dict(zip([label for label in names if label in right_names], moved.shape, strict=True))
+        left = reshape(left, shape=(*left.shape, *[1] * len(columns)))
+        return multiply(left, reshape(moved, shape=tuple(of_right.get(label, 1) for label in names))), names
 
     def arrange(tensor: Any, names: list[Any], *groups: list[Any]) -> Any:
         order = [label for group in groups for label in group]
