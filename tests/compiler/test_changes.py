@@ -410,3 +410,59 @@ def test_a_learning_rate_in_a_tensor() -> None:
         return step, net
 
     same_as_eager(with_sgd, lambda n: (numbers(8, 4, seed=n),), calls=5, between=lambda *_: rate.mul_(0.5))
+
+
+# Values that are read
+
+
+def test_lengths_that_are_read() -> None:
+    """A program for each of the values, and eager calls where there are too many of them."""
+
+    def build() -> Any:
+        net, head = nn.GRU(3, 4, batch_first=True), nn.Linear(4, 2)
+        optimizer = rl.optim.Adam([*net.parameters(), *head.parameters()], lr=0.1)
+
+        def step(x: Any, lengths: Any) -> Any:
+            optimizer.zero_grad()
+            packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+            padded, _ = nn.utils.rnn.pad_packed_sequence(net(packed)[0], batch_first=True)
+            loss = head(padded).square().sum()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return step, net, head, optimizer
+
+    (step, *plain), (compiled_step, *held) = build(), build()
+    for mine, other in zip(held, plain, strict=True):
+        mine.load_state_dict(other.state_dict())
+    compiled = rl.compile(compiled_step)
+    x = rl.randn(3, 6, 3)
+    for call in range(14):
+        lengths = rl.tensor([6, 1 + call % 11 % 6, 1 + call % 11 // 2])
+        assert compiled(x, lengths).item() == pytest.approx(step(x, lengths).item(), rel=1e-4), call
+        if call == 1:
+            before = compiled.cache_info().misses
+            compiled(x, lengths)
+            step(x, lengths)
+            assert compiled.cache_info().misses == before
+    assert compiled.cache_info().misses <= 10
+    with pytest.raises(RuntimeError, match="runs eagerly: pack_padded_sequence.. reads values that differ"):
+        compiled.graph()
+
+
+def test_integers_of_state_that_are_read() -> None:
+    class Alternating(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("calls", rl.tensor(0))
+
+        def forward(self, x: Any) -> Any:
+            doubled = int(self.calls) % 2 == 1
+            self.calls += 1
+            return x * 2 if doubled else x + 0
+
+    net = Alternating()
+    compiled = rl.compile(net)
+    assert [compiled(rl.ones(1)).item() for _ in range(12)] == [1, 2] * 6
+    assert int(net.calls) == 12

@@ -7,7 +7,7 @@ import gc
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -33,6 +33,7 @@ from rushlight.tensor.tensor import Tensor, bump_version, wrap
 
 Array = np.ndarray[Any, Any]
 _array_of = attrgetter("array")
+_MOST_VALUES = 8  # programs of one signature for different values that were read
 
 
 class CacheInfo(NamedTuple):
@@ -86,7 +87,7 @@ class Compiled:
                     if len(self._entries) > 1:
                         self._entries.move_to_end(key)
                     return entry.run(self._function, args, options, tensors)
-            entry, result = self._trace(args, options, tensors)
+            entry, result = self._trace(args, options, tensors, self._entries.get(key, ()))
             self._misses += 1
             self._keep(key, entry)
             self._last = entry
@@ -102,17 +103,17 @@ class Compiled:
             if not self._entries[oldest]:
                 del self._entries[oldest]
 
-    def _trace(self, args: Any, options: Any, tensors: list[Tensor]) -> tuple[_Entry, Any]:
+    def _trace(self, args: Any, options: Any, tensors: list[Tensor], known: Sequence[_Entry]) -> tuple[_Entry, Any]:
         start = time.perf_counter()
         with _without_collection():
-            trace, entry = self._compile(args, options, tensors)
+            trace, entry = self._compile(args, options, tensors, known)
         self._seconds += time.perf_counter() - start
         if entry.program is None:
             trace.undo()
             return entry, self._function(*args, **options)
         return entry, entry.run(self._function, args, options, tensors)
 
-    def _compile(self, args: Any, options: Any, tensors: list[Tensor]) -> tuple[Trace, _Entry]:
+    def _compile(self, args: Any, options: Any, tensors: list[Tensor], known: Sequence[_Entry]) -> tuple[Trace, _Entry]:
         objects = [*_objects_in(_flatten((args, options), []))]
         surroundings = before = Surroundings(self._function, objects)
         for attempt in range(2):
@@ -136,6 +137,7 @@ class Compiled:
             # It has made something that it keeps (a mask, a mode): the next call will find that there.
             trace.undo()
             surroundings = Surroundings(self._function, objects)
+        entry.depend_on_values(trace, tensors, known)
         entry.compile(trace, surroundings)
         return trace, entry
 
@@ -238,15 +240,33 @@ class _Entry:
         self.program: Program | None = None
         self.differentiable: Differentiable | None = None
         self.shared: list[tuple[int, Tensor]] = []  # arguments that the function also sees otherwise, with their places
+        self._holds_always = False
+        self._values_of: list[tuple[int, Array]] = []  # arguments whose values it has read, by their places: the values
+        self._values_in: list[tuple[Array, Array]] = []  # the same of memory that it closes over
         self._updates = trace.updates
         self._draws = trace.draws
         self._keep_gradients(trace, tensors)
         trace.finish([t.array for t in outputs])
 
+    def depend_on_values(self, trace: Trace, tensors: list[Tensor], known: Sequence[_Entry]) -> None:
+        """The program is right for the values that were read; where these have often differed, calls run eagerly."""
+        if not trace.values_read:
+            return
+        if sum(bool(other._values_of or other._values_in) for other in known) >= _MOST_VALUES:
+            self.eager = f"{trace.values_read[0][2]}() reads values that differ from call to call"
+            self._holds_always = True
+            return
+        places = {id(tensor.array): place for place, tensor in enumerate(tensors)}
+        for array, values, _ in trace.values_read:
+            if id(array) in places:
+                self._values_of.append((places[id(array)], values))
+            else:
+                self._values_in.append((array, values))
+
     def compile(self, trace: Trace, surroundings: Surroundings) -> None:
         """Makes the program of what was recorded."""
         self._guards = Guards(surroundings, trace)
-        if self._back is not None:
+        if self._back is not None and not self.eager:
             try:
                 self.differentiable = Differentiable(trace.graph, self._back, trace)
             except NotNative as reason:
@@ -289,8 +309,16 @@ class _Entry:
 
     def hold(self, tensors: list[Tensor]) -> bool:
         """Whether the program is right for this call."""
+        if self._holds_always:
+            return True
         for place, tensor in self.shared:
             if tensors[place] is not tensor:
+                return False
+        for place, values in self._values_of:
+            if not np.array_equal(tensors[place].array, values):
+                return False
+        for array, values in self._values_in:
+            if not np.array_equal(array, values):
                 return False
         return self._guards.hold()
 
