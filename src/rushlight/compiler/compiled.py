@@ -6,6 +6,7 @@ import copy
 import gc
 import threading
 import time
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -137,7 +138,12 @@ class Compiled:
             # It has made something that it keeps (a mask, a mode): the next call will find that there.
             trace.undo()
             surroundings = Surroundings(self._function, objects)
-        entry.depend_on_values(trace, tensors, known)
+        if entry.depend_on_values(trace, known):
+            warnings.warn(
+                f"{self.__name__} runs eagerly from now on: it reads the values of integers (lengths, masks), and "
+                "these differ from call to call",
+                stacklevel=4,
+            )
         entry.compile(trace, surroundings)
         return trace, entry
 
@@ -248,20 +254,20 @@ class _Entry:
         self._keep_gradients(trace, tensors)
         trace.finish([t.array for t in outputs])
 
-    def depend_on_values(self, trace: Trace, tensors: list[Tensor], known: Sequence[_Entry]) -> None:
-        """The program is right for the values that were read; where these have often differed, calls run eagerly."""
-        if not trace.values_read:
-            return
+    def depend_on_values(self, trace: Trace, known: Sequence[_Entry]) -> bool:
+        """The program is right for the values that were read; True where they differ so often that it isn't used."""
+        if not trace.known.read:
+            return False
         if sum(bool(other._values_of or other._values_in) for other in known) >= _MOST_VALUES:
-            self.eager = f"{trace.values_read[0][2]}() reads values that differ from call to call"
+            self.eager = "it reads the values of integers, and these differ from call to call"
             self._holds_always = True
-            return
-        places = {id(tensor.array): place for place, tensor in enumerate(tensors)}
-        for array, values, _ in trace.values_read:
-            if id(array) in places:
-                self._values_of.append((places[id(array)], values))
+            return True
+        for given, values in trace.known.read.items():
+            if given.kind == "argument":
+                self._values_of.append((int(given.name), values))
             else:
-                self._values_in.append((array, values))
+                self._values_in.append((given.array, values))
+        return False
 
     def compile(self, trace: Trace, surroundings: Surroundings) -> None:
         """Makes the program of what was recorded."""

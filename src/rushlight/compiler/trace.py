@@ -23,6 +23,7 @@ from rushlight.autograd.modes import mode
 from rushlight.autograd.tape import OperationNode, next_sequence
 from rushlight.compiler import layout
 from rushlight.compiler.graph import Graph, Input, Node, Value
+from rushlight.compiler.known import Known
 from rushlight.compiler.updates import UpdateCalls
 from rushlight.errors import TraceError
 from rushlight.ops.declare import Operation, Spec, interpreted_by, routing
@@ -73,7 +74,7 @@ class Trace:
         self._generators: list[tuple[Any, Any]] = []  # those drawn from, with their state before
         self.gradients: dict[int, tuple[Tensor, Any]] = {}  # leaves, with the `.grad` that was read at first
         self.walked = False  # whether a backward pass has run
-        self.values_read: list[tuple[Array, Array, str]] = []  # memory, what it held, who has read it
+        self.known = Known()
         self.left_behind = False  # whether memory that it made and wrote to is kept by something outside
         self._gradients_before: dict[int, Tensor | None] = {}
         self._locations: dict[int, _Location] = {}
@@ -359,26 +360,19 @@ class Trace:
         if not any(known is tensor for known, _ in self.requiring):
             self.requiring.append((tensor, tensor._requires_grad))
 
-    def reads(self, array: Array, what: str) -> None:
-        """Raises TraceError, unless the values are known to be the same in every call.
+    def values(self, array: Array, what: str) -> Array:
+        """The values in `array`; raises TraceError, unless they are the same in every call.
 
-        A few integers that come from outside (lengths) may be read: the program is right for these values.
+        What is computed of a few integers from outside (lengths, masks) may be read, too: the program is then right
+        for these integers.
         """
         if self.is_constant(array):
-            return
-        given = None if type(array) is Unread else self._given(array)
-        if given is None or array.dtype.kind not in "iub" or array.nbytes > _MOST_READ:
+            return array
+        found = self.known.values(self.read(array))
+        if found is None:
             refuse(f"{what}() reads a tensor's values")
-        self.values_read.append((array, array.copy(), what))
-
-    def _given(self, array: Array) -> Input | None:
-        """The state that `array` is part of, or the argument that it is, as long as nothing was written there."""
-        known = self._location(array)
-        root = known.root if isinstance(known, _View) else known
-        given = root.given
-        if given is None or root.value is not given or (given.kind == "argument" and given.array is not array):
-            return None
-        return given if given.kind in ("argument", "state") else None
+            raise AssertionError
+        return found
 
     def reads_gradient(self, leaf: Tensor) -> None:
         """The function depends on what `leaf.grad` is when it is called."""
@@ -520,7 +514,6 @@ class Trace:
 
 
 REPLACED = object()
-_MOST_READ = 4096  # bytes of integers whose values a program may depend on
 
 
 def _references_of_sole(value: Input) -> int:

@@ -57,13 +57,11 @@ def has_values(tensor: Any) -> bool:
 
 
 def values_of(tensor: Any, what: str) -> np.ndarray[Any, Any]:
-    """The array of a tensor whose values `what` is about to read; raises TraceError where a traced function does that.
+    """The array of a tensor whose values `what` is about to read; raises TraceError where a trace doesn't know them.
 
     Whoever reads values beside the operations gets them here: a program would do so only once, when it is recorded.
     """
-    if routing.tracing is not None:
-        routing.tracing.reads(tensor.array, what)
-    return tensor.array  # type: ignore[no-any-return]
+    return tensor.array if routing.tracing is None else routing.tracing.values(tensor.array, what)  # type: ignore[no-any-return]
 
 
 class Unread(np.ndarray[Any, Any]):
