@@ -66,6 +66,14 @@ struct Rows {
   }
 };
 
+// The columns that are computed for `n` of C: multiply_panel leaves out vectors of the last panel that nobody wants.
+template <class T>
+int64_t computed_columns(int64_t n) {
+  const int64_t whole = n / tile_columns<T> * tile_columns<T>;
+  const int64_t fewest = tile_columns<T> / tile_vectors * (tile_vectors / 2);
+  return whole + (n > whole ? std::max(round_up(n - whole, lanes<T>), fewest) : 0);
+}
+
 // C, of rows that lie side by side, tile by tile.
 template <class T>
 void multiply_straight(const Product<T>& p, const T* packed_rows, const T* packed_columns) {
@@ -78,8 +86,8 @@ void multiply_straight(const Product<T>& p, const T* packed_rows, const T* packe
       const T* panel = packed_columns + j * p.k;
       T* corner = p.c + i * p.c_row_stride + j;
       const int64_t used = std::min(columns, p.n - j);
-      if (used == columns) {
-        multiply_panel(rows.count, columns, p.k, rows.first, rows.step, panel, corner, p.c_row_stride, mode);
+      if (used == computed_columns<T>(used)) {  // whole vectors
+        multiply_panel(rows.count, used, p.k, rows.first, rows.step, panel, columns, corner, p.c_row_stride, mode);
         continue;
       }
       multiply_panel(rows.count, used, p.k, rows.first, rows.step, panel, tile, columns, Store::overwrite);
