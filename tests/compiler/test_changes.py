@@ -506,3 +506,16 @@ def test_integers_that_the_function_changes_are_read_as_they_are_then() -> None:
     compiled = rl.compile(step)
     assert [compiled(rl.ones(9)).tolist() for _ in range(3)] == [[4] * 2, [4] * 3, [4] * 4]
     assert counts.tolist() == [4, 4]
+
+
+def test_leaves_that_the_function_makes_of_its_parameters_are_not_waited_for() -> None:
+    weight = nn.Parameter(rl.ones(3))
+
+    def step(x: Any) -> Any:
+        leaf = weight.detach().requires_grad_()
+        return rl.autograd.grad((leaf * x).square().sum(), leaf)[0]
+
+    compiled = rl.compile(step)
+    for call in range(1, 4):
+        assert compiled(rl.ones(3) * call).tolist() == [2.0 * call**2] * 3
+    assert compiled.cache_info()[:2] == (2, 1)

@@ -464,7 +464,11 @@ class Trace:
         ]
         self._locations.clear()
         self._views.clear()
-        self.requiring = [entry for entry in self.requiring if type(entry[0].array) is not Unread]
+        requiring = [(weakref.ref(tensor), before) for tensor, before in self.requiring]
+        self.requiring = []  # those that the function made itself are gone now
+        found = [(reference(), before) for reference, before in requiring]
+        self.requiring = [(t, before) for t, before in found if t is not None and type(t.array) is not Unread]
+        del found
         self.tensors = {key: entry for key, entry in self.tensors.items() if entry[0]() is not None}
         self.left_behind = any(sys.getrefcount(written[place]) > _SOLE for place in range(len(written)))
         escaped = self._held()
