@@ -145,6 +145,21 @@ nb::object index_add(nb::handle input, nb::handle given, nb::handle added, int64
 // ---- joining
 // ---------------------------------------------------------------------------------------------------------
 
+// The items of two arrays in turns, as a last dimension of two has them.
+void interleave(const Array& first, const Array& second, const Array& target) {
+  with_item(target.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    parallel_for(first.size(), move_grain, [&](int64_t begin, int64_t end) {
+      const T* __restrict a = first.as<T>(), * __restrict b = second.as<T>();
+      T* __restrict to = target.as<T>();
+      for (int64_t i = begin; i < end; ++i) {
+        to[2 * i] = a[i];
+        to[2 * i + 1] = b[i];
+      }
+    });
+  });
+}
+
 // Parts side by side along `dim`, or along a new dimension, where each is one wide.
 nb::object join(const nb::args& given, int64_t dim, bool new_dimension) {
   std::vector<Array> parts;
@@ -180,6 +195,9 @@ nb::object join(const nb::args& given, int64_t dim, bool new_dimension) {
   target.strides = strides.data();
   target.dimensions = first.dimensions;
   auto copy = [&] {
+    if (new_dimension && at == dimensions - 1 && parts.size() == 2 && first.contiguous() && parts[1].contiguous()) {
+      return interleave(first, parts[1], made.array);
+    }
     for (const Array& part : parts) {
       target.shape = part.shape;
       copy_strided(target, part);

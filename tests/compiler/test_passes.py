@@ -487,7 +487,33 @@ def test_join_slices():
     )
 
 
-@pytest.mark.parametrize("index", ["1", "slice(0, 2, None)", "slice(2, 4, None)", "slice(1, 4, 2)"])
+def test_join_slices_of_every_third():
+    check(
+        lambda graph: remove_dead(join_slices(graph)),
+        """
+        argument %0: f32[4,2]
+        argument %1: f32[4,2]
+        argument %2: f32[4,2]
+        %3: f32[4,6] = slice_gradient(%0, shape=(4, 6), index=(..., slice(1, None, 3)))
+        %4: f32[4,6] = slice_gradient(%1, shape=(4, 6), index=(..., slice(0, None, 3)))
+        %5: f32[4,6] = add(%3, %4)
+        %6: f32[4,6] = slice_gradient(%2, shape=(4, 6), index=(..., slice(2, None, 3)))
+        %7: f32[4,6] = add(%5, %6)
+        return %7
+        """,
+        """
+        argument %0: f32[4,2]
+        argument %1: f32[4,2]
+        argument %2: f32[4,2]
+        %3: f32[4,2,3] = stack(%1, %0, %2, dim=2)
+        %4: f32[4,6] = reshape(%3, shape=(4, 6))
+        return %4
+        """,
+        exact=False,
+    )
+
+
+@pytest.mark.parametrize("index", ["1", "slice(0, 2, None)", "slice(2, 4, None)", "slice(1, 4, 2)", "slice(2, 5, 2)"])
 def test_join_slices_leaves_gaps_and_overlaps(index):
     text = f"""
         argument %0: f32[{2 if index.startswith("s") else ""}]

@@ -106,6 +106,7 @@ def test_joining(dtype: Any) -> None:
         np.testing.assert_array_equal(native.cat(a, b, a[:], dim=dim), np.concatenate((a, b, a), dim))
     for dim in (0, 2, -1):
         np.testing.assert_array_equal(native.stack(a, b, dim=dim), np.stack((a, b), dim))
+        np.testing.assert_array_equal(native.stack(a, a[::-1].copy(), dim=dim), np.stack((a, a[::-1]), dim))
     np.testing.assert_array_equal(native.cat(np.zeros(0, dtype), a, dim=1), a)
     assert native.cat(a, a[:2], dim=1) is NotImplemented
     assert native.cat(a, a.astype(np.float64), dim=1) is NotImplemented

@@ -8,16 +8,20 @@ from rushlight.compiler.graph import Graph, Node, Value
 
 
 class _Part(NamedTuple):
-    """`value` at the positions `start` to `stop` of dimension `dim`."""
+    """`value` at the positions `start` to `stop` of dimension `dim`, every `stride`-th."""
 
     dim: int
+    stride: int
     start: int
     stop: int
     value: Value
 
 
 def join_slices(graph: Graph) -> Graph:
-    """Sums of slice_gradients that leave nothing open become `cat`, whose parts are permuted where its result is."""
+    """Sums of slice_gradients that leave nothing open become `cat`, whose parts are permuted where its result is.
+
+    Those of every second element, or of every n-th, become `stack`.
+    """
     if not any(node.operation == "slice_gradient" for node in graph.nodes):
         return graph
     uses = graph.uses()
@@ -45,15 +49,24 @@ def join_slices(graph: Graph) -> Graph:
                 parts[result] = [part]
         elif node.operation == "add" and all(v in parts and alone(v) for v in node.inputs):
             a, b = node.inputs
-            if a.shape != b.shape or parts[a][0].dim != parts[b][0].dim:
+            if a.shape != b.shape or parts[a][0][:2] != parts[b][0][:2]:
                 continue
             parts[result] = sorted(parts[a] + parts[b], key=lambda part: part.start)
             ends = [0, *[part.stop for part in parts[result]]]
-            dim = parts[a][0].dim
-            if [part.start for part in parts[result]] == ends[:-1] and ends[-1] == result.shape[dim]:
+            dim, stride = parts[a][0][:2]
+            if stride > 1:
+                values = [part.value for part in parts[result]]
+                whole = all(stride * value.shape[dim] == result.shape[dim] for value in values)
+                if [part.start for part in parts[result]] == list(range(stride)) and whole:
+                    del parts[result]
+                    nodes.pop()
+                    shape = (*values[0].shape[: dim + 1], stride, *values[0].shape[dim + 1 :])
+                    stacked = emit("stack", tuple(values), {"dim": dim + 1}, shape)
+                    replaced[result] = emit("reshape", (stacked,), {"shape": result.shape}, result.shape)
+            elif [part.start for part in parts[result]] == ends[:-1] and ends[-1] == result.shape[dim]:
                 nodes.pop()
                 values = []
-                for _, start, stop, value in parts.pop(result):
+                for _, _, start, stop, value in parts.pop(result):
                     shape = (*result.shape[:dim], stop - start, *result.shape[dim + 1 :])
                     values.append(value if value.shape == shape else emit("reshape", (value,), {"shape": shape}, shape))
                 replaced[result] = emit("cat", tuple(values), {"dim": dim}, result.shape)
@@ -86,6 +99,6 @@ def _part(value: Value, index: tuple[Any, ...], shape: tuple[int, ...]) -> _Part
     dim, step = cut[0]
     if isinstance(step, slice):
         start, stop, stride = step.indices(shape[dim])
-        return _Part(dim, start, stop, value) if stride == 1 and start < stop else None
+        return _Part(dim, stride, start, stop, value) if stride > 0 and start < stop else None
     start = step % shape[dim]
-    return _Part(dim, start, start + 1, value)
+    return _Part(dim, 1, start, start + 1, value)
