@@ -50,6 +50,17 @@ _PATHS = {
     "utils.data.distributed": "utils.data.sampler", "utils.model_zoo": "hub",
     "vision.models.mobilenetv2": "vision.models.mobilenet",
 }  # fmt: skip
+# What a file of ours, or one class of it, is called in PyTorch, where its path doesn't say so.
+_SPELLED = {
+    **dict.fromkeys(["tensor.tensor", "tensor.size", "tensor.device", "tensor.limits", "tensor.layout", "dtypes"], ""),
+    "tensor.generator": "_C", "autograd.modes": "autograd.grad_mode", "autograd.gradients": "autograd.variable",
+    "amp.autocast": "amp.autocast_mode", "amp.GradScaler": "amp.grad_scaler",
+    "nn.modules.adaptive_pooling": "nn.modules.pooling", "nn.modules.attention": "nn.modules.activation",
+    "nn.modules.convolution": "nn.modules.conv", "nn.modules.fractional_pooling": "nn.modules.pooling",
+    "nn.modules.parallel.DataParallel": "nn.parallel.data_parallel",
+    "nn.modules.parallel.SyncBatchNorm": "nn.modules.batchnorm", "nn.modules.sequences": "nn.modules.loss",
+}  # fmt: skip
+_STANDS_FOR = {"torch": "rushlight", "torchvision": "rushlight.vision"}
 _COMPLEX = "there are no complex numbers here: keep the real and the imaginary part in two tensors"
 _QUANTIZED = "there are no quantized numbers here: .half() or .bfloat16() makes a model smaller"
 _SPARSE = "there are no sparse tensors here: use dense ones, or index_add_, scatter_add_ and gather"
@@ -118,6 +129,26 @@ _IN_PLACE = frozenset(
     frac_ gcd_ index_put_ lcm_ ldexp_ log10_ log1p_ log2_ log_ logit_ nan_to_num_ neg_ negative_ rad2deg_ reciprocal_
     round_ rsqrt_ sigmoid_ sin_ sinc_ sinh_ sqrt_ square_ tan_ tanh_ trunc_ xlogy_ zero_""".split()
 )
+
+
+def path_here(path: str) -> str:
+    """Where a module stands that PyTorch's programs call `path`: "torch.nn" is "rushlight.nn"; others stay."""
+    package, dot, inner = path.partition(".")
+    return _STANDS_FOR.get(package, package) + dot + inner
+
+
+def path_of_class(kind: type) -> str:
+    """The module in which PyTorch has a class of ours: "torch.nn.modules.conv" of Conv2d."""
+    package, _, path = kind.__module__.partition(".")
+    if package != "rushlight":
+        return kind.__module__
+    if path.startswith("vision"):
+        return "torchvision" + path.removeprefix("vision")
+    for theirs, ours in _PATHS.items():
+        if ours == path and theirs.rpartition(".")[2].replace("_", "").lower() == kind.__name__.lower():
+            path = theirs
+    path = _SPELLED.get(f"{path}.{kind.__name__}", _SPELLED.get(path, path))
+    return f"torch.{path}".rstrip(".")
 
 
 def lazily(name: str) -> Any:

@@ -15,7 +15,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from rushlight.cli.errors import UsageError
-from rushlight.submodules import spec_of
+from rushlight.submodules import path_here, spec_of
 
 
 def add_parser(commands: Any) -> None:
@@ -25,7 +25,7 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(function=run)
 
 
-_STANDS_FOR = {"torch": "rushlight", "torchvision": "rushlight.vision"}
+_PACKAGES = ("torch", "torchvision")
 
 
 class TorchFinder(importlib.abc.MetaPathFinder):
@@ -34,10 +34,9 @@ class TorchFinder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        package, dot, inner = fullname.partition(".")
-        if package not in _STANDS_FOR:
+        if fullname.partition(".")[0] not in _PACKAGES:
             return None
-        name = _STANDS_FOR[package] + dot + inner
+        name = path_here(fullname)
         try:
             module = importlib.import_module(name)
         except ModuleNotFoundError as error:
@@ -81,7 +80,7 @@ def _from(script: str, traceback: TracebackType | None) -> TracebackType | None:
 
 def _explain(error: ImportError) -> None:
     package = (error.name or "").partition(".")[0]
-    if package.startswith("torch") and package not in _STANDS_FOR or package in ("lightning", "pytorch_lightning"):
+    if package.startswith("torch") and package not in _PACKAGES or package in ("lightning", "pytorch_lightning"):
         error.add_note(
             f"{package} is built on PyTorch's own core and doesn't run on rushlight: read data with NumPy or Pillow "
             "into a torch.utils.data.Dataset, and define the network in the script"
