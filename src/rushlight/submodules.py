@@ -41,8 +41,8 @@ _PATHS = {
                                                   "rmsprop")],
                     "optim.adaptive"),
     "optim.asgd": "optim.sgd",
-    "_tensor": "tensor.tensor", "amp.autocast_mode": "amp", "amp.grad_scaler": "amp", "autograd.grad_mode":
-    "autograd.modes", "autograd.variable": "autograd",
+    "_dynamo": "compiler", "_tensor": "tensor.tensor", "amp.autocast_mode": "amp", "amp.grad_scaler": "amp",
+    "autograd.grad_mode": "autograd.modes", "autograd.variable": "autograd",
     "nn.modules.conv": "nn.modules.convolution", "nn.modules.utils": "nn.functional.dimensions", "nn.parallel":
     "nn.modules.parallel", "nn.utils.clip_grad": "nn.utils.gradients", "nn.utils.spectral_norm":
     "nn.utils.normalization", "nn.utils.weight_norm": "nn.utils.normalization", "random": "tensor.random",
@@ -80,7 +80,6 @@ _ABSENT = {
     "fx": "rushlight.compile(function).graph() prints a function's graph",
     "onnx": "save model.state_dict(), and build the model again where it is loaded",
     "profiler": "rushlight.compile(step).profile() times each operation, Python's cProfile an eager program",
-    "_dynamo": "compile() traces by itself: cache_info() and graph() of the compiled function tell what it did",
     "_inductor": "compile() has a compiler of its own: profile() of the compiled function times its operations",
     "__config__": "rushlight info prints what runs here",
     "utils.collect_env": "rushlight info prints what runs here",
@@ -155,6 +154,8 @@ def lazily(name: str) -> Any:
     """`rushlight.<name>` for a submodule that isn't imported yet; raises AttributeError for an unknown name."""
     if name in _SUBMODULES:
         return importlib.import_module(f"rushlight.{name}")
+    if name in _PATHS:
+        return importlib.import_module(f"rushlight.{_PATHS[name]}")
     if name in _ELSEWHERE:
         source, attribute = _ELSEWHERE[name]
         return getattr(importlib.import_module(source), attribute)

@@ -48,7 +48,7 @@ def test_compiled_operation(name: str) -> None:
                 if layout not in (("contiguous",) if operation.of_memory or dtype == "float32" else LAYOUTS):
                     continue
                 function = function_of(operation, sample)
-                compiled = rl.compile(function)
+                compiled = rl.compile(function, fullgraph=True)
                 what = f"{name}, sample {number}, {dtype}, {layout}"
                 if not operation.traceable:
                     with pytest.raises(TraceError):

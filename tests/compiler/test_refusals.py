@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ from rushlight import nn, optim
 from rushlight.errors import TraceError
 from rushlight.nn import functional as F
 from rushlight.utils.data import DataLoader
+
+whole = functools.partial(rl.compile, fullgraph=True)
 
 KEPT: list[Any] = []
 COUNT = 0
@@ -108,7 +111,7 @@ def test_refusals(name: str) -> None:
     x, y = numbers(6, 4), numbers(6, 2)
     step(x, y, looks=False)  # gradients and states exist
     before = [state_of(net), state_of(optimizer), values(rl.get_rng_state()), [p.grad for p in net.parameters()]]
-    compiled = rl.compile(step)
+    compiled = whole(step)
     with pytest.raises(TraceError) as raised:
         compiled(x, y)
     text = str(raised.value)
@@ -162,7 +165,7 @@ def test_what_gives_something_else_each_time(name: str) -> None:
     random.seed(0)
     np.random.seed(0)
     states = [random.getstate(), np.random.get_state()[1].tolist()]
-    compiled = rl.compile(lambda x: x * ask(stream))
+    compiled = whole(lambda x: x * ask(stream))
     with pytest.raises(TraceError, match=reason):
         compiled(rl.ones(2))
     assert [random.getstate(), np.random.get_state()[1].tolist()] == states
@@ -174,7 +177,7 @@ def test_a_refusal_leaves_no_first_state_behind() -> None:
     net = nn.Linear(2, 1)
     optimizer = optim.Adam(net.parameters())
 
-    @rl.compile
+    @whole
     def step(x: Any) -> Any:
         loss = net(x).sum()
         loss.backward()
@@ -189,7 +192,7 @@ def test_a_refusal_leaves_no_first_state_behind() -> None:
 def test_errors_of_the_function_are_its_own() -> None:
     net = nn.Linear(2, 1)
 
-    @rl.compile
+    @whole
     def step(x: Any) -> Any:
         net(x).sum().backward()
         raise KeyError("mine")
@@ -198,7 +201,7 @@ def test_errors_of_the_function_are_its_own() -> None:
         step(rl.ones(3, 2))
     assert net.weight.grad is None
     with pytest.raises(RuntimeError, match="shape"):
-        rl.compile(net)(rl.ones(3, 3))
+        whole(net)(rl.ones(3, 3))
 
 
 INDEXED: dict[str, Any] = {
@@ -220,7 +223,7 @@ INDEXED: dict[str, Any] = {
 @pytest.mark.parametrize("wrong", [-1, -4, 3, 1000000])
 def test_indices_are_checked_in_each_run(name: str, wrong: int) -> None:
     function = INDEXED[name]
-    compiled = rl.compile(function)
+    compiled = whole(function)
     x, good, bad = numbers(3, 2), rl.tensor([[0, 1]]), rl.tensor([[0, wrong]])
     for _ in range(3):
         check_same(values(compiled(x, good)), values(function(x, good)))
@@ -241,7 +244,7 @@ def test_a_run_that_fails_changes_nothing(where: str, fault: str) -> None:
     first, second = nn.Linear(4, 4), nn.Sequential(nn.Embedding(5, 200), nn.Linear(200, 300), nn.Linear(300, 3))
     optimizers = [optim.Adam(first.parameters(), lr=0.1), optim.Adam(second.parameters(), lr=0.1)]
 
-    @rl.compile
+    @whole
     def step(x: Any, words: Any, y: Any) -> Any:
         for optimizer in optimizers:
             optimizer.zero_grad()
@@ -283,5 +286,67 @@ def test_disabled_functions_run_outside_only() -> None:
 
     assert show(rl.ones(2)).tolist() == [2, 2]
     with pytest.raises(TraceError, match="show is marked with compiler.disable \\(it prints\\).*before or after"):
-        rl.compile(step)(rl.ones(2), False)
+        whole(step)(rl.ones(2), False)
     assert step(rl.ones(2), True).tolist() == [2, 2]
+
+
+# Without fullgraph
+
+
+def test_what_is_refused_runs_eagerly_and_says_why() -> None:
+    def function(x: Any, y: Any) -> Any:
+        return x * (y if y.sum() > 0 else -y)
+
+    compiled = rl.compile(function, backend="inductor", mode="max-autotune")
+    with pytest.warns(UserWarning, match=r"function runs eagerly, not as a program: bool\(\).*fullgraph=True") as noted:
+        assert compiled(rl.ones(2), rl.tensor([1.0, 2.0])).tolist() == [1, 2]
+    assert noted[0].filename == __file__
+    assert compiled(rl.ones(2), rl.tensor([-1.0, -2.0])).tolist() == [1, 2]  # and warns once
+    with pytest.raises(RuntimeError, match="function runs eagerly: bool"):
+        compiled.graph()
+    with pytest.warns(UserWarning, match="runs eagerly"):
+        compiled(rl.ones(3), rl.ones(3))
+    rl.compiler.reset()
+    with pytest.warns(UserWarning, match="runs eagerly"):
+        compiled(rl.ones(3), rl.ones(3))
+
+
+def test_a_step_that_reads_its_loss_trains_as_ever() -> None:
+    def trained(compile: Any) -> Any:
+        rl.manual_seed(0)
+        net = compile(nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Dropout(0.3), nn.Linear(8, 2)))
+        optimizer = optim.Adam(net.parameters(), lr=0.1)
+        scheduler = optim.lr_scheduler.StepLR(optimizer, 2, 0.5)
+        losses: list[float] = []
+
+        def step(x: Any, y: Any) -> None:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(net(x), y)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+            scheduler.step()
+
+        function = compile(step)
+        for seed in range(5):
+            function(numbers(4, 3, seed=seed), rl.tensor([0, 1, 1, 0]))
+        return losses, values(net.state_dict()), optimizer.param_groups[0]["lr"]
+
+    with pytest.warns(UserWarning, match="step runs eagerly"):
+        losses, state, rate = trained(rl.compile)
+    expected = trained(lambda function: function)
+    assert (losses, rate) == (pytest.approx(expected[0], rel=1e-4), expected[2])
+    check_same(state, expected[1])
+
+
+def test_what_a_refused_function_calls_is_compiled() -> None:
+    inner = rl.compile(lambda x: x * 2 + 1)
+
+    @rl.compile
+    def outer(x: Any) -> float:
+        return float(inner(x).sum().item())
+
+    with pytest.warns(UserWarning, match="outer runs eagerly"):
+        assert outer(rl.ones(3)) == 9
+    assert outer(rl.ones(3)) == 9
+    assert inner.cache_info()[:2] == (1, 1)

@@ -76,7 +76,7 @@ def test_the_closure_of_lbfgs(line_search: str | None) -> None:
         found.append([[values(optimizer.step(called)), values(net.state_dict())] for _ in range(4)])
     check_same(found[1], found[0])
     with pytest.raises(TraceError, match="Compile the closure instead"):
-        rl.compile(lambda: optimizer.step(closure))()
+        rl.compile(lambda: optimizer.step(closure), fullgraph=True)()
     check_same(values(net.state_dict()), found[1][-1][1])
 
 

@@ -6,6 +6,8 @@ import copy
 import gc
 import threading
 import time
+import warnings
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +38,15 @@ Array = np.ndarray[Any, Any]
 _array_of = attrgetter("array")
 
 
+_all: weakref.WeakSet[Compiled] = weakref.WeakSet()
+
+
+def reset() -> None:
+    """Forgets the programs of all compiled functions."""
+    for compiled in list(_all):
+        compiled.cache_clear()
+
+
 class CacheInfo(NamedTuple):
     """How calls of a compiled function went. `seconds`: spent on tracing and compiling, in all."""
 
@@ -50,16 +61,20 @@ class Compiled:
     """A function whose calls are traced once for each signature, then run as one native program.
 
     cache_size: how many programs are kept; the least recently used one goes first.
+    fullgraph: what can't be traced is an error; if not, it runs eagerly, and a warning says why.
     """
 
-    def __init__(self, function: Callable[..., Any], cache_size: int = 16) -> None:
+    def __init__(self, function: Callable[..., Any], cache_size: int = 16, fullgraph: bool = False) -> None:
         self._function = function
+        self._fullgraph = fullgraph
+        self._refused: dict[Any, str] = {}  # why calls of these signatures run eagerly
         self._entries: OrderedDict[Any, list[_Entry]] = OrderedDict()
         self._cache_size = cache_size
         self._hits = self._misses = 0
         self._seconds = 0.0
         self._last: _Entry | None = None
         self._lock = threading.RLock()  # a program has one memory
+        _all.add(self)
         self.__name__ = getattr(function, "__name__", type(function).__name__)
         self.__doc__ = getattr(function, "__doc__", None)
         self.__wrapped__ = function
@@ -67,7 +82,7 @@ class Compiled:
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
             return self
-        bound = Compiled(self._function.__get__(instance, owner), self._cache_size)
+        bound = Compiled(self._function.__get__(instance, owner), self._cache_size, self._fullgraph)
         instance.__dict__[self.__name__] = bound  # found before this descriptor from now on
         return bound
 
@@ -87,11 +102,27 @@ class Compiled:
                     if len(self._entries) > 1:
                         self._entries.move_to_end(key)
                     return entry.run(self._function, args, options, tensors)
-            entry, result = self._trace(args, options, tensors)
+            if key in self._refused:
+                return self._function(*args, **options)
+            try:
+                entry, result = self._trace(args, options, tensors)
+            except TraceError as error:
+                if self._fullgraph:
+                    raise
+                self._refuse(key, str(error))
+                return self._function(*args, **options)
             self._misses += 1
             self._keep(key, entry)
             self._last = entry
             return result
+
+    def _refuse(self, key: Any, why: str) -> None:
+        """Calls of this signature run eagerly from now on."""
+        self._refused[key] = why
+        warnings.warn(
+            f"{self.__name__} runs eagerly, not as a program: {why}. With fullgraph=True compile() raises this",
+            stacklevel=3,
+        )
 
     def _keep(self, key: Any, entry: _Entry) -> None:
         """Keeps the program, and forgets the least recently used ones."""
@@ -177,10 +208,10 @@ class Compiled:
         return entry
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
-        return Compiled(copy.deepcopy(self._function, memo), self._cache_size)
+        return Compiled(copy.deepcopy(self._function, memo), self._cache_size, self._fullgraph)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Compiled, (self._function, self._cache_size)
+        return Compiled, (self._function, self._cache_size, self._fullgraph)
 
     # What can be seen
 
@@ -192,6 +223,7 @@ class Compiled:
     def cache_clear(self) -> None:
         """Forgets all programs."""
         self._entries.clear()
+        self._refused.clear()
         self._last = None
 
     def graph(self) -> str:
@@ -216,6 +248,8 @@ class Compiled:
         """That of the last call, and that of its way back, if it has one."""
         if self._last is not None and self._last.eager:
             raise RuntimeError(f"{self.__name__} runs eagerly: {self._last.eager}")
+        if self._last is None and self._refused:
+            raise RuntimeError(f"{self.__name__} runs eagerly: {next(iter(self._refused.values()))}")
         if self._last is None or self._last.program is None:
             raise RuntimeError(f"{self.__name__} has not been compiled yet: call it first")
         back = self._last.differentiable

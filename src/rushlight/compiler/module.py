@@ -9,15 +9,15 @@ from rushlight.compiler.compiled import CacheInfo, Compiled
 from rushlight.nn.modules.module import Module
 
 
-def compile_module(module: Module, cache_size: int) -> Module:
+def compile_module(module: Module, cache_size: int, fullgraph: bool = False) -> Module:
     """`module` with a compiled call. The two share everything: parameters, buffers, submodules, the training flag."""
-    return _twin(module, _compiled_class(module, cache_size))
+    return _twin(module, _compiled_class(module, cache_size, fullgraph))
 
 
-def compile_in_place(module: Module, *, cache_size: int = 16, **_options: Any) -> None:
+def compile_in_place(module: Module, *, cache_size: int = 16, fullgraph: bool = False, **_options: Any) -> None:
     """Gives `module` itself a compiled call; once more changes nothing."""
     if not hasattr(type(module), "_orig_mod"):
-        object.__setattr__(module, "__class__", _compiled_class(_twin(module, type(module)), cache_size))
+        object.__setattr__(module, "__class__", _compiled_class(_twin(module, type(module)), cache_size, fullgraph))
 
 
 def _twin(module: Module, kind: type) -> Module:
@@ -27,10 +27,10 @@ def _twin(module: Module, kind: type) -> Module:
     return twin
 
 
-def _compiled_class(module: Module, cache_size: int) -> type:
+def _compiled_class(module: Module, cache_size: int, fullgraph: bool) -> type:
     """The class of `module`, with a call that runs `module` as a program."""
     kind = type(module)
-    compiled = Compiled(module, cache_size)
+    compiled = Compiled(module, cache_size, fullgraph)
 
     def call(self: Any, *args: Any, **options: Any) -> Any:
         return compiled(*args, **options)
@@ -45,10 +45,10 @@ def _compiled_class(module: Module, cache_size: int) -> type:
         return compiled.cache_info()
 
     def deepcopy(self: Any, memo: dict[int, Any]) -> Module:
-        return compile_module(copy.deepcopy(module, memo), cache_size)
+        return compile_module(copy.deepcopy(module, memo), cache_size, fullgraph)
 
     def reduce(self: Any, protocol: Any) -> tuple[Any, ...]:
-        return compile_module, (module, cache_size)
+        return compile_module, (module, cache_size, fullgraph)
 
     members = {"__call__": call, "graph": graph, "profile": profile, "cache_info": cache_info, "_orig_mod": module}
     members |= {"__deepcopy__": deepcopy, "__reduce_ex__": reduce}
