@@ -17,8 +17,8 @@ __version__ = "0.1.0"
 
 _SUBMODULES = frozenset(
     ["_C", "accelerator", "amp", "autograd", "backends", "compiler", "cuda", "distributed", "distributions", "func",
-     "hub", "io", "jit", "linalg", "mps", "multiprocessing", "nn", "optim", "serialization", "special", "testing",
-     "types", "utils", "version", "vision", "xpu"]
+     "hub", "io", "jit", "linalg", "mps", "multiprocessing", "nn", "optim", "profiler", "serialization", "special",
+     "testing", "types", "utils", "version", "vision", "xpu"]
 )  # fmt: skip
 # Modules of PyTorch that stand here under another path.
 _PATHS = {
@@ -75,11 +75,9 @@ _ABSENT = {
     "nested": "there are no nested tensors here: pad the sequences, nn.utils.rnn.pad_sequence",
     "autograd.forward_ad": "gradients are computed backward only: autograd.functional.jvp gives products J v",
     "autograd.graph": "utils.checkpoint keeps less for the backward pass, and node.register_hook() sees gradients pass",
-    "autograd.profiler": "rushlight.compile(step).profile() times each operation, Python's cProfile an eager program",
     "export": "save model.state_dict(), and build the model again where it is loaded",
     "fx": "rushlight.compile(function).graph() prints a function's graph",
     "onnx": "save model.state_dict(), and build the model again where it is loaded",
-    "profiler": "rushlight.compile(step).profile() times each operation, Python's cProfile an eager program",
     "_inductor": "compile() has a compiler of its own: profile() of the compiled function times its operations",
     "__config__": "rushlight info prints what runs here",
     "utils.collect_env": "rushlight info prints what runs here",
@@ -93,8 +91,7 @@ _ABSENT = {
     "vision.models.segmentation": "there are classifiers only, rushlight.vision.models.list_models()",
     "vision.models.feature_extraction": "a hook, module.register_forward_hook(), sees what a layer gives",
     "vision.tv_tensors": "images are plain tensors here, boxes and masks too",
-    "utils.benchmark": "use Python's timeit",
-    "utils.bottleneck": "use Python's cProfile",
+    "utils.bottleneck": "profiler.profile() times the operations, Python's cProfile the rest",
     "utils.cpp_extension": "there is no C++ interface for users: write autograd.Function over NumPy",
 }  # fmt: skip
 _ELSEWHERE = {
@@ -148,6 +145,19 @@ def path_of_class(kind: type) -> str:
             path = theirs
     path = _SPELLED.get(f"{path}.{kind.__name__}", _SPELLED.get(path, path))
     return f"torch.{path}".rstrip(".")
+
+
+def part_of(package: str, name: str) -> Any:
+    """The submodule `name` of one of our packages, for its `__getattr__`; raises AttributeError for another name."""
+    if not name.startswith("__"):
+        try:
+            return importlib.import_module(f"{package}.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"{package}.{name}":
+                raise
+            if not str(error).startswith("No module named"):  # what to do instead
+                raise AttributeError(str(error)) from None
+    raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
 
 def lazily(name: str) -> Any:

@@ -101,6 +101,9 @@ class Compiled:
                     self._last = entry
                     if len(self._entries) > 1:
                         self._entries.move_to_end(key)
+                    if routing.timing is not None:
+                        name = f"compiled {self.__name__}"
+                        return routing.timing(name, tensors, entry.run, self._function, args, options, tensors)
                     return entry.run(self._function, args, options, tensors)
             if key in self._refused:
                 return self._function(*args, **options)
