@@ -61,6 +61,8 @@ _SPELLED = {
     "nn.modules.parallel.SyncBatchNorm": "nn.modules.batchnorm", "nn.modules.sequences": "nn.modules.loss",
 }  # fmt: skip
 _STANDS_FOR = {"torch": "rushlight", "torchvision": "rushlight.vision"}
+PACKAGES = ("rushlight", *_STANDS_FOR)
+"""What the path of a class of ours begins with; with PyTorch's names under `rushlight run` (`cli/run.py`)."""
 _COMPLEX = "there are no complex numbers here: keep the real and the imaginary part in two tensors"
 _QUANTIZED = "there are no quantized numbers here: .half() or .bfloat16() makes a model smaller"
 _SPARSE = "there are no sparse tensors here: use dense ones, or index_add_, scatter_add_ and gather"
@@ -140,11 +142,12 @@ def path_of_class(kind: type) -> str:
         return kind.__module__
     if path.startswith("vision"):
         return "torchvision" + path.removeprefix("vision")
-    for theirs, ours in _PATHS.items():
-        if ours == path and theirs.rpartition(".")[2].replace("_", "").lower() == kind.__name__.lower():
-            path = theirs
-    path = _SPELLED.get(f"{path}.{kind.__name__}", _SPELLED.get(path, path))
-    return f"torch.{path}".rstrip(".")
+    spelled = _SPELLED.get(f"{path}.{kind.__name__}", _SPELLED.get(path))
+    if spelled is None:  # one of several files of PyTorch that are one file here?
+        names = [theirs for theirs, ours in _PATHS.items() if ours == path]
+        own = kind.__name__.lower()
+        spelled = next((n for n in names if n.rpartition(".")[2].replace("_", "").lower() == own), path)
+    return f"torch.{spelled}".rstrip(".")
 
 
 def part_of(package: str, name: str) -> Any:

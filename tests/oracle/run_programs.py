@@ -61,9 +61,9 @@ def main(kind, target, *programs):
         import rushlight.utils.data  # noqa: F401
 
         if kind == "run":
-            from rushlight.cli.run import TorchFinder
+            from rushlight.cli.run import torch_is_rushlight
 
-            sys.meta_path.insert(0, TorchFinder())
+            torch_is_rushlight()
     for program in map(Path, programs):
         folder = Path(target, program.stem)
         folder.mkdir(parents=True)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import importlib.abc
 import importlib.machinery
 import re
 import runpy
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
 from rushlight.cli.errors import UsageError
-from rushlight.submodules import path_here, spec_of
+from rushlight.submodules import path_here, path_of_class, spec_of
 
 
 def add_parser(commands: Any) -> None:
@@ -47,10 +48,47 @@ class TorchFinder(importlib.abc.MetaPathFinder):
         return spec_of(fullname, module)
 
 
+class SpellingFinder(importlib.abc.MetaPathFinder):
+    """Finds our modules as they are found anyway, and has their classes called as PyTorch calls them."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname.partition(".")[0] != "rushlight":
+            return None
+        for finder in sys.meta_path:
+            spec = None if finder is self else finder.find_spec(fullname, path, target)
+            if spec is not None:
+                loader: Any = spec.loader  # this module's alone
+                loader.exec_module = functools.partial(_execute, loader.exec_module)
+                return spec
+        return None
+
+
+def _execute(execute: Callable[[ModuleType], None], module: ModuleType) -> None:
+    execute(module)
+    _spell(module)
+
+
+_OURS = ("cli", "compiler", "core", "errors", "io", "ops")  # what PyTorch's users don't see, or know as ours
+
+
+def _spell(module: ModuleType) -> None:
+    """Gives the classes of a module of ours the path that PyTorch has them under, which `print(type(x))` shows."""
+    if module.__name__.split(".")[1:2] in ([name] for name in _OURS):
+        return
+    for item in list(vars(module).values()):
+        if isinstance(item, type) and item.__module__ == module.__name__:
+            item.__module__ = path_of_class(item)
+
+
 def torch_is_rushlight() -> None:
     """From now on, `import torch` in this process imports rushlight, unless PyTorch is imported already."""
     if not any(isinstance(finder, TorchFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, TorchFinder())
+        sys.meta_path[:0] = [TorchFinder(), SpellingFinder()]
+        for name, module in list(sys.modules.items()):
+            if name.partition(".")[0] == "rushlight":
+                _spell(module)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -26,11 +26,11 @@ from rushlight.compiler.trace import REPLACED, Trace
 from rushlight.compiler.watch import PLAIN, Watch, same_plain
 from rushlight.nn.modules.module import Module, global_hooks
 from rushlight.optim.optimizer import Optimizer
+from rushlight.submodules import PACKAGES
 from rushlight.tensor.tensor import Tensor
 
 _MOST = 1024  # entries of a list or dictionary that are looked at
 _MOST_BYTES = 1 << 20  # of a NumPy array whose elements are compared
-_LIBRARY = __name__.partition(".")[0]
 _INSTALLED = tuple({os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "purelib", "platlib")})
 _MISSING = object()
 
@@ -386,7 +386,7 @@ def _names(code: types.CodeType) -> frozenset[str]:
 
 
 def _in_library(name: str) -> bool:
-    return name.partition(".")[0] in (_LIBRARY, "builtins", "numpy")
+    return name.partition(".")[0] in (*PACKAGES, "builtins", "numpy")
 
 
 def of_user(item: Any) -> bool:

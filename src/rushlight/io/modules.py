@@ -27,7 +27,7 @@ from rushlight.io.pickle_reader import Constructor
 from rushlight.nn.modules import linear
 from rushlight.nn.modules.module import Module
 from rushlight.ops.declare import Operation
-from rushlight.submodules import path_here, path_of_class
+from rushlight.submodules import PACKAGES, path_here, path_of_class
 from rushlight.tensor.tensor import Tensor
 
 _FUNCTIONS = (("torch.nn.functional", nn.functional), ("torch", rushlight), ("torch.nn.init", nn.init))
@@ -211,7 +211,7 @@ def spelled(item: Any) -> tuple[str, str] | None:
     if "<locals>" in name or "<lambda>" in name:
         what = f"local object '{name}'" if "<locals>" in name else f"{item!r}"
         raise SaveError(f"Can't pickle {what}: define it at the top of a module, by a name of its own")
-    if isinstance(item, type) and issubclass(item, Module) and module.partition(".")[0] in ("rushlight", "torch"):
+    if isinstance(item, type) and issubclass(item, Module) and module.partition(".")[0] in PACKAGES:
         return path_of_class(item), name
     found = getattr(sys.modules.get(module), "__dict__", {}).get(name)
     if found is not item:
