@@ -85,10 +85,15 @@ def _spell(module: ModuleType) -> None:
 def torch_is_rushlight() -> None:
     """From now on, `import torch` in this process imports rushlight, unless PyTorch is imported already."""
     if not any(isinstance(finder, TorchFinder) for finder in sys.meta_path):
-        sys.meta_path[:0] = [TorchFinder(), SpellingFinder()]
-        for name, module in list(sys.modules.items()):
-            if name.partition(".")[0] == "rushlight":
-                _spell(module)
+        sys.meta_path.insert(0, TorchFinder())
+
+
+def spell_as_pytorch() -> None:
+    """From now on, for the rest of the process, our classes are called as PyTorch calls them."""
+    sys.meta_path.insert(0, SpellingFinder())
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "rushlight":
+            _spell(module)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -96,6 +101,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.script.is_file():
         raise UsageError(f"{options.script} is no file")
     torch_is_rushlight()
+    spell_as_pytorch()
     sys.argv = [str(options.script), *options.arguments]
     sys.path.insert(0, str(options.script.resolve().parent))
     try:
