@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from typing import Any
 
 from rushlight.compiler.compiled import CacheInfo, Compiled
@@ -50,7 +51,23 @@ def _compiled_class(module: Module, cache_size: int, fullgraph: bool) -> type:
     def reduce(self: Any, protocol: Any) -> tuple[Any, ...]:
         return compile_module, (module, cache_size, fullgraph)
 
+    def load_state_dict(self: Any, state_dict: Any, *args: Any, **options: Any) -> Any:
+        return kind.load_state_dict(self, _of_the_module(state_dict), *args, **options)
+
     members = {"__call__": call, "graph": graph, "profile": profile, "cache_info": cache_info, "_orig_mod": module}
-    members |= {"__deepcopy__": deepcopy, "__reduce_ex__": reduce}
+    members |= {"__deepcopy__": deepcopy, "__reduce_ex__": reduce, "load_state_dict": load_state_dict}
     members |= {"__doc__": kind.__doc__, "__module__": kind.__module__}
     return type(kind.__name__, (kind,), members)
+
+
+_PREFIX = "_orig_mod."
+
+
+def _of_the_module(state: Any) -> Any:
+    """A state dict without the prefix that the keys of compiled modules have in PyTorch."""
+    if not isinstance(state, dict) or not all(str(key).startswith(_PREFIX) for key in state):
+        return state
+    plain = OrderedDict((key.removeprefix(_PREFIX), value) for key, value in state.items())
+    metadata = getattr(state, "_metadata", None) or {}
+    plain._metadata = {key.removeprefix(_PREFIX): value for key, value in metadata.items()}  # type: ignore[attr-defined]
+    return plain
