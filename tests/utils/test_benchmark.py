@@ -3,6 +3,7 @@
 import pytest
 
 import rushlight as torch
+from rushlight import core
 from rushlight.utils import benchmark
 
 
@@ -48,6 +49,7 @@ def test_blocks_until_the_time_is_over():
     assert len(timer.adaptive_autorange().times) == 4
 
 
+@pytest.mark.skipif(core.native is None, reason="threads are the core's")
 def test_threads_are_those_asked_for_and_put_back():
     before, seen = torch.get_num_threads(), []
     torch.set_num_threads(3)
