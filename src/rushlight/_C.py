@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from rushlight.tensor.generator import Generator as Generator
+
 
 def _log_api_usage_once(event: str) -> None:
     """Nothing."""

@@ -7,6 +7,7 @@ from rushlight.errors import ShapeError
 
 _deterministic = False
 _precision = "highest"
+refusals_run_eagerly = False  # whether compile() takes fullgraph=False for granted, as PyTorch does: in its scripts
 
 
 def get_num_threads() -> int:

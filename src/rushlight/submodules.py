@@ -17,8 +17,8 @@ __version__ = "0.1.0"
 
 _SUBMODULES = frozenset(
     ["_C", "accelerator", "amp", "autograd", "backends", "compiler", "cuda", "distributed", "distributions", "func",
-     "hub", "io", "jit", "linalg", "mps", "multiprocessing", "nn", "optim", "serialization", "special", "testing",
-     "types", "utils", "version", "vision", "xpu"]
+     "hub", "io", "jit", "linalg", "mps", "multiprocessing", "nn", "optim", "profiler", "serialization", "special",
+     "testing", "types", "utils", "version", "vision", "xpu"]
 )  # fmt: skip
 # Modules of PyTorch that stand here under another path.
 _PATHS = {
@@ -41,8 +41,8 @@ _PATHS = {
                                                   "rmsprop")],
                     "optim.adaptive"),
     "optim.asgd": "optim.sgd",
-    "_tensor": "tensor.tensor", "amp.autocast_mode": "amp", "amp.grad_scaler": "amp", "autograd.grad_mode":
-    "autograd.modes", "autograd.variable": "autograd",
+    "_dynamo": "compiler", "_tensor": "tensor.tensor", "amp.autocast_mode": "amp", "amp.grad_scaler": "amp",
+    "autograd.grad_mode": "autograd.modes", "autograd.variable": "autograd",
     "nn.modules.conv": "nn.modules.convolution", "nn.modules.utils": "nn.functional.dimensions", "nn.parallel":
     "nn.modules.parallel", "nn.utils.clip_grad": "nn.utils.gradients", "nn.utils.spectral_norm":
     "nn.utils.normalization", "nn.utils.weight_norm": "nn.utils.normalization", "random": "tensor.random",
@@ -50,6 +50,19 @@ _PATHS = {
     "utils.data.distributed": "utils.data.sampler", "utils.model_zoo": "hub",
     "vision.models.mobilenetv2": "vision.models.mobilenet",
 }  # fmt: skip
+# What a file of ours, or one class of it, is called in PyTorch, where its path doesn't say so.
+_SPELLED = {
+    **dict.fromkeys(["tensor.tensor", "tensor.size", "tensor.device", "tensor.limits", "tensor.layout", "dtypes"], ""),
+    "tensor.generator": "_C", "autograd.modes": "autograd.grad_mode", "autograd.gradients": "autograd.variable",
+    "amp.autocast": "amp.autocast_mode", "amp.GradScaler": "amp.grad_scaler",
+    "nn.modules.adaptive_pooling": "nn.modules.pooling", "nn.modules.attention": "nn.modules.activation",
+    "nn.modules.convolution": "nn.modules.conv", "nn.modules.fractional_pooling": "nn.modules.pooling",
+    "nn.modules.parallel.DataParallel": "nn.parallel.data_parallel",
+    "nn.modules.parallel.SyncBatchNorm": "nn.modules.batchnorm", "nn.modules.sequences": "nn.modules.loss",
+}  # fmt: skip
+_STANDS_FOR = {"torch": "rushlight", "torchvision": "rushlight.vision"}
+PACKAGES = ("rushlight", *_STANDS_FOR)
+"""What the path of a class of ours begins with; with PyTorch's names under `rushlight run` (`cli/run.py`)."""
 _COMPLEX = "there are no complex numbers here: keep the real and the imaginary part in two tensors"
 _QUANTIZED = "there are no quantized numbers here: .half() or .bfloat16() makes a model smaller"
 _SPARSE = "there are no sparse tensors here: use dense ones, or index_add_, scatter_add_ and gather"
@@ -64,12 +77,9 @@ _ABSENT = {
     "nested": "there are no nested tensors here: pad the sequences, nn.utils.rnn.pad_sequence",
     "autograd.forward_ad": "gradients are computed backward only: autograd.functional.jvp gives products J v",
     "autograd.graph": "utils.checkpoint keeps less for the backward pass, and node.register_hook() sees gradients pass",
-    "autograd.profiler": "rushlight.compile(step).profile() times each operation, Python's cProfile an eager program",
     "export": "save model.state_dict(), and build the model again where it is loaded",
     "fx": "rushlight.compile(function).graph() prints a function's graph",
     "onnx": "save model.state_dict(), and build the model again where it is loaded",
-    "profiler": "rushlight.compile(step).profile() times each operation, Python's cProfile an eager program",
-    "_dynamo": "compile() traces by itself: cache_info() and graph() of the compiled function tell what it did",
     "_inductor": "compile() has a compiler of its own: profile() of the compiled function times its operations",
     "__config__": "rushlight info prints what runs here",
     "utils.collect_env": "rushlight info prints what runs here",
@@ -83,8 +93,7 @@ _ABSENT = {
     "vision.models.segmentation": "there are classifiers only, rushlight.vision.models.list_models()",
     "vision.models.feature_extraction": "a hook, module.register_forward_hook(), sees what a layer gives",
     "vision.tv_tensors": "images are plain tensors here, boxes and masks too",
-    "utils.benchmark": "use Python's timeit",
-    "utils.bottleneck": "use Python's cProfile",
+    "utils.bottleneck": "profiler.profile() times the operations, Python's cProfile the rest",
     "utils.cpp_extension": "there is no C++ interface for users: write autograd.Function over NumPy",
 }  # fmt: skip
 _ELSEWHERE = {
@@ -120,10 +129,46 @@ _IN_PLACE = frozenset(
 )
 
 
+def path_here(path: str) -> str:
+    """Where a module stands that PyTorch's programs call `path`: "torch.nn" is "rushlight.nn"; others stay."""
+    package, dot, inner = path.partition(".")
+    return _STANDS_FOR.get(package, package) + dot + inner
+
+
+def path_of_class(kind: type) -> str:
+    """The module in which PyTorch has a class of ours: "torch.nn.modules.conv" of Conv2d."""
+    package, _, path = kind.__module__.partition(".")
+    if package != "rushlight":
+        return kind.__module__
+    if path.startswith("vision"):
+        return "torchvision" + path.removeprefix("vision")
+    spelled = _SPELLED.get(f"{path}.{kind.__name__}", _SPELLED.get(path))
+    if spelled is None:  # one of several files of PyTorch that are one file here?
+        names = [theirs for theirs, ours in _PATHS.items() if ours == path]
+        own = kind.__name__.lower()
+        spelled = next((n for n in names if n.rpartition(".")[2].replace("_", "").lower() == own), path)
+    return f"torch.{spelled}".rstrip(".")
+
+
+def part_of(package: str, name: str) -> Any:
+    """The submodule `name` of one of our packages, for its `__getattr__`; raises AttributeError for another name."""
+    if not name.startswith("__"):
+        try:
+            return importlib.import_module(f"{package}.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"{package}.{name}":
+                raise
+            if not str(error).startswith("No module named"):  # what to do instead
+                raise AttributeError(str(error)) from None
+    raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+
 def lazily(name: str) -> Any:
     """`rushlight.<name>` for a submodule that isn't imported yet; raises AttributeError for an unknown name."""
     if name in _SUBMODULES:
         return importlib.import_module(f"rushlight.{name}")
+    if name in _PATHS:
+        return importlib.import_module(f"rushlight.{_PATHS[name]}")
     if name in _ELSEWHERE:
         source, attribute = _ELSEWHERE[name]
         return getattr(importlib.import_module(source), attribute)

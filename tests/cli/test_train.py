@@ -248,6 +248,47 @@ def test_run_a_script_written_for_pytorch(tmp_path):
     assert "transform x.numpy() with numpy.fft" in run("run", missing).stderr
 
 
+KINDS = """
+import copy, pickle, torch
+from torch import nn
+from torch.utils.data import TensorDataset
+x = torch.ones(2, requires_grad=True)
+values = [x, nn.Parameter(x.detach()), nn.Conv2d(1, 1, 1), nn.MultiheadAttention(2, 1), nn.AdaptiveAvgPool2d(1),
+          torch.optim.AdamW([x]), torch.distributions.StudentT(3.0), torch.Generator(), x.dtype, x.shape, x.device,
+          TensorDataset(x.detach())]
+for value in values:
+    print(type(value).__module__, type(value).__name__)
+    assert type(pickle.loads(pickle.dumps(value))) is type(copy.deepcopy(value)) is type(value)
+torch.save(values[2], "layer.pth")
+assert type(torch.load("layer.pth", weights_only=False)) is nn.Conv2d
+step = torch.compile(values[2])
+for _ in range(3):
+    step(torch.ones(1, 1, 2, 2))
+print(step.cache_info()[:2])
+"""
+
+
+def test_classes_are_called_as_pytorch_calls_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "script.py").write_text(KINDS)
+    done = run("run", tmp_path / "script.py")
+    assert done.stdout.splitlines() == [
+        "torch Tensor",
+        "torch.nn.parameter Parameter",
+        "torch.nn.modules.conv Conv2d",
+        "torch.nn.modules.activation MultiheadAttention",
+        "torch.nn.modules.pooling AdaptiveAvgPool2d",
+        "torch.optim.adamw AdamW",
+        "torch.distributions.studentT StudentT",
+        "torch._C Generator",
+        "torch dtype",
+        "torch Size",
+        "torch device",
+        "torch.utils.data.dataset TensorDataset",
+        "(2, 1)",
+    ], done.stderr
+
+
 def test_errors_of_a_script_begin_in_the_script(tmp_path):
     script = tmp_path / "script.py"
     script.write_text("import torch\ntorch.nn.Linear(2, 3)(torch.ones(1, 4))\n")

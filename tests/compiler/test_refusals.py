@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ from rushlight import nn, optim
 from rushlight.errors import TraceError
 from rushlight.nn import functional as F
 from rushlight.utils.data import DataLoader
+
+part = functools.partial(rl.compile, fullgraph=False)
 
 KEPT: list[Any] = []
 COUNT = 0
@@ -285,3 +288,65 @@ def test_disabled_functions_run_outside_only() -> None:
     with pytest.raises(TraceError, match="show is marked with compiler.disable \\(it prints\\).*before or after"):
         rl.compile(step)(rl.ones(2), False)
     assert step(rl.ones(2), True).tolist() == [2, 2]
+
+
+# Without fullgraph
+
+
+def test_what_is_refused_runs_eagerly_and_says_why() -> None:
+    def function(x: Any, y: Any) -> Any:
+        return x * (y if y.sum() > 0 else -y)
+
+    compiled = part(function, backend="inductor", mode="max-autotune")
+    with pytest.warns(UserWarning, match=r"function runs eagerly, not as a program: bool\(\).*fullgraph=True") as noted:
+        assert compiled(rl.ones(2), rl.tensor([1.0, 2.0])).tolist() == [1, 2]
+    assert noted[0].filename == __file__
+    assert compiled(rl.ones(2), rl.tensor([-1.0, -2.0])).tolist() == [1, 2]  # and warns once
+    with pytest.raises(RuntimeError, match="function runs eagerly: bool"):
+        compiled.graph()
+    with pytest.warns(UserWarning, match="runs eagerly"):
+        compiled(rl.ones(3), rl.ones(3))
+    rl.compiler.reset()
+    with pytest.warns(UserWarning, match="runs eagerly"):
+        compiled(rl.ones(3), rl.ones(3))
+
+
+def test_a_step_that_reads_its_loss_trains_as_ever() -> None:
+    def trained(compile: Any) -> Any:
+        rl.manual_seed(0)
+        net = compile(nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Dropout(0.3), nn.Linear(8, 2)))
+        optimizer = optim.Adam(net.parameters(), lr=0.1)
+        scheduler = optim.lr_scheduler.StepLR(optimizer, 2, 0.5)
+        losses: list[float] = []
+
+        def step(x: Any, y: Any) -> None:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(net(x), y)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+            scheduler.step()
+
+        function = compile(step)
+        for seed in range(5):
+            function(numbers(4, 3, seed=seed), rl.tensor([0, 1, 1, 0]))
+        return losses, values(net.state_dict()), optimizer.param_groups[0]["lr"]
+
+    with pytest.warns(UserWarning, match="step runs eagerly"):
+        losses, state, rate = trained(part)
+    expected = trained(lambda function: function)
+    assert (losses, rate) == (pytest.approx(expected[0], rel=1e-4), expected[2])
+    check_same(state, expected[1])
+
+
+def test_what_a_refused_function_calls_is_compiled() -> None:
+    inner = rl.compile(lambda x: x * 2 + 1)
+
+    @part
+    def outer(x: Any) -> float:
+        return float(inner(x).sum().item())
+
+    with pytest.warns(UserWarning, match="outer runs eagerly"):
+        assert outer(rl.ones(3)) == 9
+    assert outer(rl.ones(3)) == 9
+    assert inner.cache_info()[:2] == (1, 1)

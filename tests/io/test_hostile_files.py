@@ -14,6 +14,14 @@ import rushlight as torch
 from rushlight.errors import LoadError
 
 
+class classproperty:  # noqa: N801 (a decorator)
+    def __init__(self, function):
+        self.function = function
+
+    def __get__(self, instance, owner):
+        return self.function(owner)
+
+
 def archive(data_pkl, records=None, **options):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", **options) as target:
@@ -109,8 +117,131 @@ def test_names_outside_the_table(name):
 
 
 def test_a_whole_module_is_refused_in_words_that_help():
-    with pytest.raises(LoadError, match=r"__main__\.Net.*state_dict"):
+    with pytest.raises(LoadError, match=r"__main__\.Net.*weights_only=False.*state_dict"):
         torch.load(archive(b"\x80\x02c__main__\nNet\n)\x81}b."))
+
+
+HERE = __name__.encode()
+calls = []
+
+
+class Watched(torch.nn.Module):
+    """Takes down every method of it that is called."""
+
+    def __new__(cls):
+        calls.append("__new__")
+        return super().__new__(cls)
+
+    def __init__(self):
+        calls.append("__init__")
+
+    def __getattr__(self, name):
+        calls.append(name)
+
+    def __setattr__(self, name, value):
+        calls.append(name)
+
+    @classproperty
+    def computed(cls):
+        calls.append("computed")
+
+    def __hash__(self):
+        calls.append("__hash__")
+        return 1
+
+
+class Restored(Watched):
+    def __setstate__(self, state):
+        calls.append("__setstate__")
+
+
+class Deleted:
+    def __del__(self):
+        calls.append("__del__")
+
+
+class Answering(Watched):
+    def __getattribute__(self, name):
+        calls.append(name)
+        return super().__getattribute__(name)
+
+
+def text(value):
+    return b"X" + struct.pack("<I", len(value)) + value
+
+
+def test_no_method_of_a_class_is_called():
+    calls.clear()
+    attributes = text(b"computed") + b"K\x01" + text(b"forward") + b"ctorch.nn.functional\nrelu\n"
+    file = archive(b"\x80\x02c" + HERE + b"\nWatched\n)\x81}(" + attributes + b"ub.")
+    found = torch.load(file, weights_only=False)
+    assert calls == []
+    assert type(found) is Watched and found.__dict__["computed"] == 1
+
+
+OBJECT = b"\x80\x02c" + HERE + b"\nWatched\n)\x81"
+LINEAR = b"\x80\x02ctorch.nn.modules.linear\nLinear\n)\x81"
+
+
+@pytest.mark.parametrize(
+    ("data", "cause"),
+    [
+        (b"\x80\x02c" + HERE + b"\nRestored\n)\x81}b.", "__setstate__"),
+        (b"\x80\x02c" + HERE + b"\nDeleted\n)\x81}b.", "__del__"),
+        (b"\x80\x02c" + HERE + b"\nAnswering\n)\x81}b.", "__getattribute__"),
+        (b"\x80\x02c" + HERE + b"\nWatched\n)R.", "calls a type"),
+        (b"\x80\x02c" + HERE + b"\narchive\nN\x85R.", "calls a function"),
+        (b"\x80\x02c" + HERE + b"\nNothing\n)\x81.", "has no Nothing"),
+        (b"\x80\x02cnot_imported\nNet\n)\x81.", "no module 'not_imported' is imported"),
+        (b"\x80\x02cthis\nNet\n)\x81.", "no module 'this' is imported"),
+        (b"\x80\x02cos\nsystem\n.", "neither"),
+        (b"\x80\x02csubprocess\nPopen\n)\x81.", "nor of your own"),
+        (b"\x80\x02cshutil\nrmtree\n.", "nor of your own"),
+        (b"\x80\x02cbuiltins\neval\n.", "neither"),
+        (b"\x80\x02cbuiltins\ndict\n)\x81}b.", "sets the state"),
+        (b"\x80\x02ctorch\nload\n.", "no reading"),
+        (b"\x80\x02crushlight.io\nload\n.", "no reading"),
+        (b"\x80\x02ctorch.nn.utils\nclip_grad_norm_\n.", "no reading"),
+        (b"\x80\x02cbuiltins\ngetattr\ncos\npath\n" + text(b"join") + b"\x86R.", "neither"),
+        (b"\x80\x02cbuiltins\ngetattr\nctorch.nn.modules\nLinear\n" + text(b"forward") + b"\x86R.", "something else"),
+        (b"\x80\x02c" + HERE + b"\nWatched\nK\x01\x85\x81.", "made of more"),
+        (OBJECT + b"]b.", "dict of names"),
+        (OBJECT + b"}K\x01K\x01sb.", "dict of names"),
+        (OBJECT + b"}b}b.", "sets the state"),
+        (b"\x80\x02}c" + HERE + b"\nWatched\n)\x81}bNs.", "hash is code"),
+        (LINEAR + b"}" + text(b"_modules") + b"}" + text(b"a") + b"K\x01ssb.", "_modules"),
+        (LINEAR + b"}" + text(b"_parameters") + b"]sb.", "_parameters"),
+        (LINEAR + b"}" + text(b"_forward_hooks") + b"}K\x01ctorch\nrelu\nssb.", "hooks"),
+        (LINEAR + b"}" + text(b"training") + b"K\x01sb.", "training"),
+        (LINEAR + b"}" + text(b"_non_persistent_buffers_set") + b"]sb.", "buffers"),
+    ],
+)
+def test_objects_that_are_none(data, cause):
+    calls.clear()
+    with pytest.raises(LoadError, match=cause):
+        torch.load(archive(data), weights_only=False)
+    assert calls == []
+
+
+def test_mutated_modules():
+    file = io.BytesIO()
+    torch.save(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2)), file)
+    with zipfile.ZipFile(file) as source:
+        data = source.read("archive/data.pkl")
+        records = {n.removeprefix("archive/"): source.read(n) for n in source.namelist() if "/data/" in n}
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.lists(st.tuples(st.integers(0, len(data) - 1), st.integers(0, 255)), min_size=1, max_size=6))
+    def mutate(changes):
+        mutated = bytearray(data)
+        for position, byte in changes:
+            mutated[position] = byte
+        try:
+            torch.load(archive(bytes(mutated), records), weights_only=False)
+        except LoadError:
+            pass
+
+    mutate()
 
 
 @pytest.mark.parametrize(

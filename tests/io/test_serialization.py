@@ -4,6 +4,7 @@ import collections
 import io
 import os
 import stat
+import threading
 import zipfile
 
 import numpy as np
@@ -203,16 +204,42 @@ def test_the_layout_of_the_archive(tmp_path):
 
 
 class Custom:
-    pass
+    def __reduce__(self):
+        return Custom, ()
+
+
+def of_a_local_class():
+    class Local(nn.Module):
+        pass
+
+    return Local()
+
+
+def with_attribute(name, value):
+    module = nn.Sequential(nn.Linear(2, 2))
+    setattr(module[0], name, value)
+    return module
+
+
+def with_hook():
+    module = nn.ReLU()
+    module.register_forward_hook(print)
+    return module
 
 
 @pytest.mark.parametrize(
     ("value", "where"),
     [
-        (Custom(), "obj, a "),
+        (Custom(), "obj, a .*Custom: its class defines __reduce__"),
         ({"a": [1, {"b": Custom()}]}, r"obj\['a'\]\[1\]\['b'\], a "),
-        (lambda: 0, "obj, a builtins.function"),
-        ({"model": nn.Sequential()}, "state_dict"),
+        (lambda: 0, "Can't pickle .*lambda"),
+        (of_a_local_class(), "Can't pickle local object 'of_a_local_class.<locals>.Local'"),
+        (with_attribute("act", lambda x: x), r"obj\.0\.act: Can't pickle .*lambda"),
+        (with_attribute("lock", threading.Lock()), r"obj\.0\.lock, a _thread.lock"),
+        (with_hook(), "hooks"),
+        (nn.LazyLinear(3), "before its first call"),
+        ({"optimizer": torch.optim.SGD([torch.ones(1)])}, r"obj\['optimizer'\].*state_dict"),
+        (open, "obj, a builtins"),
         (np.array([object()]), "dtype object"),
         (collections.defaultdict(lambda: 0), "defaultdict"),
         (range(3), "builtins.range"),

@@ -9,7 +9,7 @@ import rushlight
 from rushlight import distributions, optim
 
 
-@pytest.mark.parametrize("name", ["fft", "sparse", "onnx", "profiler", "utils.cpp_extension", "autograd.forward_ad"])
+@pytest.mark.parametrize("name", ["fft", "sparse", "onnx", "fx", "utils.cpp_extension", "autograd.forward_ad"])
 def test_absent_modules(name):
     with pytest.raises(ModuleNotFoundError, match=f"rushlight has no {name}: .{{20}}"):
         importlib.import_module(f"rushlight.{name}")
@@ -22,12 +22,14 @@ def test_absent_names(name):
 
 
 def test_absent_parts_of_parts():
-    with pytest.raises(AttributeError, match="rushlight has no utils.benchmark: use Python's timeit"):
-        rushlight.utils.benchmark  # noqa: B018
+    with pytest.raises(AttributeError, match="rushlight has no utils.bottleneck: profiler"):
+        rushlight.utils.bottleneck  # noqa: B018
+    with pytest.raises(AttributeError, match="rushlight has no autograd.forward_ad: gradients are"):
+        rushlight.autograd.forward_ad  # noqa: B018
     with pytest.raises(AttributeError, match="module 'rushlight.utils' has no attribute 'nonsense'"):
         rushlight.utils.nonsense  # noqa: B018
-    with pytest.raises(AttributeError, match="no DistributedDataParallel: training runs in one process"):
-        rushlight.nn.parallel.DistributedDataParallel  # noqa: B018
+    with pytest.raises(AttributeError, match="no isend: training runs in one process"):
+        rushlight.distributed.isend  # noqa: B018
     with pytest.raises(AttributeError, match="no _C._cuda_init: PyTorch's C"):
         rushlight._C._cuda_init  # noqa: B018
 
@@ -38,6 +40,19 @@ def test_what_packages_ask_for():
     assert not isinstance(rushlight.jit.script(rushlight.nn.Linear(2, 3)), rushlight.jit.ScriptModule)
     x = rushlight.zeros(1000)
     assert sys.getsizeof(x.untyped_storage()) >= 4000 and sys.getsizeof(x.storage()) >= 4000
+
+
+def test_a_group_of_one_process(monkeypatch):
+    from rushlight import distributed
+
+    with pytest.raises(NotImplementedError, match="group of 4 processes; training runs in one process here"):
+        distributed.init_process_group("gloo", rank=0, world_size=4)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(NotImplementedError, match="group of 2 processes"):
+        distributed.init_process_group()
+    with pytest.raises(ValueError, match="has not been initialized"):
+        distributed.get_backend()
+    assert not distributed.is_initialized()
 
 
 def test_unknown_names():

@@ -61,9 +61,10 @@ def main(kind, target, *programs):
         import rushlight.utils.data  # noqa: F401
 
         if kind == "run":
-            from rushlight.cli.run import TorchFinder
+            from rushlight.cli.run import spell_as_pytorch, torch_is_rushlight
 
-            sys.meta_path.insert(0, TorchFinder())
+            torch_is_rushlight()
+            spell_as_pytorch()
     for program in map(Path, programs):
         folder = Path(target, program.stem)
         folder.mkdir(parents=True)

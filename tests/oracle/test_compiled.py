@@ -88,3 +88,19 @@ def test_losses_and_weights(make: Any) -> None:
     np.testing.assert_allclose(found[1][0], found[0][0], rtol=2e-4)
     for ours, theirs in zip(found[1][1], found[0][1], strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-5)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_states_of_modules_that_pytorch_compiled(tmp_path: Any) -> None:
+    """Their keys begin with _orig_mod, which our compiled modules' don't."""
+    theirs = torch.compile(torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3)))
+    torch.save(theirs.state_dict(), tmp_path / "state.pt")
+    state = rushlight.load(tmp_path / "state.pt")
+    nn = rushlight.nn
+    ours = rushlight.compile(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)))
+    assert all(key.startswith("_orig_mod.") for key in state)
+    assert str(ours.load_state_dict(state)) == "<All keys matched successfully>"
+    assert ours[0].weight.tolist() == state["_orig_mod.0.weight"].tolist()
+    ours.load_state_dict(ours.state_dict())
+    with pytest.raises(RuntimeError, match="size mismatch for 0.weight"):
+        rushlight.compile(nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(3))).load_state_dict(state)

@@ -20,6 +20,63 @@ def test_from_numpy_and_numpy_share_memory():
     assert torch.as_tensor(array).numpy() is array or np.shares_memory(torch.as_tensor(array).numpy(), array)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16", "int64", "uint8", "bool"])
+@pytest.mark.parametrize("value", [0, 5, 127, 200, 1.75, True, 1e5])
+def test_numbers_are_set_as_whole_tensors_are(dtype, value):
+    dtype = getattr(torch, dtype)
+    for subscript in (2, -1, (1, 2), slice(1, 3), (slice(None), -1), (0, slice(1, 2))):
+        x, y = torch.zeros(4, 3, dtype=dtype), torch.zeros(4, 3, dtype=dtype)
+        x[subscript] = value
+        y[subscript] = torch.full(y[subscript].shape, value).to(dtype)
+        assert x.tolist() == y.tolist()
+        x[subscript] = torch.tensor(value).to(dtype)
+        assert x.tolist() == y.tolist()
+
+
+def test_a_set_element_is_noticed_by_gradients():
+    x = torch.ones(3)
+    y = (torch.ones(3, requires_grad=True) * x).sum()
+    x[1] = 5
+    assert x._version == 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
+    leaf = torch.ones(3, requires_grad=True)
+    with pytest.raises(RuntimeError, match="leaf Variable"):
+        leaf[0] = 2
+    with pytest.raises(RuntimeError, match="expand"):
+        torch.ones(1).expand(3)[0] = 1
+    with pytest.raises(IndexError, match="index 7 is out of bounds for dimension 0 with size 3"):
+        x[7] = 1
+    assert x._version == 1
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (0, 3), (3, 0), (4, 5), (2, 3, 4), (1, 1, 2, 3)])
+def test_places_of_elements_that_are_not_zero(shape):
+    array = np.arange(np.prod(shape, dtype=int)).reshape(shape) % 3
+    for values in (array, array.T, array > 0, array.astype("float32")):
+        tensor = torch.from_numpy(np.array(values)) if values.ndim == 0 else torch.from_numpy(values)
+        np.testing.assert_array_equal(tensor.nonzero().numpy(), np.argwhere(values))
+        np.testing.assert_array_equal(tensor[tensor != 0].numpy(), values[values != 0])
+
+
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_whole_slices_are_scattered_as_elements_are(dim):
+    index = torch.tensor([2, 0, 2, 1])
+    index = index[:, None].expand(4, 3) if dim == 0 else index.expand(3, 4)
+    found = []
+    for chosen in (index, index.contiguous()):
+        x = torch.arange(9.0).reshape(3, 3).requires_grad_()
+        source = torch.randn(*index.shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        y = x.scatter_add(dim, chosen, source)
+        assert y.grad_fn.name() == "ScatterAddBackward0"
+        (y * torch.arange(9.0).reshape(3, 3)).sum().backward()
+        found.append([y.detach(), x.grad, source.grad, torch.zeros(3, 3).scatter_add_(dim, chosen, source.detach())])
+    for ours, expected in zip(*found, strict=True):
+        np.testing.assert_allclose(ours.numpy(), expected.numpy(), rtol=1e-6)
+    with pytest.raises(IndexError):
+        torch.zeros(2, 3).scatter_add_(0, torch.tensor([[2]]).expand(1, 3), torch.ones(1, 3))
+
+
 VIEWS = [
     lambda x: x[1:],
     lambda x: x[0],

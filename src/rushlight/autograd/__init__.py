@@ -1,5 +1,7 @@
 """Automatic differentiation: `backward`, `grad`, `Function`, the modes, and checks by finite differences."""
 
+from functools import partial
+
 from rushlight.autograd import eager as eager
 from rushlight.autograd import functional as functional
 from rushlight.autograd.function import Function as Function
@@ -17,3 +19,6 @@ from rushlight.autograd.modes import is_grad_enabled as is_grad_enabled
 from rushlight.autograd.modes import is_inference_mode_enabled as is_inference_mode_enabled
 from rushlight.autograd.modes import no_grad as no_grad
 from rushlight.autograd.modes import set_grad_enabled as set_grad_enabled
+from rushlight.submodules import part_of
+
+__getattr__ = partial(part_of, __name__)

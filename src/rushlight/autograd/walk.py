@@ -39,6 +39,7 @@ class Walk:
         self.queue: list[tuple[int, Node]] = []
         # Gradients at these edges were made by `send`, and are added to in place.
         self.plain = not create_graph and routing.tracing is None
+        self.timing = routing.timing
         self.sums: set[Any] = set()
 
     def send(self, edge: Any, gradient: Tensor, slicing: OperationNode | None = None) -> None:
@@ -98,7 +99,10 @@ class Walk:
             if edge is not None and gradient is not None and not anomaly.enabled:
                 slots.clear()
                 return self.send(edge, gradient, node)
-        grads = node.backward(slots, self.create_graph)
+        if self.timing is None:
+            grads = node.backward(slots, self.create_graph)
+        else:
+            grads = self.timing(node.name(), slots, node.backward, slots, self.create_graph)
         if anomaly.enabled:
             _check_finite(node, grads)
         if node.post_hooks is not None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import importlib.abc
 import importlib.machinery
 import re
 import runpy
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
+from rushlight import settings
 from rushlight.cli.errors import UsageError
-from rushlight.submodules import spec_of
+from rushlight.submodules import path_here, path_of_class, spec_of
 
 
 def add_parser(commands: Any) -> None:
@@ -25,7 +27,7 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(function=run)
 
 
-_STANDS_FOR = {"torch": "rushlight", "torchvision": "rushlight.vision"}
+_PACKAGES = ("torch", "torchvision")
 
 
 class TorchFinder(importlib.abc.MetaPathFinder):
@@ -34,10 +36,9 @@ class TorchFinder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        package, dot, inner = fullname.partition(".")
-        if package not in _STANDS_FOR:
+        if fullname.partition(".")[0] not in _PACKAGES:
             return None
-        name = _STANDS_FOR[package] + dot + inner
+        name = path_here(fullname)
         try:
             module = importlib.import_module(name)
         except ModuleNotFoundError as error:
@@ -48,10 +49,52 @@ class TorchFinder(importlib.abc.MetaPathFinder):
         return spec_of(fullname, module)
 
 
+class SpellingFinder(importlib.abc.MetaPathFinder):
+    """Finds our modules as they are found anyway, and has their classes called as PyTorch calls them."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname.partition(".")[0] != "rushlight":
+            return None
+        for finder in sys.meta_path:
+            spec = None if finder is self else finder.find_spec(fullname, path, target)
+            if spec is not None:
+                loader: Any = spec.loader  # this module's alone
+                loader.exec_module = functools.partial(_execute, loader.exec_module)
+                return spec
+        return None
+
+
+def _execute(execute: Callable[[ModuleType], None], module: ModuleType) -> None:
+    execute(module)
+    _spell(module)
+
+
+_OURS = ("cli", "compiler", "core", "errors", "io", "ops")  # what PyTorch's users don't see, or know as ours
+
+
+def _spell(module: ModuleType) -> None:
+    """Gives the classes of a module of ours the path that PyTorch has them under, which `print(type(x))` shows."""
+    if module.__name__.split(".")[1:2] in ([name] for name in _OURS):
+        return
+    for item in list(vars(module).values()):
+        if isinstance(item, type) and item.__module__ == module.__name__:
+            item.__module__ = path_of_class(item)
+
+
 def torch_is_rushlight() -> None:
     """From now on, `import torch` in this process imports rushlight, unless PyTorch is imported already."""
     if not any(isinstance(finder, TorchFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, TorchFinder())
+
+
+def spell_as_pytorch() -> None:
+    """From now on, for the rest of the process, our classes are called as PyTorch calls them."""
+    sys.meta_path.insert(0, SpellingFinder())
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "rushlight":
+            _spell(module)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -59,6 +102,8 @@ def run(options: argparse.Namespace) -> int:
     if not options.script.is_file():
         raise UsageError(f"{options.script} is no file")
     torch_is_rushlight()
+    spell_as_pytorch()
+    settings.refusals_run_eagerly = True
     sys.argv = [str(options.script), *options.arguments]
     sys.path.insert(0, str(options.script.resolve().parent))
     try:
@@ -81,7 +126,7 @@ def _from(script: str, traceback: TracebackType | None) -> TracebackType | None:
 
 def _explain(error: ImportError) -> None:
     package = (error.name or "").partition(".")[0]
-    if package.startswith("torch") and package not in _STANDS_FOR or package in ("lightning", "pytorch_lightning"):
+    if package.startswith("torch") and package not in _PACKAGES or package in ("lightning", "pytorch_lightning"):
         error.add_note(
             f"{package} is built on PyTorch's own core and doesn't run on rushlight: read data with NumPy or Pillow "
             "into a torch.utils.data.Dataset, and define the network in the script"

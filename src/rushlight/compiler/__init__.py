@@ -6,8 +6,10 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from rushlight import settings
 from rushlight.compiler.compiled import CacheInfo as CacheInfo
 from rushlight.compiler.compiled import Compiled as Compiled
+from rushlight.compiler.compiled import reset as reset
 from rushlight.compiler.module import compile_module
 from rushlight.errors import TraceError
 from rushlight.nn.modules.module import Module
@@ -15,7 +17,7 @@ from rushlight.ops.declare import routing
 
 
 def compile(  # noqa: A001 (PyTorch's name)
-    model: Any = None, *, cache_size: int = 16, **_options: Any
+    model: Any = None, *, fullgraph: bool | None = None, cache_size: int = 16, **_options: Any
 ) -> Any:
     """Makes one native program of a function's tensor operations, backward passes and optimizer steps.
 
@@ -25,20 +27,22 @@ def compile(  # noqa: A001 (PyTorch's name)
 
     Args:
         model: the function or module.
+        fullgraph: whether it is an error (TraceError, when called) where the function can't become a program: it
+            reads a value of a tensor, decides on one, or keeps a tensor outside itself. With False such a call runs
+            eagerly, as a whole, and a warning says why; compiled functions that it calls are programs still. True
+            unless given, but for scripts under `rushlight run`, which are written for PyTorch.
         cache_size: how many programs are kept, the least recently used of them going first.
 
-    Other options of torch.compile (backend, mode, dynamic, fullgraph ...) are taken and have no effect.
-
-    Raises, when called, TraceError where the function reads a value of a tensor, decides on one, or keeps a tensor
-    outside itself.
+    Other options of torch.compile (backend, mode, dynamic ...) are taken and have no effect.
     """
     if model is None:
-        return lambda function: compile(function, cache_size=cache_size)
+        return lambda function: compile(function, fullgraph=fullgraph, cache_size=cache_size)
+    whole = not settings.refusals_run_eagerly if fullgraph is None else fullgraph
     if isinstance(model, Module):
-        return compile_module(model, cache_size)
+        return compile_module(model, cache_size, whole)
     if not callable(model):
         raise TypeError(f"compile() takes a function or a Module, not {type(model).__name__}")
-    return Compiled(model, cache_size)
+    return Compiled(model, cache_size, whole)
 
 
 Function = Callable[..., Any]
@@ -52,7 +56,8 @@ def is_compiling() -> bool:
 def disable(fn: Any = None, recursive: bool = True, *, reason: str | None = None) -> Any:
     """Marks a function, as a call or as a decorator, as one that is not to become part of a program.
 
-    A program is one whole here and has no gaps for Python code: TraceError where a compiled function calls it.
+    A program is one whole here and has no gaps for Python code: a compiled function that calls it raises
+    TraceError, or with fullgraph=False runs eagerly.
     """
     if fn is None:
         return functools.partial(disable, recursive=recursive, reason=reason)

@@ -7,6 +7,7 @@ import gc
 import threading
 import time
 import warnings
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,15 @@ _array_of = attrgetter("array")
 _MOST_VALUES = 8  # programs of one signature for different values that were read
 
 
+_all: weakref.WeakSet[Compiled] = weakref.WeakSet()
+
+
+def reset() -> None:
+    """Forgets the programs of all compiled functions."""
+    for compiled in list(_all):
+        compiled.cache_clear()
+
+
 class CacheInfo(NamedTuple):
     """How calls of a compiled function went. `seconds`: spent on tracing and compiling, in all."""
 
@@ -51,16 +61,20 @@ class Compiled:
     """A function whose calls are traced once for each signature, then run as one native program.
 
     cache_size: how many programs are kept; the least recently used one goes first.
+    fullgraph: what can't be traced is an error; if not, it runs eagerly, and a warning says why.
     """
 
-    def __init__(self, function: Callable[..., Any], cache_size: int = 16) -> None:
+    def __init__(self, function: Callable[..., Any], cache_size: int = 16, fullgraph: bool = True) -> None:
         self._function = function
+        self._fullgraph = fullgraph
+        self._refused: dict[Any, str] = {}  # why calls of these signatures run eagerly
         self._entries: OrderedDict[Any, list[_Entry]] = OrderedDict()
         self._cache_size = cache_size
         self._hits = self._misses = 0
         self._seconds = 0.0
         self._last: _Entry | None = None
         self._lock = threading.RLock()  # a program has one memory
+        _all.add(self)
         self.__name__ = getattr(function, "__name__", type(function).__name__)
         self.__doc__ = getattr(function, "__doc__", None)
         self.__wrapped__ = function
@@ -68,7 +82,7 @@ class Compiled:
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
             return self
-        bound = Compiled(self._function.__get__(instance, owner), self._cache_size)
+        bound = Compiled(self._function.__get__(instance, owner), self._cache_size, self._fullgraph)
         instance.__dict__[self.__name__] = bound  # found before this descriptor from now on
         return bound
 
@@ -87,12 +101,31 @@ class Compiled:
                     self._last = entry
                     if len(self._entries) > 1:
                         self._entries.move_to_end(key)
+                    if routing.timing is not None:
+                        name = f"compiled {self.__name__}"
+                        return routing.timing(name, tensors, entry.run, self._function, args, options, tensors)
                     return entry.run(self._function, args, options, tensors)
-            entry, result = self._trace(args, options, tensors, self._entries.get(key, ()))
+            if key in self._refused:
+                return self._function(*args, **options)
+            try:
+                entry, result = self._trace(args, options, tensors, self._entries.get(key, ()))
+            except TraceError as error:
+                if self._fullgraph:
+                    raise
+                self._refuse(key, str(error))
+                return self._function(*args, **options)
             self._misses += 1
             self._keep(key, entry)
             self._last = entry
             return result
+
+    def _refuse(self, key: Any, why: str) -> None:
+        """Calls of this signature run eagerly from now on."""
+        self._refused[key] = why
+        warnings.warn(
+            f"{self.__name__} runs eagerly, not as a program: {why}. With fullgraph=True this is an error",
+            stacklevel=3,
+        )
 
     def _keep(self, key: Any, entry: _Entry) -> None:
         """Keeps the program, and forgets the least recently used ones."""
@@ -184,10 +217,10 @@ class Compiled:
         return entry
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
-        return Compiled(copy.deepcopy(self._function, memo), self._cache_size)
+        return Compiled(copy.deepcopy(self._function, memo), self._cache_size, self._fullgraph)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Compiled, (self._function, self._cache_size)
+        return Compiled, (self._function, self._cache_size, self._fullgraph)
 
     # What can be seen
 
@@ -199,6 +232,7 @@ class Compiled:
     def cache_clear(self) -> None:
         """Forgets all programs."""
         self._entries.clear()
+        self._refused.clear()
         self._last = None
 
     def graph(self) -> str:
@@ -223,6 +257,8 @@ class Compiled:
         """That of the last call, and that of its way back, if it has one."""
         if self._last is not None and self._last.eager:
             raise RuntimeError(f"{self.__name__} runs eagerly: {self._last.eager}")
+        if self._last is None and self._refused:
+            raise RuntimeError(f"{self.__name__} runs eagerly: {next(iter(self._refused.values()))}")
         if self._last is None or self._last.program is None:
             raise RuntimeError(f"{self.__name__} has not been compiled yet: call it first")
         back = self._last.differentiable

@@ -26,11 +26,11 @@ from rushlight.compiler.trace import REPLACED, Trace
 from rushlight.compiler.watch import PLAIN, Watch, same_plain
 from rushlight.nn.modules.module import Module, global_hooks
 from rushlight.optim.optimizer import Optimizer
+from rushlight.submodules import PACKAGES
 from rushlight.tensor.tensor import Tensor
 
 _MOST = 1024  # entries of a list or dictionary that are looked at
 _MOST_BYTES = 1 << 20  # of a NumPy array whose elements are compared
-_LIBRARY = __name__.partition(".")[0]
 _INSTALLED = tuple({os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "purelib", "platlib")})
 _MISSING = object()
 
@@ -224,10 +224,10 @@ class Surroundings:
 
     def _look_at_object(self, value: Any) -> None:
         kind = type(value)
-        of_user = isinstance(value, (argparse.Namespace, types.SimpleNamespace)) or _of_user(kind)
-        if not (of_user and isinstance(getattr(kind, "__next__", None), types.FunctionType)):
+        users = isinstance(value, (argparse.Namespace, types.SimpleNamespace)) or of_user(kind)
+        if not (users and isinstance(getattr(kind, "__next__", None), types.FunctionType)):
             refuse_iterator(value)  # of which nothing can be seen
-        if of_user:
+        if users:
             attributes = getattr(value, "__dict__", None)
             if type(attributes) is dict:
                 self._objects.append((attributes, set(), _names_in_class(kind)))
@@ -242,7 +242,7 @@ class Surroundings:
 
     def _look_at_class(self, kind: type) -> None:
         for base in kind.__mro__:
-            if _of_user(base):
+            if of_user(base):
                 self._objects.append((vars(base), set(), frozenset()))
                 for name, entry in vars(base).items():
                     # Methods that Python or a Module calls, without their name in the code.
@@ -251,7 +251,7 @@ class Surroundings:
                             self._look_at(entry)
 
     def _look_at_function(self, function: types.FunctionType) -> None:
-        if not _of_user(function):
+        if not of_user(function):
             return
         self.watch.attributes(function, ("__code__", "__defaults__", "__kwdefaults__"))
         if function.__closure__:
@@ -284,7 +284,7 @@ class Surroundings:
                     self._look_at(entries)
                 else:
                     self.watch.items(entries)
-        if _of_user(type(module)):
+        if of_user(type(module)):
             self._objects.append((attributes, {"training"}, _names_in_class(type(module))))
             self._look_at(type(module))
         else:
@@ -310,7 +310,7 @@ class Surroundings:
         for group in optimizer.param_groups:
             self._look_at(group["params"])
             self._restorable.append((group, list(group), list(group.values())))
-        if _of_user(type(optimizer)):
+        if of_user(type(optimizer)):
             self._look_at(type(optimizer))
             for state in optimizer.state.values():
                 self._restorable.append((state, list(state), list(state.values())))
@@ -370,7 +370,7 @@ def _hooks(tensor: Tensor) -> list[Any]:
 
 
 def _names_in_class(kind: type) -> frozenset[str]:
-    return frozenset([name for base in kind.__mro__ if _of_user(base) for name in vars(base)])
+    return frozenset([name for base in kind.__mro__ if of_user(base) for name in vars(base)])
 
 
 @functools.cache
@@ -386,10 +386,10 @@ def _names(code: types.CodeType) -> frozenset[str]:
 
 
 def _in_library(name: str) -> bool:
-    return name.partition(".")[0] in (_LIBRARY, "builtins", "numpy")
+    return name.partition(".")[0] in (*PACKAGES, "builtins", "numpy")
 
 
-def _of_user(item: Any) -> bool:
+def of_user(item: Any) -> bool:
     """Whether a class or function is neither this library's nor an installed one."""
     name = getattr(item, "__module__", None) or ""
     if _in_library(name):

@@ -16,9 +16,8 @@ from rushlight.compiler.watch import Watch
 from rushlight.ops.declare import interpreted_by, routing
 from rushlight.ops.optimizer import Update
 from rushlight.optim.optimizer import count_step
+from rushlight.submodules import PACKAGES
 from rushlight.tensor.tensor import Tensor
-
-_LIBRARY = __name__.partition(".")[0]
 
 
 class UpdateCall:
@@ -158,7 +157,7 @@ class _Repetition:
         if (
             not optimizer._repeats
             or optimizer._has_duplicates
-            or type(optimizer).__module__.partition(".")[0] != _LIBRARY
+            or type(optimizer).__module__.partition(".")[0] not in PACKAGES
         ):
             return False
         return not any(isinstance(setting, Tensor) for setting in group.values()) and not any(

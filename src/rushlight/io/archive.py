@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from rushlight import dtypes
 from rushlight.errors import LoadError
-from rushlight.io.names import NAMES
-from rushlight.io.pickle_reader import PickleReader
+from rushlight.io.pickle_reader import Names, PickleReader
 from rushlight.io.pickle_writer import PickleWriter
 from rushlight.io.storage import Array, Placement, Placer, Storage, StorageType
 
@@ -56,10 +55,10 @@ def _write_record(archive: zipfile.ZipFile, name: str, data: bytes | memoryview)
         record.write(data)
 
 
-def read_archive(file: IO[bytes], size: int) -> Any:
-    """The object in an archive, `size` bytes long. Raises LoadError for one that is damaged or more than data."""
+def read_archive(file: IO[bytes], size: int, names: Names) -> Any:
+    """The object in an archive, `size` bytes long. Raises LoadError for one that is damaged or more than it may be."""
     try:
-        return _Archive(file, size).read()
+        return _Archive(file, size).read(names)
     except zipfile.BadZipFile as error:
         raise LoadError(f"the zip archive is damaged or cut short: {error}") from None
 
@@ -85,8 +84,8 @@ class _Archive:
             raise LoadError(f"the byte order is {order!r:.40}")
         self._swapped = order.decode() != sys.byteorder
 
-    def read(self) -> Any:
-        return PickleReader(self._content("data.pkl"), NAMES, self._persistent).read()
+    def read(self, names: Names) -> Any:
+        return PickleReader(self._content("data.pkl"), names, self._persistent).read()
 
     def _content(self, name: str) -> bytes:
         return self._record(name).tobytes()
@@ -120,8 +119,6 @@ class _Archive:
         match identity:
             case ("storage", StorageType() as kind, str(key), str(), int(count), *_):
                 pass
-            case ("module", *_):
-                raise LoadError("the file holds a module with its source code; save its state_dict() instead")
             case _:
                 raise LoadError("the pickle has a reference that isn't to a storage")
         storage = self._storages.get(key)

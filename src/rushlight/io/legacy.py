@@ -9,22 +9,22 @@ from typing import IO, Any
 import numpy as np
 
 from rushlight.errors import LoadError
-from rushlight.io.names import NAMES
-from rushlight.io.pickle_reader import PickleReader
+from rushlight.io.pickle_reader import Names, PickleReader
 from rushlight.io.storage import Storage, StorageType
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 
 
-def read_legacy(file: IO[bytes]) -> Any:
-    """The object in a file of the old format. Raises LoadError for one that is damaged or more than data."""
-    return _Legacy(file.read()).read()
+def read_legacy(file: IO[bytes], names: Names) -> Any:
+    """The object in a file of the old format. Raises LoadError for one that is damaged or more than it may be."""
+    return _Legacy(file.read(), names).read()
 
 
 class _Legacy:
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, names: Names) -> None:
         self._data = data
+        self._names = names
         self._position = 0
         self._storages: dict[str, tuple[Storage, int]] = {}
         self._taken = 0
@@ -54,17 +54,17 @@ class _Legacy:
         return value
 
     def _pickle(self) -> Any:
-        reader = PickleReader(self._data, NAMES, self._persistent, self._position)
+        reader = PickleReader(self._data, self._names, self._persistent, self._position)
         value = reader.read()
         self._position = reader.position
         return value
 
-    def _persistent(self, identity: Any) -> Storage:
+    def _persistent(self, identity: Any) -> Any:
         match identity:
             case ("storage", StorageType() as kind, str(key), str(), int(count), *rest) if kind.dtype is not None:
                 pass
-            case ("module", *_):
-                raise LoadError("the file holds a module with its source code; save its state_dict() instead")
+            case ("module", type() as kind, *_):  # a class of modules, its file and its source
+                return kind
             case _:
                 raise LoadError("the pickle has a reference that isn't to a storage")
         if rest and rest[0] is not None:

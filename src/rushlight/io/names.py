@@ -260,5 +260,38 @@ def _table() -> dict[tuple[str, str], Any]:
     return table
 
 
-NAMES = _table()
-"""What a (module, name) in a pickle stands for: a value, or a Constructor that the reader may call."""
+_NAMES = _table()
+
+
+class DataNames:
+    """What names stand for in a file of data: values, and Constructors that the reader may call."""
+
+    def find(self, module: str, name: str) -> Any:
+        found = self.known(module, name)
+        if found is None:
+            raise LoadError(refusal(module, name))
+        return found
+
+    @staticmethod
+    def known(module: str, name: str) -> Any:
+        """What stands in the table; None for other names."""
+        return _NAMES.get((module, name))
+
+    def make(self, kind: type) -> Any:
+        raise LoadError(f"the pickle makes a {kind.__name__}")
+
+    def fill(self, instance: Any, state: Any) -> None:
+        raise LoadError(f"the pickle sets the state of a {type(instance).__name__}")
+
+
+def refusal(module: str, name: str) -> str:
+    """Why a name in a pickle isn't read as data."""
+    full = f"{module}.{name}"
+    if module.startswith("torch") and not module.startswith(("torch.nn", "torchvision")):
+        return f"the file holds a {full}, which load() has no reading of"
+    return (
+        f"the file holds a {full}: an object of a class, where weights_only=True, the default, reads data only. "
+        "load(..., weights_only=False) reads whole modules, of classes that are defined or imported already; it runs "
+        "no code of the file, unlike PyTorch's. Or save model.state_dict() where the file was made, and load that into "
+        "a new model with load_state_dict()"
+    )

@@ -1,18 +1,22 @@
 """Reads pickles of data, by our own interpreter: a closed set of opcodes, and a closed table of names.
 
-Nothing is ever imported or called on a file's behalf: a name in the file is looked up in the table that the reader was
-given (see `names.py`), and what "reduce" runs are the table's own functions. The opcodes are those of Python's `pickle`
-(protocols 0 to 5) less the ones that data doesn't need.
+Nothing is ever imported or called on a file's behalf: a name in the file is looked up in the names that the reader was
+given (`names.py`; `modules.py` where the file may hold objects), and what "reduce" runs are our own functions. The
+opcodes are those of Python's `pickle` (protocols 0 to 5) less the ones that data doesn't need.
 """
 
 from __future__ import annotations
 
 import struct
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, Protocol
 
+from rushlight.dtypes import dtype
 from rushlight.errors import LoadError
+from rushlight.tensor.device import device
+from rushlight.tensor.tensor import Tensor
 
 _MARK = object()
 
@@ -34,17 +38,30 @@ class Unfinished:
         raise NotImplementedError
 
 
+class Names(Protocol):
+    """What global names in a pickle stand for, and the objects of the classes among them."""
+
+    def find(self, module: str, name: str) -> Any:
+        """A value, a Constructor, or a class whose objects the pickle may hold. Raises LoadError for other names."""
+
+    def make(self, kind: type) -> Any:
+        """An object of a class that `find` returned, without its attributes."""
+
+    def fill(self, instance: Any, state: Any) -> None:
+        """Gives an object that `make` returned its attributes."""
+
+
 class PickleReader:
     """Reads one pickle out of `data`, from `position` on; afterwards `position` is where it ended.
 
-    names: what global names stand for, by (module, name): a value, or a Constructor.
+    names: what global names stand for.
     persistent: makes the object of a persistent id, such as a storage.
     """
 
     def __init__(
         self,
         data: bytes,
-        names: Mapping[tuple[str, str], Any],
+        names: Names,
         persistent: Callable[[Any], Any],
         position: int = 0,
     ) -> None:
@@ -55,6 +72,7 @@ class PickleReader:
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
         self._unfinished: dict[int, list[int]] = {}  # id of an Unfinished -> where the memo has it
+        self._instances: dict[int, Any] = {}  # objects of classes that wait for their attributes, by their ids
 
     def read(self) -> Any:
         """The object. Raises LoadError for anything that is no pickle of data."""
@@ -267,10 +285,7 @@ class PickleReader:
 
     def _name(self, module: str, name: str) -> None:
         module = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(module, module)
-        try:
-            self._stack.append(self._names[module, name])
-        except KeyError:
-            raise LoadError(refusal(module, name)) from None
+        self._stack.append(self._names.find(module, name))
 
     def _reduce(self) -> None:
         arguments, constructor = self._pop(), self._pop()
@@ -283,6 +298,18 @@ class PickleReader:
         except (TypeError, ValueError, OverflowError) as error:
             raise LoadError(f"the pickle calls {constructor.name} with what it doesn't take: {error}") from None
 
+    def _new(self) -> None:
+        arguments, kind = self._pop(), self._pop()
+        if not isinstance(kind, type):
+            self._stack += [kind, arguments]
+            self._reduce()
+        elif arguments != ():
+            raise LoadError(f"the pickle has a {kind.__module__}.{kind.__qualname__} that is made of more than a dict")
+        else:
+            instance = self._names.make(kind)
+            self._instances[id(instance)] = instance
+            self._stack.append(instance)
+
     def _build(self) -> None:
         state, target = self._pop(), self._top()
         if type(target) is OrderedDict:
@@ -294,6 +321,8 @@ class PickleReader:
             self._stack[-1] = finished
             for index in self._unfinished.pop(id(target), []):
                 self._memo[index] = finished
+        elif self._instances.pop(id(target), None) is not None:
+            self._names.fill(target, state)
         else:
             raise LoadError(f"the pickle sets the state of a {type(target).__name__}")
 
@@ -358,7 +387,7 @@ _OPCODES: dict[int, Callable[[PickleReader], None]] = {
         "c": PickleReader._global,
         "\x93": PickleReader._stack_global,
         "R": PickleReader._reduce,
-        "\x81": PickleReader._reduce,
+        "\x81": PickleReader._new,
         "b": PickleReader._build,
         "Q": PickleReader._persistent_id,
     }.items()
@@ -381,16 +410,6 @@ def hashable(value: Any) -> Any:
             waiting.extend((inner, depth + 1) for inner in item)
         elif type(item).__hash__ is None or isinstance(item, Constructor | Unfinished) or item is _MARK:
             raise LoadError(f"the pickle has a key of type {type(item).__name__}")
+        elif isinstance(type(item).__hash__, FunctionType) and not isinstance(item, Tensor | dtype | device):
+            raise LoadError(f"the pickle has a key of type {type(item).__name__}, whose hash is code")
     return value
-
-
-def refusal(module: str, name: str) -> str:
-    """Why a name in a pickle isn't read."""
-    full = f"{module}.{name}"
-    if module.split(".")[0] == "torch":
-        return f"the file holds a {full}, which load() has no reading of"
-    return (
-        f"the file holds a {full}: an object whose class would have to be imported and run to read it, and load() "
-        "reads data only. Where it was saved, save model.state_dict() (not the model), and load that into a new "
-        "model with load_state_dict()"
-    )

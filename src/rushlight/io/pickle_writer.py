@@ -1,8 +1,9 @@
-"""Writes pickles of data, by our own code: the protocol 2 that `torch.load(weights_only=True)` reads."""
+"""Writes pickles, by our own code: data in the protocol 2 that `torch.load(weights_only=True)` reads, and modules."""
 
 from __future__ import annotations
 
 import collections
+import re
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -53,20 +54,30 @@ class PickleWriter:
             self._numpy_array(value)
         elif isinstance(value, device):
             self._call("torch", "device", (str(value),))
+        elif (name := self._spelled(value)) is not None:
+            self._global(*name)
         else:
-            raise self._refusal(value)
+            self._object(value)
 
-    def _refusal(self, value: Any) -> SaveError:
-        where = "obj" + "".join(self._path)
+    def _spelled(self, value: Any) -> tuple[str, str] | None:
+        from rushlight.io.modules import spelled
+
+        try:
+            return spelled(value)
+        except SaveError as error:
+            raise SaveError(f"can't save {self._where()}: {error}") from None
+
+    def _where(self) -> str:
+        """The way to what is being saved, as one writes it: obj.layer1.callback."""
+        return re.sub(r"\._(?:modules|parameters|buffers)\['(\w+)'\]", r".\1", "obj" + "".join(self._path))
+
+    def _refusal(self, value: Any, why: str) -> SaveError:
         kind = type(value)
-        name = f"{kind.__module__}.{kind.__qualname__}"
         if callable(getattr(value, "state_dict", None)):
             hint = "Save its state_dict() and load that into a new one with load_state_dict()"
         else:
             hint = "Save what it is made of: dicts, lists, tuples, sets, tensors, arrays, numbers, strings, bytes, None"
-        return SaveError(
-            f"can't save {where}, a {name}: a file holds data, not objects that need code to be read again. {hint}"
-        )
+        return SaveError(f"can't save {self._where()}, a {kind.__module__}.{kind.__qualname__}: {why}. {hint}")
 
     # The memo: what was written once is referred to from then on, so shared objects stay shared.
 
@@ -193,7 +204,7 @@ class PickleWriter:
             self._global("__builtin__", _FACTORIES[factory])
             self._out += b"\x85"
         else:
-            raise self._refusal(value)
+            raise self._refusal(value, "its default is made by a function")
         self._out += b"R"
         self._put(id(value), value)
         self._items(value)
@@ -239,6 +250,36 @@ class PickleWriter:
             self._call("collections", "OrderedDict", ())
             self._out += b"\x87R"
         self._put(id(value), value)
+
+    # Objects
+
+    def _object(self, value: Any) -> None:
+        """An object by its class and its attributes."""
+        from rushlight.io.modules import attributes_of, why_not_made
+
+        compiled_from = getattr(type(value), "_orig_mod", None)
+        if compiled_from is not None:
+            return self._save(compiled_from)
+        why = why_not_made(type(value))
+        if why:
+            raise self._refusal(value, why)
+        name = self._spelled(type(value))
+        assert name is not None
+        try:
+            attributes = attributes_of(value)
+        except SaveError as error:
+            raise SaveError(f"can't save {self._where()}: {error}") from None
+        self._global(*name)
+        self._out += b")\x81"
+        self._put(id(value), value)
+        self._out += b"}"
+        if attributes:
+            self._out += b"("
+            for attribute, item in attributes.items():
+                self._save(attribute)
+                self._item(f".{attribute}", item)
+            self._out += b"u"
+        self._out += b"b"
 
     # NumPy's own
 

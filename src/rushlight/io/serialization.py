@@ -1,4 +1,4 @@
-"""`save` and `load`: checkpoints as data, in PyTorch's file format or as safetensors."""
+"""`save` and `load`: checkpoints as data, and whole modules, in PyTorch's file format or as safetensors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
-from typing import IO, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -16,7 +16,13 @@ from rushlight import dtypes
 from rushlight.errors import DeviceError, LoadError, SaveError
 from rushlight.tensor.tensor import Tensor, wrap
 
+if TYPE_CHECKING:
+    from rushlight.io.pickle_reader import Names
+
 FileLike: TypeAlias = "str | os.PathLike[str] | IO[bytes]"
+
+safe_globals: list[Any] = []
+"""The classes and functions that files may name though they are loaded with weights_only=True."""
 
 
 def save(
@@ -26,22 +32,24 @@ def save(
     pickle_protocol: int = 2,
     _use_new_zipfile_serialization: bool = True,
 ) -> None:
-    """Writes an object of data to a file: state dicts, checkpoints, tensors.
+    """Writes an object to a file: state dicts, checkpoints, tensors, whole modules.
 
     A name that ends in `.safetensors` takes a flat dict of tensors in that format; any other file is PyTorch's zip
     format, which `torch.load` reads. Tensors that share memory still do when they are loaded (in safetensors each gets
     its own). The file appears whole or not at all: it is written beside its place, flushed, and renamed.
 
     Args:
-        obj: tensors, parameters, numbers, strings, bytes, None, dtypes, sizes, NumPy arrays, and dicts, lists, tuples
-            and sets of these, nested at will.
+        obj: tensors, parameters, numbers, strings, bytes, None, dtypes, sizes, NumPy arrays, modules, objects of
+            classes of your own, and dicts, lists, tuples and sets of these, nested at will. Of modules and objects the
+            file has the attributes, and the names of their classes and functions: no code.
         f: a path, or a file open for writing bytes.
         pickle_module: taken for PyTorch's sake; the writer is always our own.
         pickle_protocol: taken for PyTorch's sake; the protocol is always 2, PyTorch's default.
         _use_new_zipfile_serialization: taken for PyTorch's sake; it reads the zip format since version 1.4.
 
     Raises:
-        SaveError: for an object that isn't data, such as a whole module; it says where in `obj` it is.
+        SaveError: for what can't be read again without running code from the file, such as a lambda, or an object of
+            a class that isn't at the top of a module; it says where in `obj` it is.
     """
     if not isinstance(f, str | os.PathLike):
         if not hasattr(f, "write"):
@@ -78,31 +86,35 @@ def load(
 ) -> Any:
     """Reads a file that `save` or `torch.save` wrote (since 1.6 or before), or a safetensors file.
 
-    A file is data: nothing in it is imported or called. What it holds beyond tensors and plain objects is refused.
+    Nothing in a file is ever imported or called. What it holds beyond tensors and plain objects is refused, unless
+    weights_only is False.
 
     Args:
         f: a path, or a file open for reading bytes.
         map_location: the CPU, which is where tensors go in any case, whatever device they were saved from.
         pickle_module: taken for PyTorch's sake; the reader is always our own.
-        weights_only: taken for PyTorch's sake: False opens nothing wider.
+        weights_only: False reads whole modules and objects of your own classes, too. Their classes are looked up by
+            name in the modules that are imported, `__main__` included; none of their methods is called, they get the
+            attributes that the file has. Besides, attributes may be classes of modules, functions of your own, and
+            functions on tensors.
         mmap: taken for PyTorch's sake.
         pickle_load_args: taken for PyTorch's sake.
 
     Raises:
-        LoadError: for a file that is damaged, cut short or hostile, or that holds more than data; it names the file
-            and the cause.
+        LoadError: for a file that is damaged, cut short or hostile, that holds more than it may, or an object whose
+            class isn't there; it names the file and the cause.
         OSError: where the file can't be opened or read.
     """
     _check_location(map_location)
     if isinstance(f, str | os.PathLike):
         with open(f, "rb") as file:
-            return _load(file, f"'{os.fspath(f)}'", os.fspath(f))
+            return _load(file, f"'{os.fspath(f)}'", weights_only is not False, os.fspath(f))
     if not hasattr(f, "read"):
         raise TypeError(f"load: expected a path or a file open for reading, not {type(f).__name__}")
     name = getattr(f, "name", None)
     if not (hasattr(f, "seek") and hasattr(f, "tell")):
         f = BytesIO(f.read())
-    return _load(f, f"'{name}'" if isinstance(name, str) else "the file")
+    return _load(f, f"'{name}'" if isinstance(name, str) else "the file", weights_only is not False)
 
 
 def _check_location(location: object) -> None:
@@ -112,7 +124,7 @@ def _check_location(location: object) -> None:
             raise DeviceError(f"load: map_location={place!r} isn't there; tensors are loaded to 'cpu', the only device")
 
 
-def _load(file: IO[bytes], name: str, path: str | None = None) -> Any:
+def _load(file: IO[bytes], name: str, weights_only: bool, path: str | None = None) -> Any:
     try:
         begin = file.tell()
         size = file.seek(0, os.SEEK_END)
@@ -124,12 +136,12 @@ def _load(file: IO[bytes], name: str, path: str | None = None) -> Any:
         if head[:4] == b"PK\x03\x04":
             from rushlight.io.archive import read_archive
 
-            return read_archive(file, size)
+            return read_archive(file, size, _names(weights_only))
         if len(head) == 9 and head[8:] == b"{" and struct.unpack("<Q", head[:8])[0] <= size - begin - 8:
             return _read_safetensors(file, path)
         from rushlight.io.legacy import read_legacy
 
-        return read_legacy(file)
+        return read_legacy(file, _names(weights_only))
     except LoadError as error:
         raise LoadError(f"can't load {name}: {error}") from None
     except OSError:
@@ -137,6 +149,17 @@ def _load(file: IO[bytes], name: str, path: str | None = None) -> Any:
     except Exception as error:
         # Whatever a hostile file provokes in the libraries below is this one error.
         raise LoadError(f"can't load {name}, it is damaged: {type(error).__name__}: {error}") from error
+
+
+def _names(weights_only: bool) -> Names:
+    """What names in a file stand for."""
+    if weights_only and not safe_globals:
+        from rushlight.io.names import DataNames
+
+        return DataNames()
+    from rushlight.io.modules import ObjectNames
+
+    return ObjectNames(safe_globals if weights_only else None)
 
 
 # safetensors

@@ -75,6 +75,7 @@ class _Routing(threading.local):
     interpreter: Interpreter
     tracing: Any = None  # the compiler's Trace while it records (`compiler/trace.py`)
     updates: list[Any] | None = None  # takes down the calls of optimizers' updates, in their place
+    timing: Any = None  # the profiler at work (`autograd/profiler.py`): timing(name, inputs, function, *args) calls it
 
 
 routing = _Routing()

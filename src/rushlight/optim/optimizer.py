@@ -6,6 +6,7 @@ import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from copy import deepcopy
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -111,6 +112,8 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         update = self._update if routing.tracing is None else routing.tracing.updating(self)
+        if routing.timing is not None:
+            update = partial(routing.timing, f"Optimizer.step#{type(self).__name__}.step", (), update)
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
             for some in _apart(parameters) if self._has_duplicates else (parameters,):

@@ -9,8 +9,10 @@ import numpy as np
 from rushlight import dtypes
 from rushlight.errors import DimensionError, DtypeError, ShapeError
 from rushlight.ops import elementwise, gathering, indexing, movement
+from rushlight.ops.declare import routing
 from rushlight.tensor import arguments, data
 from rushlight.tensor import tensor as tensors
+from rushlight.tensor.subscript import places_of
 from rushlight.tensor.unread import has_values, values_of
 
 if TYPE_CHECKING:
@@ -79,12 +81,28 @@ def scatter_(
 
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor, *, out: Tensor | None = None) -> Tensor:
     """`input` with the elements of `src` added at `index` along `dim`."""
+    if routing.tracing is None and _chooses_slices(input, dim, index, src):
+        rows = tensors.wrap(index.array[tuple(slice(None) if d == dim % input.ndim else 0 for d in range(input.ndim))])
+        result = gathering.index_add(input, rows, src, dim=dim, alpha=1, **_out(out))
+        return tensors.shown_as("ScatterAddBackward0", result)  # type: ignore[no-any-return]
     return gathering.scatter_add(input, index, src, dim=dim, **_out(out))  # type: ignore[no-any-return]
+
+
+def _chooses_slices(input: Tensor, dim: int, index: Tensor, src: Tensor) -> bool:
+    """Whether an index is the same all along the slices of `dim`, as an expanded one is: whole slices are added."""
+    if not (isinstance(index, tensors.Tensor) and isinstance(src, tensors.Tensor)) or input.ndim < 2:
+        return False
+    if index.array.shape != src.array.shape or index.ndim != input.ndim or index.array.dtype.kind != "i":
+        return False
+    if input.array.dtype != src.array.dtype or not -input.ndim <= dim < input.ndim:
+        return False
+    others = [d for d in range(input.ndim) if d != dim % input.ndim]
+    return all(index.array.strides[d] == 0 and index.shape[d] == input.shape[d] > 1 for d in others)
 
 
 def scatter_add_(self: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """In-place version of `scatter_add`."""
-    return gathering.scatter_add(self, index, src, dim=dim, out=self)  # type: ignore[no-any-return]
+    return scatter_add(self, dim, index, src, out=self)
 
 
 def scatter_reduce(
@@ -311,8 +329,8 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     if as_tuple:
         if not array.ndim:
             return (tensors.wrap(np.zeros(int(bool(array)), np.int64)),)
-        return tuple(tensors.wrap(p) for p in np.nonzero(array))
-    return tensors.wrap(np.ascontiguousarray(np.argwhere(array)))
+        return tuple(tensors.wrap(p) for p in places_of(array))
+    return tensors.wrap(np.stack(places_of(array), 1) if array.ndim else np.argwhere(array))
 
 
 def argwhere(input: Tensor) -> Tensor:

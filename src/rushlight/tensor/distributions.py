@@ -208,6 +208,18 @@ def fill_geometric(generator: Generator, out: Array, p: float) -> None:
         _store(out, np.ceil(np.log(_doubles(generator, out.size)) / math.log1p(-p)))
 
 
+def _largest(scores: Array, count: int) -> NDArray[np.int64]:
+    """The places of the `count` largest of each row, the largest first."""
+    if 8 * count < scores.shape[1]:
+        some = np.argpartition(scores, -count, axis=1)[:, -count:]
+        chosen = np.take_along_axis(scores, some, 1)
+        if np.all(chosen > 0):  # no ties, as there are between weights of 0
+            order: NDArray[np.int64] = np.take_along_axis(some, np.argsort(-chosen, axis=1), 1)
+            return order
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+    return order
+
+
 def multinomial(generator: Generator, weights: Array, count: int, replacement: bool = False) -> NDArray[np.int64]:
     """`count` indices drawn by weight from each row of `weights` (categories,) or (rows, categories).
 
@@ -234,7 +246,7 @@ def multinomial(generator: Generator, weights: Array, count: int, replacement: b
         scale = np.empty(rows.shape, weights.dtype)
         fill_exponential(generator, scale)
         with np.errstate(divide="ignore", invalid="ignore"):
-            drawn = np.argsort(-(rows / scale), axis=1, kind="stable")[:, :count]
+            drawn = _largest(rows / scale, count)
     return np.ascontiguousarray(drawn.reshape(*weights.shape[:-1], count), np.int64)
 
 

@@ -47,6 +47,8 @@ def setitem(self: Tensor, subscript: Any, value: Any) -> None:
             raise TypeError(f"can't assign a NoneType to a {self.type()}")
         value = data.tensor(value)
     items = subscript if type(subscript) is tuple else _items(subscript)
+    if _set_at_once(self, items, value):
+        return
     # The places of a mask need not be known, and while tracing they aren't. What eager code records is an index_put.
     recorded = self._requires_grad or getattr(value, "_requires_grad", False)
     if (routing.tracing is not None or not recorded) and len(items) == 1 and _fills_masked(self, items[0], value):
@@ -67,6 +69,46 @@ def setitem(self: Tensor, subscript: Any, value: Any) -> None:
             )
         value = value.to(self.dtype)
     indexing.index_put(view, value, *indices, dims=dims, out=view)
+
+
+def _set_at_once(tensor: Tensor, items: tuple[Any, ...], value: Any) -> bool:
+    """Does `tensor[items] = value` where nothing is to be recorded, checked or cast: loops over elements do this."""
+    array = tensor.array
+    if tensor._base is not None or tensor._requires_grad or routing.tracing is not None:
+        return False
+    kind = array.dtype.kind
+    if type(value) is int and kind in "iu":
+        fits = 0 <= value < 128
+    elif type(value) in (int, float):
+        fits = kind == "f" and -65504 <= value <= 65504
+    else:
+        fits = isinstance(value, tensors.Tensor) and not value._requires_grad and not value.array.ndim
+        fits = fits and value.array.dtype == array.dtype
+        value = value.array if fits else value
+    if not fits or not array.flags.writeable:
+        return False
+    for item in items:
+        if type(item) is not int and (type(item) is not slice or item.step is not None):
+            return False
+    try:
+        array[items] = value
+    except IndexError:  # explained elsewhere
+        return False
+    tensors.bump_version(tensor)
+    return True
+
+
+def places_of(mask: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], ...]:
+    """Where elements aren't zero, by dimension, as np.nonzero has it; it takes several times as long."""
+    if mask.ndim < 2 or not mask.size or not mask.flags.c_contiguous:
+        return np.nonzero(mask)
+    rest = np.flatnonzero(mask)
+    places = []
+    for extent in reversed(mask.shape[1:]):
+        above = rest // extent
+        places.append(rest - above * extent)
+        rest = above
+    return (rest, *reversed(places))
 
 
 def _fills_masked(tensor: Tensor, mask: Any, value: Any) -> bool:
@@ -178,7 +220,7 @@ def resolve(tensor: Tensor, items: tuple[Any, ...]) -> tuple[Tensor, list[Tensor
                 indices.append(tensors.wrap(np.zeros(int(mask), np.int64)))
                 dims.append(at)
                 at += 1
-            for place in np.nonzero(mask) if mask.ndim else ():
+            for place in places_of(mask) if mask.ndim else ():
                 basic.append(slice(None))
                 indices.append(tensors.wrap(place))
                 dims.append(at)

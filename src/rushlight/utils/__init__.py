@@ -1,16 +1,7 @@
 """`torch.utils`: data sets and loaders."""
 
-import importlib
-from typing import Any
+from functools import partial
 
+from rushlight.submodules import part_of
 
-def __getattr__(name: str) -> Any:
-    if not name.startswith("__"):
-        try:
-            return importlib.import_module(f"{__name__}.{name}")
-        except ModuleNotFoundError as error:
-            if error.name != f"{__name__}.{name}":
-                raise
-            if not str(error).startswith("No module named"):  # what to do instead
-                raise AttributeError(str(error)) from None
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = partial(part_of, __name__)

@@ -138,12 +138,13 @@ def embedding_bag(
     result = rows.new_zeros((bags + 1, width))
     if mode == "max":
         places = bag_of.unsqueeze(1).expand(rows.shape)
-        return result.scatter_reduce(0, places, rows, "amax", include_self=False)[:bags]
-    result = result.index_add(0, bag_of, rows)[:bags]
+        result = result.scatter_reduce(0, places, rows, "amax", include_self=False)[:bags]
+    else:
+        result = result.index_add(0, bag_of, rows)[:bags]
     if mode == "mean":
         counts = rows.new_zeros((bags + 1,)).index_add(0, bag_of, counted)[:bags]
         result = result / counts.clamp(min=1).unsqueeze(1)
-    return result
+    return shown_as("EmbeddingBagBackward0", result)
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from rushlight.errors import ShapeError
 from rushlight.nn import functional, init
+from rushlight.nn.modules import __getattr__ as __getattr__  # what PyTorch has in this file, too
 from rushlight.nn.modules.module import Module
 from rushlight.nn.parameter import Parameter
 from rushlight.ops.convolution import channels_last_hint

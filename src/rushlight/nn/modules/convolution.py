@@ -10,6 +10,7 @@ from rushlight.nn import init
 from rushlight.nn.functional import convolution as functional
 from rushlight.nn.functional.dimensions import Sizes, check_spatial, per_dimension
 from rushlight.nn.functional.padding import pad
+from rushlight.nn.modules import __getattr__ as __getattr__  # what PyTorch has in this file, too
 from rushlight.nn.modules.module import Module
 from rushlight.nn.parameter import Parameter
 from rushlight.tensor import Tensor, creation
@@ -102,6 +103,17 @@ class _ConvNd(Module):
         if self.bias is not None and fan_in:
             bound = 1 / math.sqrt(fan_in)
             init.uniform_(self.bias, -bound, bound)
+
+    def _attributes_in_pytorch(self) -> dict[str, Any]:
+        """What PyTorch pads by where padding_mode isn't "zeros", the last dimension first."""
+        if self.padding == "valid":
+            sides = [(0, 0)] * self.dims
+        elif self.padding == "same":
+            totals = [step * (size - 1) for step, size in zip(self.dilation, self.kernel_size, strict=True)]
+            sides = [(total // 2, total - total // 2) for total in totals]
+        else:
+            sides = [(int(size), int(size)) for size in self.padding]
+        return {"_reversed_padding_repeated_twice": [side for pair in reversed(sides) for side in pair]}
 
     def extra_repr(self) -> str:
         parts = [

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from rushlight.errors import ShapeError
 from rushlight.nn import functional as F
 from rushlight.nn.functional.loss import resolve_reduction
+from rushlight.nn.modules import __getattr__ as __getattr__  # what PyTorch has in this file, too
 from rushlight.nn.modules.distance import PairwiseDistance
 from rushlight.nn.modules.module import Module
 from rushlight.tensor.tensor import Tensor

@@ -308,6 +308,10 @@ class Module(StateMethods):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
 
+    def _attributes_in_pytorch(self) -> dict[str, Any]:
+        """What PyTorch's class keeps in attributes and this one computes: files of whole modules have them."""
+        return {}
+
     def _check_name(self, name: Any, what: str, store: str) -> None:
         if store not in self.__dict__:
             raise AttributeError(f"cannot assign {what} before Module.__init__() call")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rushlight.nn.modules.batchnorm import _BatchNorm
@@ -27,6 +29,25 @@ class DataParallel(Module):
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         return self.module(*inputs, **kwargs)
+
+
+class DistributedDataParallel(DataParallel):
+    """Calls `module`: the gradients of the only process are those of all.
+
+    Args:
+        module: the module; its state's keys begin with "module.", as in PyTorch.
+        device_ids, output_device, dim, options: accepted.
+    """
+
+    def __init__(
+        self, module: Module, device_ids: Any = None, output_device: Any = None, dim: int = 0, **options: Any
+    ) -> None:
+        super().__init__(module, device_ids, output_device, dim)
+
+    @contextmanager
+    def no_sync(self) -> Iterator[None]:
+        """Within it gradients are accumulated, as they are anyway."""
+        yield
 
 
 class SyncBatchNorm(_BatchNorm):
@@ -55,6 +76,7 @@ class SyncBatchNorm(_BatchNorm):
         dtype: Any = None,
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        self.process_group = process_group
 
     @classmethod
     def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:
@@ -68,11 +90,3 @@ class SyncBatchNorm(_BatchNorm):
         for name, child in module.named_children():
             result.add_module(name, cls.convert_sync_batchnorm(child))
         return result
-
-
-def __getattr__(name: str) -> Any:
-    if name == "DistributedDataParallel":
-        from rushlight import distributed
-
-        return getattr(distributed, name)  # which says why there is none
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

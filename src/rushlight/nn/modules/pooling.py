@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from rushlight.nn.functional import pooling as functional
 from rushlight.nn.functional.dimensions import Sizes, per_dimension
+from rushlight.nn.modules import __getattr__ as __getattr__  # what PyTorch has in this file, too
 from rushlight.nn.modules.module import Module
 from rushlight.tensor import Tensor
 

@@ -130,12 +130,19 @@ class RNNBase(Module):
     @property
     def all_weights(self) -> list[list[Parameter]]:
         """The weights of each layer and direction."""
+        return [[self._parameters[name] for name in names] for names in self._all_names()]  # type: ignore[misc]
+
+    def _all_names(self) -> list[list[str]]:
         names = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"]
-        return [
-            [self._parameters[n + s] for n in names if n + s in self._parameters]  # type: ignore[misc]
-            for layer in range(self.num_layers)
-            for s in self._suffixes(layer)
-        ]
+        suffixes = [suffix for layer in range(self.num_layers) for suffix in self._suffixes(layer)]
+        return [[n + suffix for n in names if n + suffix in self._parameters] for suffix in suffixes]
+
+    def _attributes_in_pytorch(self) -> dict[str, Any]:
+        return {
+            "_all_weights": self._all_names(),
+            "_flat_weights_names": self._flat_weights_names,
+            "_flat_weights": self._flat_weights,
+        }
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
@@ -495,7 +502,11 @@ class RNNCell(RNNCellBase):
             raise ValueError(f"Unknown nonlinearity: {nonlinearity}")
         super().__init__(input_size, hidden_size, bias, 1, device, dtype)
         self.nonlinearity = nonlinearity
-        self.mode = f"RNN_{nonlinearity.upper()}"
+
+    @property
+    def mode(self) -> str:  # type: ignore[override]
+        """The kind of its step."""
+        return f"RNN_{self.nonlinearity.upper()}"
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         return self._step(input, None if hx is None else (hx,), 1)[0]

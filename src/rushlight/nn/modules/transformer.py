@@ -89,6 +89,9 @@ class TransformerEncoderLayer(Module):
         self.dropout2 = Dropout(dropout)
         self.activation = _activation(activation)
 
+    def _attributes_in_pytorch(self) -> dict[str, Any]:
+        return {"activation_relu_or_gelu": {F.relu: 1, F.gelu: 2}.get(self.activation, 0)}
+
     def forward(
         self,
         src: Tensor,

@@ -13,7 +13,7 @@ import numpy as np
 
 from rushlight.errors import LoadError
 from rushlight.hub import download_url_to_file
-from rushlight.io.names import NAMES
+from rushlight.io.names import DataNames
 from rushlight.io.pickle_reader import PickleReader
 from rushlight.io.serialization import replace_file
 from rushlight.vision.datasets.vision import Root, VisionDataset, not_found, present
@@ -139,7 +139,7 @@ def _read(path: str) -> dict[Any, Any]:
         raise LoadError("the pickle refers to something outside of it")
 
     try:
-        value = PickleReader(Path(path).read_bytes(), NAMES, refuse).read()
+        value = PickleReader(Path(path).read_bytes(), DataNames(), refuse).read()
     except LoadError as error:
         raise LoadError(f"can't read {path}: {error}") from None
     if not isinstance(value, dict):
