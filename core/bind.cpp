@@ -33,6 +33,7 @@ NB_MODULE(RUSHLIGHT_MODULE, module) {
   rushlight::bind_memory(module);
   rushlight::bind_recurrent(module);
   rushlight::bind_reduction(module);
+  rushlight::bind_scan(module);
   rushlight::bind_dropout(module);
   rushlight::bind_random(module);
   rushlight::bind_threads(module);

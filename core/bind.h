@@ -19,6 +19,7 @@ void bind_elementwise(nanobind::module_& module);
 void bind_memory(nanobind::module_& module);
 void bind_recurrent(nanobind::module_& module);
 void bind_reduction(nanobind::module_& module);
+void bind_scan(nanobind::module_& module);
 void bind_dropout(nanobind::module_& module);
 void bind_random(nanobind::module_& module);
 void bind_threads(nanobind::module_& module);

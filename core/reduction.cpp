@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "bind.h"
+#include "convert.h"
 #include "instruction.h"
 #include "reduction_operations.h"
 
@@ -61,13 +62,14 @@ std::optional<Request> read_request(nb::handle array, nb::handle dim, bool keepd
 }
 
 template <class Op, class Write>
-void reduce_unlocked(const Op& op, const Request& request, bool in_order, Write&& write) {
-  ReductionPlan plan(request.array, request.is_reduced, in_order);
+void reduce_unlocked(const Op& op, const Request& request, bool in_order, const Write& write) {
+  const ReductionPlan plan(request.array, request.is_reduced, in_order);
+  const ReducerOf reducer(op, write);
   if (request.array.size() < 16384) {
-    reduce(op, request.array, plan, write);
+    reduce(reducer, request.array, plan);
   } else {
     Unlocked unlocked;
-    reduce(op, request.array, plan, write);
+    reduce(reducer, request.array, plan);
   }
 }
 
@@ -101,13 +103,16 @@ nb::object fold_to(const Request& request, DType result_dtype, double scale = 1)
 
 bool is_floating(DType dtype) { return dtype >= DType::float16 && dtype <= DType::float64; }
 
-// Integers are added up and multiplied in int64, float16 and bfloat16 in float32.
+// float16 and bfloat16 are added up and multiplied in float32, integers in int64.
 template <class F>
-nb::object sum_like(const Request& request, double scale = 1) {
+nb::object floating_sum(const Request& request, double scale = 1) {
   DType dtype = request.array.dtype;
-  if (dtype == DType::float64) return fold_to<double, F>(request, dtype, scale);
-  if (is_floating(dtype)) return fold_to<float, F>(request, dtype, scale);
-  return fold_to<int64_t, F>(request, DType::int64);
+  if (!is_floating(dtype)) return not_implemented();
+  return dtype == DType::float64 ? fold_to<double, F>(request, dtype, scale) : fold_to<float, F>(request, dtype, scale);
+}
+template <class F>
+nb::object sum_like(const Request& request) {
+  return is_floating(request.array.dtype) ? floating_sum<F>(request) : fold_to<int64_t, F>(request, DType::int64);
 }
 
 template <class F>
@@ -182,105 +187,6 @@ nb::object log_sum_exp(const Request& request) {
   return computed.made.object;
 }
 
-// Of `together` rows, so that one need not wait for another's last sum.
-template <int together, class T, class F>
-void scan_rows_together(const T* x, T* y, int64_t length, bool reverse) {
-  using Wide = std::conditional_t<std::is_same_v<T, float>, double, T>;
-  Wide running[together];
-  for (Wide& value : running) value = F::template start<Wide>();
-  const int64_t step = reverse ? -1 : 1;
-  for (int64_t i = 0, at = reverse ? length - 1 : 0; i < length; ++i, at += step) {
-#pragma GCC unroll 8
-    for (int row = 0; row < together; ++row) {
-      running[row] = F::join(running[row], static_cast<Wide>(x[row * length + at]));
-      y[row * length + at] = static_cast<T>(running[row]);
-    }
-  }
-}
-
-template <class T, class F>
-void scan_rows(const T* x, T* y, int64_t rows, int64_t length, bool reverse) {
-  constexpr int64_t group = 8;
-  auto work = [&](int64_t begin, int64_t end) {
-    for (int64_t first = begin * group; first < std::min(end * group, rows); first += group) {
-      const T* from = x + first * length;
-      T* to = y + first * length;
-      if (first + group <= rows) {
-        scan_rows_together<group, T, F>(from, to, length, reverse);
-      } else {
-        for (int64_t row = 0; row < rows - first; ++row) {
-          scan_rows_together<1, T, F>(from + row * length, to + row * length, length, reverse);
-        }
-      }
-    }
-  };
-  const int64_t groups = (rows + group - 1) / group;
-  if (rows * length < 16384) {
-    work(0, groups);
-  } else {
-    Unlocked unlocked;
-    parallel_for(groups, std::max<int64_t>(32768 / (length * group), 1), work);
-  }
-}
-
-// Running sums or products along one dimension, from its end where `reverse`. Floats are accumulated in double.
-template <class T, class F>
-nb::object scan(const Array& array, int dimension, bool reverse) {
-  using Wide = std::conditional_t<std::is_same_v<T, float>, double, T>;
-  NewArray made = result(reduction_dtype<T>(), shape_of(array));
-  int64_t length = array.dimensions == 0 ? 1 : array.shape[dimension], inner = 1, total = array.size();
-  for (int i = dimension + 1; i < array.dimensions; ++i) inner *= array.shape[i];
-  if (total == 0) return std::move(made.object);
-  Array from = array;
-  if (array.dtype != made.array.dtype || !array.contiguous()) {
-    copy_strided(made.array, array);
-    from = made.array;
-  }
-  const T* x = from.as<T>();
-  T* y = made.array.as<T>();
-  if (inner == 1) {
-    scan_rows<T, F>(x, y, total / length, length, reverse);
-    return std::move(made.object);
-  }
-  constexpr int64_t width = 256;  // columns that are scanned together
-  int64_t strips = (inner + width - 1) / width, tasks = total / (length * inner) * strips;
-  auto work = [&](int64_t begin, int64_t end) {
-    Wide running[width];
-    for (int64_t task = begin; task < end; ++task) {
-      int64_t column = task % strips * width, columns = std::min(width, inner - column);
-      int64_t at = task / strips * length * inner + column;
-      std::fill_n(running, columns, F::template start<Wide>());
-      if (reverse) at += (length - 1) * inner;
-      for (int64_t i = 0; i < length; ++i, at += reverse ? -inner : inner) {
-        for (int64_t c = 0; c < columns; ++c) {
-          running[c] = F::join(running[c], static_cast<Wide>(x[at + c]));
-          y[at + c] = static_cast<T>(running[c]);
-        }
-      }
-    }
-  };
-  int64_t grain = std::max<int64_t>(32768 / (length * std::min(width, inner)), 1);
-  if (total < 16384) {
-    work(0, tasks);
-  } else {
-    Unlocked unlocked;
-    parallel_for(tasks, grain, work);
-  }
-  return std::move(made.object);
-}
-
-template <class F>
-nb::object scan_any(nb::handle source, int64_t dim, bool reverse) {
-  Array array = borrow(source);
-  int64_t count = std::max(array.dimensions, 1);
-  if (array.dtype == DType::other || dim < -count || dim >= count) return not_implemented();
-  int dimension = static_cast<int>(dim < 0 ? dim + count : dim);
-  if (array.dtype == DType::float64) return scan<double, F>(array, dimension, reverse);
-  if (array.dtype == DType::float32) return scan<float, F>(array, dimension, reverse);
-  if (is_floating(array.dtype)) return not_implemented();
-  return scan<int64_t, F>(array, dimension, reverse);
-}
-
 // Binds `function(request)` as name(x, *, dim=None, keepdim=False).
 template <class Function>
 void define(nb::module_& module, const char* name, const char* text, Function function) {
@@ -299,12 +205,10 @@ void bind_reduction(nb::module_& module) {
   define(module, "sum", "Sum; of integers and bools in int64.", [](const Request& r) { return sum_like<Add>(r); });
   define(module, "prod", "Product; of integers and bools in int64.",
          [](const Request& r) { return sum_like<Multiply>(r); });
-  define(module, "mean", "Mean of floating items.", [](const Request& r) {
-    if (!is_floating(r.array.dtype)) return not_implemented();
-    return sum_like<Add>(r, 1.0 / static_cast<double>(r.reduced_count));
-  });
+  define(module, "mean", "Mean of floating items.",
+         [](const Request& r) { return floating_sum<Add>(r, 1.0 / static_cast<double>(r.reduced_count)); });
   define(module, "euclidean_norm", "Square root of the sum of the squares of floating items.",
-         [](const Request& r) { return is_floating(r.array.dtype) ? sum_like<AddSquares>(r) : not_implemented(); });
+         [](const Request& r) { return floating_sum<AddSquares>(r); });
   define(module, "amax", "Largest item; NaN where there is one.",
          [](const Request& r) { return extreme_value<Largest>(r); });
   define(module, "amin", "Smallest item; NaN where there is one.",
@@ -335,10 +239,6 @@ void bind_reduction(nb::module_& module) {
                 nb::arg("correction") = 1.0, nb::arg("keepdim") = false, "Variance of floating items.");
   define_kernel(module, "var_mean", variance(true), nb::arg("x"), nb::kw_only(), nb::arg("dim") = nb::none(),
                 nb::arg("correction") = 1.0, nb::arg("keepdim") = false, "Variance and mean of floating items.");
-  define_kernel(module, "cumsum", &scan_any<Add>, nb::arg("x"), nb::kw_only(), nb::arg("dim"),
-                nb::arg("reverse") = false, "Running sums along `dim`.");
-  define_kernel(module, "cumprod", &scan_any<Multiply>, nb::arg("x"), nb::kw_only(), nb::arg("dim"),
-                nb::arg("reverse") = false, "Running products along `dim`.");
 }
 
 }  // namespace rushlight

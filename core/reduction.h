@@ -10,17 +10,14 @@
 //   void merge(Total&, const Total&)              takes in what a later block knows
 //   Result finish(const Total&)                   the value at the end
 // Blocks depend on shapes and strides alone, so results don't depend on the number of threads. Items are converted to
-// Op::Item in the L1 cache.
+// Op::Item in the L1 cache. The driver is compiled once: it knows an operation as a Reducer.
 #pragma once
 
-#include <memory>
 #include <new>
-#include <vector>
 
-#include "convert.h"
+#include "array.h"
 #include "scratch.h"
 #include "strided.h"
-#include "threads.h"
 #include "transpose.h"
 
 namespace rushlight {
@@ -72,166 +69,76 @@ constexpr DType reduction_dtype() {
 template <class T>
 using ItemOf = std::conditional_t<std::is_same_v<T, bool>, uint8_t, T>;
 
-// Takes in the items [begin, end) of the reduced dimensions at `data`.
-template <class Op>
-void reduce_stretch(const Op& op, const ReductionPlan& plan, char* data, DType dtype, ConvertRun convert, int64_t begin,
-                    int64_t end, typename Op::Total& total) {
-  using Item = typename Op::Item;
-  alignas(64) Item buffer[reduction_block];
-  int64_t buffered = 0, at = begin;
-  bool direct = dtype == reduction_dtype<typename Op::Kind>();
-  auto flush = [&] {
-    if (buffered > 0) op.block(buffer, buffered, at - buffered, total);
-    buffered = 0;
-  };
-  auto take = [&](char* from, int64_t stride, int64_t count) {
-    if (direct && stride == sizeof(Item) && (count >= 32 || buffered == 0)) {
-      flush();
-      for (int64_t i = 0; i < count; i += reduction_block) {
-        op.block(reinterpret_cast<const Item*>(from) + i, std::min(reduction_block, count - i), at + i, total);
-      }
-      at += count;
-      return;
-    }
-    while (count > 0) {
-      int64_t some = std::min(count, reduction_block - buffered);
-      convert(reinterpret_cast<char*>(buffer + buffered), sizeof(Item), from, stride, some);
-      buffered += some;
-      at += some;
-      from += some * stride;
-      count -= some;
-      if (buffered == reduction_block) flush();
-    }
-  };
-  Strided reduced;
-  const Strided* walk = &plan.reduced;
-  if (plan.reduced.dimensions <= 1) {
-    int64_t stride = plan.reduced.dimensions == 0 ? 0 : plan.reduced.strides[0];
-    take(data + begin * stride, stride, end - begin);
-  } else {
-    reduced.dimensions = walk->dimensions;
-    std::copy_n(walk->shape, walk->dimensions, reduced.shape);
-    std::copy_n(walk->strides, walk->dimensions, reduced.strides);
-    reduced.data = data;
-    reduced.for_runs(begin, end - begin, take);
-  }
-  flush();
-}
+// An operation as the driver sees it: items and totals are bytes.
+class Reducer {
+ public:
+  const DType dtype;         // of the items
+  const int64_t total_size;  // bytes
+  static constexpr int64_t largest_total = 24;
 
-// The same for `columns` neighbouring columns at once.
-template <class Op>
-void reduce_panels(const Op& op, const ReductionPlan& plan, char* data, DType dtype, ConvertRun convert, int64_t begin,
-                   int64_t end, int64_t columns, typename Op::Total* totals) {
-  using Item = typename Op::Item;
-  bool direct = dtype == reduction_dtype<typename Op::Kind>();
-  std::unique_ptr<Item[]> buffer;
-  if (!direct) buffer.reset(new Item[static_cast<size_t>(reduction_rows * columns)]);
-  Strided reduced;
-  reduced.dimensions = plan.reduced.dimensions;
-  std::copy_n(plan.reduced.shape, reduced.dimensions, reduced.shape);
-  std::copy_n(plan.reduced.strides, reduced.dimensions, reduced.strides);
-  reduced.data = data;
-  int64_t at = begin, item = item_size(dtype);
-  reduced.for_runs(begin, end - begin, [&](char* from, int64_t stride, int64_t count) {
-    for (int64_t i = 0; i < count; i += reduction_rows) {
-      int64_t rows = std::min(reduction_rows, count - i);
-      const Item* panel = reinterpret_cast<const Item*>(from + i * stride);
-      int64_t panel_stride = stride / static_cast<int64_t>(sizeof(Item));
-      if (!direct) {
-        for (int64_t r = 0; r < rows; ++r) {
-          convert(reinterpret_cast<char*>(buffer.get() + r * columns), sizeof(Item), from + (i + r) * stride, item,
-                  columns);
-        }
-        panel = buffer.get();
-        panel_stride = columns;
-      }
-      op.panel(panel, panel_stride, rows, columns, at + i, totals);
-    }
-    at += count;
-  });
-}
+  virtual void clear(char* totals, int64_t count) const = 0;
+  virtual void block(const char* items, int64_t count, int64_t first, char* total) const = 0;
+  virtual void panel(const char* items, int64_t stride, int64_t rows, int64_t columns, int64_t first,
+                     char* totals) const = 0;
+  virtual void rows(const char* items, int64_t stride, int64_t count, int64_t length, char* totals) const = 0;
+  virtual void merge(char* totals, const char* more, int64_t count) const = 0;
+  // Results go to `place`, `place` + `step` and so on, counted in items of the row-major result.
+  virtual void finish(const char* totals, int64_t count, int64_t place, int64_t step) const = 0;
 
-// The same for `columns` short rows: as the operation takes rows, or turned, which makes them a panel, or one by one.
-template <class Op>
-void reduce_rows(const Op& op, const ReductionPlan& plan, const char* data, DType dtype, ConvertRun convert,
-                 int64_t columns, typename Op::Total* totals) {
-  using Item = typename Op::Item;
-  const int64_t length = plan.reduced_count, item = item_size(dtype);
-  const bool direct = dtype == reduction_dtype<typename Op::Kind>();
-  const Item* source = reinterpret_cast<const Item*>(data);
-  int64_t stride = plan.column_step / static_cast<int64_t>(sizeof(Item));
-  Scratch<Item> converted(direct ? 1 : length * columns);
-  if (!direct) {
-    for (int64_t c = 0; c < columns; ++c) {
-      convert(reinterpret_cast<char*>(converted.get() + c * length), sizeof(Item), data + c * plan.column_step, item,
-              length);
-    }
-    source = converted.get();
-    stride = length;
-  }
-  if constexpr (requires { op.rows(source, stride, columns, length, totals); }) {
-    op.rows(source, stride, columns, length, totals);
-  } else if (length <= reduction_rows) {
-    Scratch<Item> panel(length * columns);
-    transpose(source, stride, columns, length, panel.get(), columns);
-    op.panel(panel.get(), columns, length, columns, 0, totals);
-  } else {
-    for (int64_t c = 0; c < columns; ++c) op.block(source + c * stride, length, 0, totals[c]);
-  }
-}
+ protected:
+  Reducer(DType dtype, int64_t total_size) : dtype(dtype), total_size(total_size) {}
+  ~Reducer() = default;
+};
 
-// Calls result(place, value) for every kept index; `place` counts items of the row-major result.
-template <class Op, class Result>
-void reduce(const Op& op, const Array& array, const ReductionPlan& plan, Result&& result) {
+// Calls write(place, result) for every kept index.
+template <class Op, class Write>
+class ReducerOf final : public Reducer {
+ public:
+  ReducerOf(const Op& op, const Write& write)
+      : Reducer(reduction_dtype<typename Op::Kind>(), sizeof(Total)), op_(op), write_(write) {
+    static_assert(sizeof(Total) <= largest_total);
+  }
+  void clear(char* totals, int64_t count) const override {
+    for (int64_t i = 0; i < count; ++i) new (cast(totals) + i) Total{};
+  }
+  void block(const char* items, int64_t count, int64_t first, char* total) const override {
+    op_.block(cast(items), count, first, *cast(total));
+  }
+  void panel(const char* items, int64_t stride, int64_t rows, int64_t columns, int64_t first,
+             char* totals) const override {
+    op_.panel(cast(items), stride, rows, columns, first, cast(totals));
+  }
+  // As the operation takes rows, or turned, which makes them a panel, or one by one.
+  void rows(const char* items, int64_t stride, int64_t count, int64_t length, char* totals) const override {
+    const Item* from = cast(items);
+    if constexpr (requires { op_.rows(from, stride, count, length, cast(totals)); }) {
+      op_.rows(from, stride, count, length, cast(totals));
+    } else if (length <= reduction_rows) {
+      Scratch<Item> turned(length * count);
+      transpose(from, stride, count, length, turned.get(), count);
+      op_.panel(turned.get(), count, length, count, 0, cast(totals));
+    } else {
+      for (int64_t row = 0; row < count; ++row) op_.block(from + row * stride, length, 0, cast(totals)[row]);
+    }
+  }
+  void merge(char* totals, const char* more, int64_t count) const override {
+    for (int64_t i = 0; i < count; ++i) op_.merge(cast(totals)[i], reinterpret_cast<const Total*>(more)[i]);
+  }
+  void finish(const char* totals, int64_t count, int64_t place, int64_t step) const override {
+    const Total* from = reinterpret_cast<const Total*>(totals);
+    for (int64_t i = 0; i < count; ++i) write_(place + i * step, op_.finish(from[i]));
+  }
+
+ private:
+  using Item = typename Op::Item;
   using Total = typename Op::Total;
-  ConvertRun convert = converter(reduction_dtype<typename Op::Kind>(), array.dtype);
-  int64_t widest = plan.rows ? std::clamp<int64_t>(row_items / plan.reduced_count / 16 * 16, 16, reduction_columns)
-                             : reduction_columns;
-  int64_t width = plan.panels ? std::min(plan.columns, widest) : 1;
-  int64_t strips = plan.panels ? (plan.columns + width - 1) / width : 1;
-  // A task reduces a chunk of the reduced items of a strip; small ones are put together.
-  int64_t length = std::max<int64_t>(reduction_chunk / width, 1);
-  int64_t chunks = std::max<int64_t>((plan.reduced_count + length - 1) / length, 1);
-  int64_t tasks = plan.kept_count * strips * chunks;
-  int64_t work = std::max<int64_t>(std::min(plan.reduced_count, length) * width, 16);
-  int64_t grain = std::max<int64_t>(reduction_chunk / 2 / work, 1);
-  std::vector<Total> partial(chunks > 1 ? static_cast<size_t>(tasks * width) : 0);
-  auto emit = [&](int64_t place, int64_t first_column, const Total* totals, int64_t columns) {
-    for (int64_t c = 0; c < columns; ++c) result(place + (first_column + c) * plan.column_place, op.finish(totals[c]));
-  };
-  parallel_for(tasks, grain, [&](int64_t begin, int64_t end) {
-    alignas(Total) char raw[sizeof(Total) * reduction_columns];
-    Total* local = reinterpret_cast<Total*>(raw);
-    for (int64_t task = begin; task < end; ++task) {
-      int64_t chunk = task % chunks, strip = task / chunks % strips, kept = task / chunks / strips;
-      int64_t step, place, first_column = strip * width, columns = std::min(width, plan.columns - first_column);
-      plan.locate(kept, step, place);
-      char* data = array.data + step + first_column * plan.column_step;
-      int64_t first = chunk * length, last = std::min(first + length, plan.reduced_count);
-      Total* totals = chunks > 1 ? partial.data() + task * width : local;
-      for (int64_t c = 0; c < columns; ++c) new (totals + c) Total{};
-      if (first < last) {
-        if (plan.rows) {
-          reduce_rows(op, plan, data, array.dtype, convert, columns, totals);
-        } else if (plan.panels) {
-          reduce_panels(op, plan, data, array.dtype, convert, first, last, columns, totals);
-        } else {
-          reduce_stretch(op, plan, data, array.dtype, convert, first, last, totals[0]);
-        }
-      }
-      if (chunks == 1) emit(place, first_column, totals, columns);
-    }
-  });
-  if (chunks == 1) return;
-  for (int64_t group = 0; group < plan.kept_count * strips; ++group) {
-    int64_t step, place, first_column = group % strips * width, columns = std::min(width, plan.columns - first_column);
-    plan.locate(group / strips, step, place);
-    Total* totals = partial.data() + group * chunks * width;
-    for (int64_t chunk = 1; chunk < chunks; ++chunk) {
-      for (int64_t c = 0; c < columns; ++c) op.merge(totals[c], totals[chunk * width + c]);
-    }
-    emit(place, first_column, totals, columns);
-  }
-}
+  static const Item* cast(const char* items) { return reinterpret_cast<const Item*>(items); }
+  static Total* cast(char* totals) { return reinterpret_cast<Total*>(totals); }
+
+  const Op& op_;
+  const Write& write_;
+};
+
+void reduce(const Reducer& reducer, const Array& array, const ReductionPlan& plan);
 
 }  // namespace rushlight
