@@ -1,4 +1,4 @@
-// The same items in another order, or beside zeros: flip, roll, triangles.
+// The same items in another order, or beside zeros: flip, roll, triangles, pixel shuffle.
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/vector.h>
 
@@ -10,7 +10,9 @@
 
 #include "bind.h"
 #include "convert.h"
+#include "dispatch.h"
 #include "instruction.h"
+#include "move.h"
 #include "threads.h"
 
 namespace rushlight {
@@ -121,6 +123,50 @@ nb::object triangle(nb::handle input, int64_t diagonal) {
   return y.object;
 }
 
+// (*, C r r, H, W) as images (*, C, H r, W r), each r rows and columns of which lie in planes of their own; or back.
+template <bool back>
+nb::object pixel_shuffle(nb::handle input, int64_t factor) {
+  WorkArray x = contiguous(input);
+  const int last = x.array.dimensions - 1;
+  if (x.array.dtype == DType::other || last < 2 || factor < 1 || factor > (1 << 15)) return not_implemented();
+  Sizes shape(x.array.shape, x.array.shape + last + 1);
+  const int64_t square = factor * factor;
+  if (back ? shape[last] % factor != 0 || shape[last - 1] % factor != 0 : shape[last - 2] % square != 0) {
+    return not_implemented();
+  }
+  const int64_t height = back ? shape[last - 1] / factor : shape[last - 1],
+                width = back ? shape[last] / factor : shape[last];
+  shape[last - 2] = back ? shape[last - 2] * square : shape[last - 2] / square;
+  shape[last - 1] = back ? height : height * factor;
+  shape[last] = back ? width : width * factor;
+  NewArray y = result(x.array.dtype, shape);
+  if (x.array.size() == 0) return y.object;
+  Unlocked unlocked;
+  with_item(x.array.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    const T* from = x.array.as<T>();
+    T* to = y.array.as<T>();
+    const int64_t rows = x.array.size() / (square * width);  // of all images, as they are in planes
+    parallel_for(rows, move_grain / (square * width), [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        const int64_t image = row / height, place = row % height * width;
+        for (int64_t k = 0; k < square; ++k) {
+          const int64_t plane = (image * square + k) * height * width + place;
+          const int64_t spread = (row * factor + k / factor) * width * factor + k % factor;
+          for (int64_t i = 0; i < width; ++i) {
+            if (back) {
+              to[plane + i] = from[spread + i * factor];
+            } else {
+              to[spread + i * factor] = from[plane + i];
+            }
+          }
+        }
+      }
+    });
+  });
+  return y.object;
+}
+
 }  // namespace
 
 void bind_arrange(nb::module_& module) {
@@ -128,6 +174,8 @@ void bind_arrange(nb::module_& module) {
   define_kernel(module, "roll", &roll, nb::arg("x"), nb::arg("shifts"), nb::arg("dims").none());
   define_kernel(module, "tril", &triangle<true>, nb::arg("x"), nb::arg("diagonal") = 0);
   define_kernel(module, "triu", &triangle<false>, nb::arg("x"), nb::arg("diagonal") = 0);
+  define_kernel(module, "pixel_shuffle", &pixel_shuffle<false>, nb::arg("x"), nb::arg("factor"));
+  define_kernel(module, "pixel_unshuffle", &pixel_shuffle<true>, nb::arg("x"), nb::arg("factor"));
 }
 
 }  // namespace rushlight

@@ -41,6 +41,7 @@ NB_MODULE(RUSHLIGHT_MODULE, module) {
   rushlight::bind_gather(module);
   rushlight::bind_move(module);
   rushlight::bind_batch_norm(module);
+  rushlight::bind_batch_norm_inference(module);
   rushlight::bind_group_norm(module);
   rushlight::bind_row_norm(module);
   rushlight::bind_pooling(module);

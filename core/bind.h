@@ -26,6 +26,7 @@ void bind_threads(nanobind::module_& module);
 void bind_gather(nanobind::module_& module);
 void bind_move(nanobind::module_& module);
 void bind_batch_norm(nanobind::module_& module);
+void bind_batch_norm_inference(nanobind::module_& module);
 void bind_group_norm(nanobind::module_& module);
 void bind_row_norm(nanobind::module_& module);
 void bind_pooling(nanobind::module_& module);

@@ -1,4 +1,4 @@
-// Items chosen by an index for each, along a dimension, and the way back.
+// Items chosen by an index for each, along a dimension, and the way back; the indices of a mask.
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -235,9 +235,63 @@ nb::object scatter_reduce(nb::handle input, nb::handle given, nb::handle added, 
   return known ? y.object : not_implemented();
 }
 
+// The places where a mask holds: (dimensions, count), or as the rows of a matrix (count, dimensions).
+nb::object nonzero(nb::handle input, bool as_rows) {
+  WorkArray mask = contiguous(input);
+  const Array& array = mask.array;
+  if (array.dtype != DType::boolean || array.dimensions == 0) return not_implemented();
+  constexpr int64_t block = 4096;
+  const int64_t size = array.size(), blocks = (size + block - 1) / block;
+  const uint8_t* holds = array.as<uint8_t>();
+  Scratch<int64_t> begins(blocks + 1);  // how many places lie before each block
+  begins[0] = 0;
+  parallel_for(blocks, 16, [&](int64_t first, int64_t last) {
+    for (int64_t b = first; b < last; ++b) {
+      int64_t count = 0;
+      for (int64_t at = b * block; at < std::min(size, (b + 1) * block); at += 128) {
+        uint8_t some = 0;  // bytes add up quickly
+        for (int64_t i = at; i < std::min(size, at + 128); ++i) some = static_cast<uint8_t>(some + holds[i]);
+        count += some;
+      }
+      begins[b + 1] = count;
+    }
+  });
+  for (int64_t b = 0; b < blocks; ++b) begins[b + 1] += begins[b];
+  const int64_t found = begins[blocks], dimensions = array.dimensions, inner = dimensions - 1;
+  NewArray places = as_rows ? result(DType::int64, {found, dimensions}) : result(DType::int64, {dimensions, found});
+  const int64_t step = as_rows ? dimensions : 1, apart = as_rows ? 1 : found;
+  int64_t* to = places.array.as<int64_t>();
+  Unlocked unlocked;
+  parallel_for(blocks, 4, [&](int64_t first, int64_t last) {
+    int64_t columns[block], index[max_dimensions];
+    int64_t at = first * block, rest = at;
+    const int64_t end = std::min(size, last * block);
+    for (int64_t d = inner; d >= 0; rest /= array.shape[d--]) index[d] = rest % array.shape[d];
+    for (int64_t place = begins[first]; at < end;) {  // row by row, or a block of one
+      const int64_t count = std::min({array.shape[inner] - index[inner], end - at, block});
+      int64_t hits = 0;
+      for (int64_t i = 0; i < count; ++i) {
+        columns[hits] = index[inner] + i;
+        hits += holds[at + i];
+      }
+      for (int64_t d = 0; d < inner; ++d) {
+        for (int64_t i = 0; i < hits; ++i) to[(place + i) * step + d * apart] = index[d];
+      }
+      for (int64_t i = 0; i < hits; ++i) to[(place + i) * step + inner * apart] = columns[i];
+      place += hits;
+      at += count;
+      index[inner] += count;
+      for (int64_t d = inner; d > 0 && index[d] == array.shape[d]; --d) index[d] = 0, ++index[d - 1];
+    }
+  });
+  return places.object;
+}
+
 }  // namespace
 
 void bind_gather(nb::module_& module) {
+  // Not for an Executor: how many places there are depends on values.
+  module.def("nonzero", &nonzero, nb::arg("mask"), nb::arg("as_rows") = false, "The places where a mask holds.");
   define_kernel(module, "gather", &gather, nb::arg("x"), nb::arg("index"), nb::arg("dim"));
   define_kernel(module, "gather_gradient", &gather_gradient, nb::arg("g"), nb::arg("index"), nb::arg("shape"),
                 nb::arg("dim"));

@@ -416,49 +416,6 @@ nb::object batch_norm_gradient(nb::handle gradient, nb::handle output, nb::handl
   return results(gx, gweight, gbias);
 }
 
-// With given statistics, as in evaluation.
-nb::object batch_norm_inference(nb::handle input, nb::handle weight, nb::handle bias, nb::handle mean,
-                                nb::handle variance, double eps) {
-  WorkArray x = contiguous(input), w, b, m, v;
-  Channels shape;
-  DType dtype = x.array.dtype;
-  if (!channels_of(x.array, shape) || mean.is_none() || variance.is_none() || !take(weight, dtype, shape.channels, w) ||
-      !take(bias, dtype, shape.channels, b) || !take(mean, dtype, shape.channels, m) ||
-      !take(variance, dtype, shape.channels, v)) {
-    return not_implemented();
-  }
-  NewArray y;
-  bool known = dispatch_floating(dtype, [&](auto tag) {
-    using T = decltype(tag);
-    using C = Compute<T>;
-    auto scale = load<T>(w, shape.channels, 1), shift = load<T>(b, shape.channels, 0);
-    auto center = load<T>(m, shape.channels, 0), spread = load<T>(v, shape.channels, 1);
-    y = result(dtype, shape_of(x.array));
-    const T* from = x.array.as<T>();
-    T* to = y.array.as<T>();
-    Unlocked unlocked;
-    for (int64_t c = 0; c < shape.channels; ++c) scale[c] *= inverse_deviation(spread[c], eps);
-    if (shape.length == 1) {
-      parallel_for(shape.samples, blocks_of(shape.channels), [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          for (int64_t c = 0; c < shape.channels; ++c) {
-            int64_t at = i * shape.channels + c;
-            to[at] = static_cast<T>((static_cast<C>(from[at]) - center[c]) * scale[c] + shift[c]);
-          }
-        }
-      });
-      return;
-    }
-    parallel_for(shape.samples * shape.channels, blocks_of(shape.length), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        int64_t c = i % shape.channels, at = i * shape.length;
-        normalize_run(from + at, to + at, shape.length, center[c], scale[c], shift[c], Unchanged{});
-      }
-    });
-  });
-  return known ? y.object : not_implemented();
-}
-
 }  // namespace
 
 void bind_batch_norm(nb::module_& module) {
@@ -482,8 +439,6 @@ void bind_batch_norm(nb::module_& module) {
       nb::arg("x"), nb::arg("weight").none(), nb::arg("bias").none(), nb::arg("residual").none(), nb::arg("eps"));
   define_kernel(module, "batch_norm_relu_gradient", &batch_norm_gradient, nb::arg("g"), nb::arg("y"), nb::arg("x"),
                 nb::arg("weight").none(), nb::arg("with_residual"), nb::arg("eps"));
-  define_kernel(module, "batch_norm_inference", &batch_norm_inference, nb::arg("x"), nb::arg("weight").none(),
-                nb::arg("bias").none(), nb::arg("mean"), nb::arg("variance"), nb::arg("eps"));
 }
 
 }  // namespace rushlight

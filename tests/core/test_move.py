@@ -141,6 +141,22 @@ def test_what_the_kernels_have_no_code_for(dim):
     assert native.gather(x, np.zeros((3, 3), np.int32), dim=1) is NotImplemented
 
 
+@pytest.mark.parametrize(
+    "shape", [(0,), (5,), (1, 1), (3, 0), (130,), (5000,), (9000, 3), (3, 9000), (7, 5, 11), (40, 50, 60)]
+)
+@pytest.mark.parametrize("share", [0, 0.1, 1])
+def test_places_of_a_mask(shape, share):
+    mask = np.random.default_rng(0).random(shape) < share
+    for layout in (mask, mask.T, mask[::2]):
+        np.testing.assert_array_equal(native.nonzero(layout), np.stack(np.nonzero(layout)), strict=True)
+        np.testing.assert_array_equal(native.nonzero(layout, as_rows=True), np.argwhere(layout), strict=True)
+
+
+def test_masks_that_are_left_to_numpy():
+    assert native.nonzero(np.array(True)) is NotImplemented
+    assert native.nonzero(np.ones(3)) is NotImplemented
+
+
 def test_same_bits_for_every_number_of_threads():
     before = native.get_num_threads()
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Sliding blocks of an image as columns, and the way back: each is the other's gradient."""
+"""Blocks of images as columns, channels as pixels, and the way back: each is the other's gradient."""
 
 import itertools
 import math
@@ -126,3 +126,78 @@ def _(make):
     options = {"kernel_size": (2, 3), "dilation": (1, 2), "padding": (1, 0), "stride": (2, 1)}
     yield Sample((make(2, 18, 6),), {"output_size": (5, 6), **options})
     yield Sample((make(1, 2, 4),), {"output_size": (2, 2), **{k: (1 if k != "padding" else 0,) * 2 for k in options}})
+
+
+@operation(kernel="pixel_shuffle")
+def pixel_shuffle(xp, x, *, factor):
+    """x (*, C * r * r, H, W) as (*, C, H * r, W * r), for a factor r.
+
+    Source: Shi et al., "Real-time single image and video super-resolution using an efficient sub-pixel convolutional
+    neural network" (2016).
+    """
+    *lead, channels, height, width = x.shape
+    blocks = x.reshape(math.prod(lead) * channels // factor**2, factor, factor, height, width)
+    return xp.transpose(blocks, (0, 3, 1, 4, 2)).reshape(*lead, channels // factor**2, height * factor, width * factor)
+
+
+@pixel_shuffle.shape
+def _(x, *, factor):
+    if len(x.shape) < 3:
+        raise ShapeError(f"pixel_shuffle: expected at least 3 dimensions (*, C, H, W), got {tuple(x.shape)}")
+    if factor < 1:
+        raise ShapeError(f"pixel_shuffle: expects a positive upscale_factor, but got {factor}")
+    *lead, channels, height, width = x.shape
+    if channels % factor**2:
+        raise ShapeError(
+            f"pixel_shuffle: expects its input's 'channel' dimension to be divisible by the square of upscale_factor, "
+            f"but input.size(-3)={channels} is not divisible by {factor**2}"
+        )
+    return Spec((*lead, channels // factor**2, height * factor, width * factor), x.dtype)
+
+
+@pixel_shuffle.gradient
+def _(g, _y, _x, *, factor):
+    return pixel_unshuffle(g, factor=factor)
+
+
+@pixel_shuffle.samples
+def _(make):
+    yield Sample((make(2, 8, 3, 2),), {"factor": 2})
+    yield Sample((make(9, 1, 5),), {"factor": 3})
+    yield Sample((make(0, 4, 2, 2),), {"factor": 2})
+
+
+@operation(kernel="pixel_unshuffle")
+def pixel_unshuffle(xp, x, *, factor):
+    """x (*, C, H * r, W * r) as (*, C * r * r, H, W), for a factor r."""
+    *lead, channels, height, width = x.shape
+    height, width = height // factor, width // factor
+    blocks = x.reshape(math.prod(lead) * channels, height, factor, width, factor)
+    return xp.transpose(blocks, (0, 2, 4, 1, 3)).reshape(*lead, channels * factor**2, height, width)
+
+
+@pixel_unshuffle.shape
+def _(x, *, factor):
+    if len(x.shape) < 3:
+        raise ShapeError(f"pixel_unshuffle: expected at least 3 dimensions (*, C, H, W), got {tuple(x.shape)}")
+    if factor < 1:
+        raise ShapeError(f"pixel_unshuffle: expects a positive downscale_factor, but got {factor}")
+    *lead, channels, height, width = x.shape
+    if height % factor or width % factor:
+        raise ShapeError(
+            f"pixel_unshuffle: expects height and width to be divisible by downscale_factor, but {height} x {width} "
+            f"isn't divisible by {factor}"
+        )
+    return Spec((*lead, channels * factor**2, height // factor, width // factor), x.dtype)
+
+
+@pixel_unshuffle.gradient
+def _(g, _y, _x, *, factor):
+    return pixel_shuffle(g, factor=factor)
+
+
+@pixel_unshuffle.samples
+def _(make):
+    yield Sample((make(2, 3, 6, 4),), {"factor": 2})
+    yield Sample((make(1, 3, 6),), {"factor": 3})
+    yield Sample((make(0, 1, 2, 2),), {"factor": 2})

@@ -3,6 +3,7 @@
 All are one computation on the input seen in another shape, which a `_Layout` describes.
 """
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -314,23 +315,15 @@ def _(x, weight, bias, mean, variance, *, eps):
 
 @batch_norm_inference.gradient
 def _(g, _y, x, weight, _bias, mean, variance, *, eps):
-    layout = _batch(x)
-    g = g.reshape(layout.shape)
-    inverse = (variance.reshape(layout.affine) + eps) ** -0.5
-    scale = inverse if weight is None else weight.reshape(layout.affine) * inverse  # small: one for each channel
-
-    def total(t):
-        return sum_(t, dim=layout.axes)
-
-    def product():
-        return total(g * (x.reshape(layout.shape) - mean.reshape(layout.affine)))
-
+    inverse = (variance + eps) ** -0.5
+    scale = inverse if weight is None else weight * inverse  # small: one for each channel
+    sums = functools.cache(lambda: batch_norm_sums(g, x, mean))
     return (
-        lambda: (g * scale).reshape(tuple(x.shape)),
-        lambda: product() * inverse.reshape((-1,)),
-        lambda: total(g),
-        lambda: -total(g) * scale.reshape((-1,)),
-        lambda: product() * (scale * inverse * inverse).reshape((-1,)) * -0.5,
+        lambda: g * scale.reshape((-1, *[1] * (len(x.shape) - 2))),
+        lambda: sums()[1] * inverse,
+        lambda: sums()[0],
+        lambda: -sums()[0] * scale,
+        lambda: sums()[1] * (scale * inverse * inverse) * -0.5,
     )
 
 
@@ -340,6 +333,36 @@ def _(make):
         vectors = [make(3), make(3), make(3), make(3, low=0.5, high=2.0)]
         yield Sample((make(*shape), *vectors), {"eps": 0.1})
         yield Sample((make(*shape), None, None, *vectors[2:]), {"eps": 0.1})
+
+
+@operation(kernel="batch_norm_sums")
+def batch_norm_sums(xp, g, x, mean):
+    """For each channel the sums of g and of g * (x - mean): what batch_norm_inference's gradients are made of."""
+    layout = _batch(x)
+    g, d = _wide(xp, g, layout.shape), _wide(xp, x, layout.shape) - _wide(xp, mean, layout.affine)
+    return tuple(xp.sum(t, axis=layout.axes).astype(x.dtype) for t in (g, g * d))
+
+
+@batch_norm_sums.shape
+def _(g, x, mean):
+    layout = _batch(x)
+    _check("batch_norm_sums", layout, x, mean)
+    return (Spec(layout.parameters, x.dtype),) * 2
+
+
+def _tensor_sums(g, x, mean):
+    layout = _batch(x)
+    g, d = g.reshape(layout.shape), x.reshape(layout.shape) - mean.reshape(layout.affine)
+    return sum_(g, dim=layout.axes), sum_(g * d, dim=layout.axes)
+
+
+batch_norm_sums.gradient(differentiated(_tensor_sums))
+
+
+@batch_norm_sums.samples
+def _(make):
+    for shape in ((4, 3), (70, 35), (2, 3, 5), (0, 3, 2)):
+        yield Sample((make(*shape), make(*shape), make(shape[1])))
 
 
 # Over groups of channels

@@ -330,7 +330,7 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
         if not array.ndim:
             return (tensors.wrap(np.zeros(int(bool(array)), np.int64)),)
         return tuple(tensors.wrap(p) for p in places_of(array))
-    return tensors.wrap(np.stack(places_of(array), 1) if array.ndim else np.argwhere(array))
+    return tensors.wrap(places_of(array, as_rows=True))
 
 
 def argwhere(input: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rushlight import dtypes
+from rushlight import core, dtypes
 from rushlight.errors import DimensionError, DtypeError, InputError, ShapeError
 from rushlight.ops import indexing, movement
 from rushlight.ops.declare import routing
@@ -98,17 +98,13 @@ def _set_at_once(tensor: Tensor, items: tuple[Any, ...], value: Any) -> bool:
     return True
 
 
-def places_of(mask: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], ...]:
-    """Where elements aren't zero, by dimension, as np.nonzero has it; it takes several times as long."""
-    if mask.ndim < 2 or not mask.size or not mask.flags.c_contiguous:
-        return np.nonzero(mask)
-    rest = np.flatnonzero(mask)
-    places = []
-    for extent in reversed(mask.shape[1:]):
-        above = rest // extent
-        places.append(rest - above * extent)
-        rest = above
-    return (rest, *reversed(places))
+def places_of(array: np.ndarray[Any, Any], as_rows: bool = False) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Where `array` isn't zero: (ndim, count), or (count, ndim) as rows, which also takes an array of no dimensions."""
+    if core.native is not None:
+        found = core.native.nonzero(array if array.dtype == np.bool_ else np.asarray(array != 0), as_rows=as_rows)
+        if found is not NotImplemented:
+            return found  # type: ignore[no-any-return]
+    return np.ascontiguousarray(np.argwhere(array)) if as_rows else np.stack(np.nonzero(array))
 
 
 def _fills_masked(tensor: Tensor, mask: Any, value: Any) -> bool:
@@ -220,6 +216,9 @@ def resolve(tensor: Tensor, items: tuple[Any, ...]) -> tuple[Tensor, list[Tensor
                 indices.append(tensors.wrap(np.zeros(int(mask), np.int64)))
                 dims.append(at)
                 at += 1
+            elif len(items) == 1 and mask.ndim > 1 and tensor.array.size and tensor.array.flags.c_contiguous:
+                flat = movement.reshape(tensor, shape=(mask.size, *shape[mask.ndim :]))
+                return flat, [tensors.wrap(places_of(mask.reshape(-1))[0])], (0,)
             for place in places_of(mask) if mask.ndim else ():
                 basic.append(slice(None))
                 indices.append(tensors.wrap(place))

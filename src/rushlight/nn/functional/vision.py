@@ -278,42 +278,12 @@ def fold(
 
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     """Rearranges (*, C * r * r, H, W) to (*, C, H * r, W * r). See `rushlight.nn.PixelShuffle`."""
-    if input.ndim < 3:
-        raise ShapeError(f"pixel_shuffle: expected at least 3 dimensions (*, C, H, W), got {tuple(input.shape)}")
-    r = upscale_factor
-    if r < 1:
-        raise ShapeError(f"pixel_shuffle: expects a positive upscale_factor, but got {r}")
-    *lead, channels, height, width = input.shape
-    if channels % (r * r):
-        raise ShapeError(
-            f"pixel_shuffle: expects its input's 'channel' dimension to be divisible by the square of upscale_factor, "
-            f"but input.size(-3)={channels} is not divisible by {r * r}"
-        )
-    n = len(lead)
-    blocks = input.reshape(*lead, channels // (r * r), r, r, height, width)
-    return blocks.permute(*range(n), n, n + 3, n + 1, n + 4, n + 2).reshape(
-        *lead, channels // (r * r), height * r, width * r
-    )
+    return ops.pixel_shuffle(input, factor=upscale_factor)
 
 
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     """Rearranges (*, C, H * r, W * r) to (*, C * r * r, H, W). See `rushlight.nn.PixelUnshuffle`."""
-    if input.ndim < 3:
-        raise ShapeError(f"pixel_unshuffle: expected at least 3 dimensions (*, C, H, W), got {tuple(input.shape)}")
-    r = downscale_factor
-    if r < 1:
-        raise ShapeError(f"pixel_unshuffle: expects a positive downscale_factor, but got {r}")
-    *lead, channels, height, width = input.shape
-    if height % r or width % r:
-        raise ShapeError(
-            f"pixel_unshuffle: expects height and width to be divisible by downscale_factor, but {height} x {width} "
-            f"isn't divisible by {r}"
-        )
-    n = len(lead)
-    blocks = input.reshape(*lead, channels, height // r, r, width // r, r)
-    return blocks.permute(*range(n), n, n + 2, n + 4, n + 1, n + 3).reshape(
-        *lead, channels * r * r, height // r, width // r
-    )
+    return ops.pixel_unshuffle(input, factor=downscale_factor)
 
 
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
