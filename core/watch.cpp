@@ -11,22 +11,33 @@ namespace rushlight {
 
 namespace {
 
+// Of lists and tuples that are known to be such, and long enough.
+#if defined(Py_LIMITED_API) || defined(Py_GIL_DISABLED)
+Py_ssize_t size_of(PyObject* list) { return PyList_Size(list); }
+PyObject* item_of(PyObject* list, Py_ssize_t position) { return PyList_GetItem(list, position); }
+PyObject* part_of(PyObject* tuple, Py_ssize_t position) { return PyTuple_GetItem(tuple, position); }
+#else
+Py_ssize_t size_of(PyObject* list) { return PyList_GET_SIZE(list); }
+PyObject* item_of(PyObject* list, Py_ssize_t position) { return PyList_GET_ITEM(list, position); }
+PyObject* part_of(PyObject* tuple, Py_ssize_t position) { return PyTuple_GET_ITEM(tuple, position); }
+#endif
+
 bool same_items(nb::handle container, PyObject* expected) {
   nb::ft_object_guard guard(container);
-  const Py_ssize_t size = PyList_Size(expected);
+  const Py_ssize_t size = size_of(expected);
   Py_ssize_t position = 0;
   if (PyDict_Check(container.ptr())) {
     if (PyDict_Size(container.ptr()) != size) return false;
     PyObject* value;
     for (Py_ssize_t next = 0; PyDict_Next(container.ptr(), &next, nullptr, &value); ++position) {
-      if (position == size || value != PyList_GetItem(expected, position)) return false;
+      if (position == size || value != item_of(expected, position)) return false;
     }
     return true;
   }
   if (!PyList_Check(container.ptr())) throw nb::type_error("items are those of a list or a dictionary");
-  if (PyList_Size(container.ptr()) != size) return false;
+  if (size_of(container.ptr()) != size) return false;
   for (; position < size; ++position) {
-    if (PyList_GetItem(container.ptr(), position) != PyList_GetItem(expected, position)) return false;
+    if (item_of(container.ptr(), position) != item_of(expected, position)) return false;
   }
   return true;
 }
@@ -70,13 +81,12 @@ bool same_attributes(nb::handle object, PyObject* names, PyObject* expected) {
 template <class... Parts>
 bool all_same(nb::list watched, bool (*same)(nb::handle, Parts...)) {
   constexpr int length = 1 + sizeof...(Parts);
-  const Py_ssize_t size = PyList_Size(watched.ptr());
-  for (Py_ssize_t position = 0; position < size; ++position) {
-    PyObject* entry = PyList_GetItem(watched.ptr(), position);
+  for (Py_ssize_t position = 0; position < size_of(watched.ptr()); ++position) {
+    PyObject* entry = item_of(watched.ptr(), position);
     PyObject* parts[length] = {};
     bool known = entry != nullptr && PyTuple_Check(entry) && PyTuple_Size(entry) == length;
     for (int i = 0; known && i < length; ++i) {
-      parts[i] = PyTuple_GetItem(entry, i);
+      parts[i] = part_of(entry, i);
       known = i == 0 || PyList_Check(parts[i]);
     }
     if (!known) throw nb::type_error("what is watched is a list of tuples: something, and lists");

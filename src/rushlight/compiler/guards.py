@@ -278,14 +278,15 @@ class Surroundings:
     def _look_at_module(self, module: Module) -> None:
         self._look_at_hooks_of_all_modules()
         attributes = module.__dict__
+        without_hooks = "_hooked" not in attributes  # which the attributes tell
         for name, entries in attributes.items():
             if name.startswith("_") and isinstance(entries, dict):  # parameters, buffers, submodules, hooks
                 if entries:
                     self._look_at(entries)
-                else:
+                elif not (without_hooks and name.endswith(("_hooks", "_hook_options"))):
                     self.watch.items(entries)
         if of_user(type(module)):
-            self._objects.append((attributes, {"training"}, _names_in_class(type(module))))
+            self._objects.append((attributes, {"training", "_hooked"}, _names_in_class(type(module))))
             self._look_at(type(module))
         else:
             self._watch_dictionary(attributes)
@@ -358,7 +359,7 @@ class Guards:
     def _watch_all(self) -> Watch:
         watch = Watch(self._surroundings.watch)
         for tensor, *_ in self._tensors:
-            watch.attributes(tensor, ("array", "_requires_grad", "_hooks", "_post_hooks"))
+            watch.entries(vars(tensor), ("array", "_requires_grad", "_hooks", "_post_hooks"))
             for hooks in (tensor._hooks, tensor._post_hooks):
                 if hooks is not None:
                     watch.items(hooks)
