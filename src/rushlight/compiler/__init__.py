@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from rushlight import settings
 from rushlight.compiler.compiled import CacheInfo as CacheInfo
 from rushlight.compiler.compiled import Compiled as Compiled
 from rushlight.compiler.compiled import reset as reset
@@ -37,12 +36,11 @@ def compile(  # noqa: A001 (PyTorch's name)
     """
     if model is None:
         return lambda function: compile(function, fullgraph=fullgraph, cache_size=cache_size)
-    whole = not settings.refusals_run_eagerly if fullgraph is None else fullgraph
     if isinstance(model, Module):
-        return compile_module(model, cache_size, whole)
+        return compile_module(model, cache_size, fullgraph)
     if not callable(model):
         raise TypeError(f"compile() takes a function or a Module, not {type(model).__name__}")
-    return Compiled(model, cache_size, whole)
+    return Compiled(model, cache_size, fullgraph)
 
 
 Function = Callable[..., Any]

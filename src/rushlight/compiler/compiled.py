@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rushlight import settings
 from rushlight.autograd.eager import refresh
 from rushlight.autograd.modes import mode
 from rushlight.compiler.differentiable import Differentiable, NotNative, WayBack, detached
@@ -61,12 +62,13 @@ class Compiled:
     """A function whose calls are traced once for each signature, then run as one native program.
 
     cache_size: how many programs are kept; the least recently used one goes first.
-    fullgraph: what can't be traced is an error; if not, it runs eagerly, and a warning says why.
+    fullgraph: what can't be traced is an error; if not, it runs eagerly, and a warning says why. None: as the settings
+        have it.
     """
 
-    def __init__(self, function: Callable[..., Any], cache_size: int = 16, fullgraph: bool = True) -> None:
+    def __init__(self, function: Callable[..., Any], cache_size: int = 16, fullgraph: bool | None = None) -> None:
         self._function = function
-        self._fullgraph = fullgraph
+        self.fullgraph = not settings.refusals_run_eagerly if fullgraph is None else fullgraph
         self._refused: dict[Any, str] = {}  # why calls of these signatures run eagerly
         self._entries: OrderedDict[Any, list[_Entry]] = OrderedDict()
         self._cache_size = cache_size
@@ -82,7 +84,7 @@ class Compiled:
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
             return self
-        bound = Compiled(self._function.__get__(instance, owner), self._cache_size, self._fullgraph)
+        bound = Compiled(self._function.__get__(instance, owner), self._cache_size, self.fullgraph)
         instance.__dict__[self.__name__] = bound  # found before this descriptor from now on
         return bound
 
@@ -110,7 +112,7 @@ class Compiled:
             try:
                 entry, result = self._trace(args, options, tensors, self._entries.get(key, ()))
             except TraceError as error:
-                if self._fullgraph:
+                if self.fullgraph:
                     raise
                 self._refuse(key, str(error))
                 return self._function(*args, **options)
@@ -217,10 +219,10 @@ class Compiled:
         return entry
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
-        return Compiled(copy.deepcopy(self._function, memo), self._cache_size, self._fullgraph)
+        return Compiled(copy.deepcopy(self._function, memo), self._cache_size, self.fullgraph)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Compiled, (self._function, self._cache_size, self._fullgraph)
+        return Compiled, (self._function, self._cache_size, self.fullgraph)
 
     # What can be seen
 

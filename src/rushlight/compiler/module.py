@@ -6,12 +6,11 @@ import copy
 from collections import OrderedDict
 from typing import Any
 
-from rushlight import settings
 from rushlight.compiler.compiled import CacheInfo, Compiled
 from rushlight.nn.modules.module import Module
 
 
-def compile_module(module: Module, cache_size: int, fullgraph: bool = True) -> Module:
+def compile_module(module: Module, cache_size: int, fullgraph: bool | None = None) -> Module:
     """`module` with a compiled call. The two share everything: parameters, buffers, submodules, the training flag."""
     return _twin(module, _compiled_class(module, cache_size, fullgraph))
 
@@ -19,8 +18,7 @@ def compile_module(module: Module, cache_size: int, fullgraph: bool = True) -> M
 def compile_in_place(module: Module, *, cache_size: int = 16, fullgraph: bool | None = None, **_options: Any) -> None:
     """Gives `module` itself a compiled call; once more changes nothing."""
     if not hasattr(type(module), "_orig_mod"):
-        whole = not settings.refusals_run_eagerly if fullgraph is None else fullgraph
-        object.__setattr__(module, "__class__", _compiled_class(_twin(module, type(module)), cache_size, whole))
+        object.__setattr__(module, "__class__", _compiled_class(_twin(module, type(module)), cache_size, fullgraph))
 
 
 def _twin(module: Module, kind: type) -> Module:
@@ -30,7 +28,7 @@ def _twin(module: Module, kind: type) -> Module:
     return twin
 
 
-def _compiled_class(module: Module, cache_size: int, fullgraph: bool) -> type:
+def _compiled_class(module: Module, cache_size: int, fullgraph: bool | None) -> type:
     """The class of `module`, with a call that runs `module` as a program."""
     kind = type(module)
     compiled = Compiled(module, cache_size, fullgraph)
@@ -48,10 +46,10 @@ def _compiled_class(module: Module, cache_size: int, fullgraph: bool) -> type:
         return compiled.cache_info()
 
     def deepcopy(self: Any, memo: dict[int, Any]) -> Module:
-        return compile_module(copy.deepcopy(module, memo), cache_size, fullgraph)
+        return compile_module(copy.deepcopy(module, memo), cache_size, compiled.fullgraph)
 
     def reduce(self: Any, protocol: Any) -> tuple[Any, ...]:
-        return compile_module, (module, cache_size, fullgraph)
+        return compile_module, (module, cache_size, compiled.fullgraph)
 
     def load_state_dict(self: Any, state_dict: Any, *args: Any, **options: Any) -> Any:
         return kind.load_state_dict(self, _of_the_module(state_dict), *args, **options)

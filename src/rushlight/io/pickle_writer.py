@@ -166,12 +166,13 @@ class PickleWriter:
         self._put(id(value), value)
         self._items(value)
 
-    def _items(self, value: dict[Any, Any]) -> None:
+    def _items(self, value: dict[Any, Any], step: str = "[{!r:.60}]") -> None:
+        """The entries of a dict; `step`: how one of them is called in errors, by its key."""
         if value:
             self._out += b"("
             for key, item in value.items():
                 self._save(key)
-                self._item(f"[{key!r:.60}]", item)
+                self._item(step.format(key), item)
             self._out += b"u"
 
     def _item(self, step: str, item: Any) -> None:
@@ -273,12 +274,7 @@ class PickleWriter:
         self._out += b")\x81"
         self._put(id(value), value)
         self._out += b"}"
-        if attributes:
-            self._out += b"("
-            for attribute, item in attributes.items():
-                self._save(attribute)
-                self._item(f".{attribute}", item)
-            self._out += b"u"
+        self._items(attributes, ".{}")
         self._out += b"b"
 
     # NumPy's own
