@@ -68,38 +68,7 @@ void release_storage(PyObject* capsule) {
   release(memory, reinterpret_cast<size_t>(PyCapsule_GetContext(capsule)));
 }
 
-}  // namespace
-
-bool is_array(nb::handle object) { return PyArray_Check(object.ptr()); }
-
-Array borrow(nb::handle object) {
-  if (!PyArray_Check(object.ptr())) throw nb::type_error("rushlight core: a kernel takes NumPy arrays");
-  PyArrayObject* numpy = as_numpy(object.ptr());
-  Array array;
-  array.object = object.ptr();
-  array.data = static_cast<char*>(PyArray_DATA(numpy));
-  array.dimensions = PyArray_NDIM(numpy);
-  array.shape = reinterpret_cast<const int64_t*>(PyArray_SHAPE(numpy));
-  array.strides = reinterpret_cast<const int64_t*>(PyArray_STRIDES(numpy));
-  bool usable = PyArray_ISALIGNED(numpy) && PyArray_ISNOTSWAPPED(numpy);
-  array.dtype = usable ? dtype_numbered(PyArray_TYPE(numpy)) : DType::other;
-  array.writeable = PyArray_ISWRITEABLE(numpy);
-  return array;
-}
-
-char* data_of(nb::handle array) { return static_cast<char*>(PyArray_DATA(as_numpy(array.ptr()))); }
-
-void set_data(nb::handle array, char* data) { reinterpret_cast<PyArrayObject_fields*>(array.ptr())->data = data; }
-
-nb::object view_of(nb::handle array) {
-  PyObject* view = PyArray_View(as_numpy(array.ptr()), nullptr, &PyArray_Type);
-  if (view == nullptr) throw nb::python_error();
-  return nb::steal(view);
-}
-
-NewArray empty(DType dtype, std::span<const int64_t> shape) { return empty(dtype, shape, nullptr); }
-
-NewArray empty(DType dtype, std::span<const int64_t> shape, const int* order) {
+NewArray new_array(DType dtype, std::span<const int64_t> shape, const int* order, void* (*storage)(size_t)) {
   PyArray_Descr* numpy_dtype = descriptor(dtype);
   size_t bytes = static_cast<size_t>(item_size(dtype));
   for (int64_t extent : shape) {
@@ -110,7 +79,7 @@ NewArray empty(DType dtype, std::span<const int64_t> shape, const int* order) {
   }
   void* memory = nullptr;
   try {
-    memory = allocate(bytes);
+    memory = storage(bytes);
   } catch (...) {
     Py_DECREF(reinterpret_cast<PyObject*>(numpy_dtype));
     throw;
@@ -140,6 +109,53 @@ NewArray empty(DType dtype, std::span<const int64_t> shape, const int* order) {
   return {std::move(owner), array};
 }
 
+// The dtype that Python gave; `other` where kernels have no code for it.
+DType dtype_given(nb::handle given) {
+  PyArray_Descr* found = nullptr;
+  if (!PyArray_DescrConverter(given.ptr(), &found)) throw nb::python_error();
+  nb::object owner = nb::steal(reinterpret_cast<PyObject*>(found));
+  return PyArray_ISNBO(found->byteorder) ? dtype_numbered(found->type_num) : DType::other;
+}
+
+}  // namespace
+
+bool is_array(nb::handle object) { return PyArray_Check(object.ptr()); }
+
+Array borrow(nb::handle object) {
+  if (!PyArray_Check(object.ptr())) throw nb::type_error("rushlight core: a kernel takes NumPy arrays");
+  PyArrayObject* numpy = as_numpy(object.ptr());
+  Array array;
+  array.object = object.ptr();
+  array.data = static_cast<char*>(PyArray_DATA(numpy));
+  array.dimensions = PyArray_NDIM(numpy);
+  array.shape = reinterpret_cast<const int64_t*>(PyArray_SHAPE(numpy));
+  array.strides = reinterpret_cast<const int64_t*>(PyArray_STRIDES(numpy));
+  bool usable = PyArray_ISALIGNED(numpy) && PyArray_ISNOTSWAPPED(numpy);
+  array.dtype = usable ? dtype_numbered(PyArray_TYPE(numpy)) : DType::other;
+  array.writeable = PyArray_ISWRITEABLE(numpy);
+  return array;
+}
+
+char* data_of(nb::handle array) { return static_cast<char*>(PyArray_DATA(as_numpy(array.ptr()))); }
+
+void set_data(nb::handle array, char* data) { reinterpret_cast<PyArrayObject_fields*>(array.ptr())->data = data; }
+
+nb::object view_of(nb::handle array) {
+  PyObject* view = PyArray_View(as_numpy(array.ptr()), nullptr, &PyArray_Type);
+  if (view == nullptr) throw nb::python_error();
+  return nb::steal(view);
+}
+
+NewArray empty(DType dtype, std::span<const int64_t> shape) { return new_array(dtype, shape, nullptr, &allocate); }
+
+NewArray empty(DType dtype, std::span<const int64_t> shape, const int* order) {
+  return new_array(dtype, shape, order, &allocate);
+}
+
+NewArray zeros(DType dtype, std::span<const int64_t> shape) {
+  return new_array(dtype, shape, nullptr, &allocate_zeros);
+}
+
 static void* import_numpy() {
   import_array();  // a macro that returns nullptr where it fails
   return PyArray_API;
@@ -158,14 +174,18 @@ void bind_array(nb::module_& module) {
   module.def(
       "empty",
       [](const std::vector<int64_t>& shape, nb::handle given) -> nb::object {
-        PyArray_Descr* found = nullptr;
-        if (!PyArray_DescrConverter(given.ptr(), &found)) throw nb::python_error();
-        nb::object owner = nb::steal(reinterpret_cast<PyObject*>(found));
-        DType dtype = PyArray_ISNBO(found->byteorder) ? dtype_numbered(found->type_num) : DType::other;
+        DType dtype = dtype_given(given);
         return dtype == DType::other ? nb::none() : empty(dtype, shape).object;
       },
       nb::arg("shape"), nb::arg("dtype"),
       "A new, uninitialised, row-major array from the caching allocator; None for dtypes without kernels.");
+  module.def(
+      "zeros",
+      [](const std::vector<int64_t>& shape, nb::handle given) -> nb::object {
+        DType dtype = dtype_given(given);
+        return dtype == DType::other ? nb::none() : zeros(dtype, shape).object;
+      },
+      nb::arg("shape"), nb::arg("dtype"), "As `empty`, of zeros; pages fresh from the system aren't touched.");
   module.def(
       "empty_like",
       [](nb::handle array) {

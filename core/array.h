@@ -81,5 +81,6 @@ inline NewArray empty(DType dtype, std::initializer_list<int64_t> shape) {
 }
 // The same, dense with another order of the dimensions in memory: `order` lists them, outermost first.
 NewArray empty(DType dtype, std::span<const int64_t> shape, const int* order);
+NewArray zeros(DType dtype, std::span<const int64_t> shape);
 
 }  // namespace rushlight

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <iterator>
+#include <utility>
 
 namespace rushlight {
 
@@ -45,7 +46,7 @@ Heap::Segment* Heap::grow(size_t bytes) {
 #endif
   mapped_ += size;
   auto place = std::ranges::upper_bound(segments_, begin, {}, &Segment::begin);
-  place = segments_.insert(place, Segment{begin, std::vector<bool>(size / page)});
+  place = segments_.insert(place, Segment{begin, begin, std::vector<bool>(size / page)});
   free_.emplace(begin, size);
   return &*place;
 }
@@ -56,7 +57,8 @@ Heap::Segment& Heap::segment_of(const char* address) {
   return *std::prev(after);
 }
 
-void Heap::touch(char* begin, size_t bytes) {
+// Counts the pages of the block as resident; returns where the part of it begins that never belonged to any other.
+char* Heap::touch(char* begin, size_t bytes) {
   Segment& segment = segment_of(begin);
   size_t first = static_cast<size_t>(begin - segment.begin) / page;
   size_t last = static_cast<size_t>(begin + bytes - 1 - segment.begin) / page;
@@ -64,9 +66,11 @@ void Heap::touch(char* begin, size_t bytes) {
     if (!segment.touched[i]) resident_ += page;
     segment.touched[i] = true;
   }
+  char* end = begin + bytes;
+  return std::clamp(std::exchange(segment.used, std::max(segment.used, end)), begin, end);
 }
 
-void* Heap::allocate(size_t bytes) {
+void* Heap::allocate(size_t bytes, char** clean) {
   bytes = padded(bytes);
   auto fits = [&](const auto& extent) { return extent.second >= bytes; };
   auto found = std::ranges::find_if(free_, fits);
@@ -78,7 +82,7 @@ void* Heap::allocate(size_t bytes) {
   auto [begin, size] = *found;
   auto next = free_.erase(found);
   if (size > bytes) free_.emplace_hint(next, begin + bytes, size - bytes);
-  touch(begin, bytes);
+  *clean = touch(begin, bytes);
   return begin;
 }
 
@@ -110,6 +114,8 @@ void Heap::trim(size_t most) {
       if (!segment.touched[i - 1]) continue;
       madvise(segment.begin + (i - 1) * page, page, MADV_DONTNEED);
       segment.touched[i - 1] = false;
+      if (segment.used <= segment.begin + i * page)
+        segment.used = std::min(segment.used, segment.begin + (i - 1) * page);
       resident_ -= page;
     }
   }

@@ -14,7 +14,8 @@ class Heap {
   static constexpr size_t page = size_t{1} << 21;  // memory comes and goes in huge pages, where the system has them
   static constexpr size_t alignment = 64;
 
-  void* allocate(size_t bytes);  // nullptr where there is no memory
+  // nullptr where there is no memory. From `clean` on nobody has written to the block yet: it holds zeros.
+  void* allocate(size_t bytes, char** clean);
   void release(void* block, size_t bytes);
 
   size_t resident() const { return resident_; }  // bytes of the pages that may have been touched
@@ -23,6 +24,7 @@ class Heap {
  private:
   struct Segment {
     char* begin;
+    char* used;                 // from here on nothing has been written
     std::vector<bool> touched;  // pages
     char* end() const { return begin + touched.size() * page; }
   };
@@ -30,7 +32,7 @@ class Heap {
   static size_t padded(size_t bytes);
   Segment* grow(size_t bytes);
   Segment& segment_of(const char* address);
-  void touch(char* begin, size_t bytes);
+  char* touch(char* begin, size_t bytes);
 
   std::vector<Segment> segments_;  // by address
   std::map<char*, size_t> free_;

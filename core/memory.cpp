@@ -8,6 +8,7 @@
 #include <bit>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #include <utility>
 
@@ -41,11 +42,12 @@ constexpr size_t size_of(int index) {
 // reached of late: the cache spares page faults and hardly raises the process's peak.
 class Cache {
  public:
-  void* allocate(size_t bytes) {
+  // From `clean` on the block holds zeros.
+  void* allocate(size_t bytes, char** clean) {
     int index = bytes < large_from ? class_of(bytes) : -1;
     if (index >= 0) bytes = size_of(index);
     lock();
-    void* block = index < 0 ? allocate_large(bytes) : take(index);
+    void* block = index < 0 ? allocate_large(bytes, clean) : take(index);
     if (block != nullptr) count(bytes);
     unlock();
     if (block == nullptr && index >= 0) {
@@ -55,6 +57,7 @@ class Cache {
       unlock();
     }
     if (block == nullptr) throw std::bad_alloc();
+    if (index >= 0) *clean = static_cast<char*>(block) + bytes;
     return block;
   }
 
@@ -122,8 +125,8 @@ class Cache {
     return fresh;
   }
 
-  void* allocate_large(size_t bytes) {
-    void* block = heap_.allocate(bytes);
+  void* allocate_large(size_t bytes, char** clean) {
+    void* block = heap_.allocate(bytes, clean);
     if (block != nullptr) live_large_ += bytes;
     return block;
   }
@@ -185,7 +188,16 @@ Cache& cache() {
 
 void* allocate(size_t bytes) {
   if (bytes > largest) throw std::bad_alloc();
-  return cache().allocate(bytes);
+  char* clean;
+  return cache().allocate(bytes, &clean);
+}
+
+void* allocate_zeros(size_t bytes) {
+  if (bytes > largest) throw std::bad_alloc();
+  char* clean;
+  void* block = cache().allocate(bytes, &clean);
+  std::memset(block, 0, std::min(bytes, static_cast<size_t>(clean - static_cast<char*>(block))));
+  return block;
 }
 
 void release(void* memory, size_t bytes) { cache().release(memory, bytes); }

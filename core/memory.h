@@ -6,6 +6,7 @@
 namespace rushlight {
 
 void* allocate(size_t bytes);              // throws std::bad_alloc
+void* allocate_zeros(size_t bytes);        // fresh pages, which hold zeros, are left untouched
 void release(void* memory, size_t bytes);  // `bytes` as it was asked for
 
 }  // namespace rushlight

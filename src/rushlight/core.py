@@ -54,6 +54,12 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
     return np.empty(shape, dtype) if array is None else array
 
 
+def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
+    """As `empty`, of zeros. Large ones take no memory before they are written to."""
+    array = None if native is None else native.zeros(shape, dtype)
+    return np.zeros(shape, dtype) if array is None else array
+
+
 def built() -> tuple[str, ...]:
     """The instruction sets that this installation has a core for and that this processor runs."""
     probe = _module("baseline")

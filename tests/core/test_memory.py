@@ -99,3 +99,33 @@ def test_more_than_there_is_raises_memory_error() -> None:
     row = np.broadcast_to(np.float32(1), (2**30, 1))
     with pytest.raises(MemoryError):
         add(row, np.broadcast_to(np.float32(1), (1, 2**30)))
+
+
+# In a process of its own: fresh pages, pages with something in them, and some of both.
+ZEROS = """
+import numpy as np
+from rushlight.core import native
+random = np.random.default_rng(0)
+def resident():
+    return int(next(l for l in open("/proc/self/status") if l.startswith("VmRSS")).split()[1]) << 10
+before = resident()
+large = native.zeros([30_000_000], np.dtype(np.float32))
+assert resident() - before < 2**24  # nothing was written to it
+assert not large.any()
+large.fill(1)
+del large
+kept = []
+for _ in range(300):
+    if kept and random.random() < 0.5:
+        kept.pop(int(random.integers(len(kept)))).fill(7)
+    else:
+        kept.append(native.zeros([int(random.integers(0, 3_000_000))], np.dtype(np.int8)))
+        assert not kept[-1].any()
+    if random.random() < 0.05:
+        native.empty_cache()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_zeros_are_zero_whatever_lay_there() -> None:
+    subprocess.run([sys.executable, "-c", ZEROS], check=True)

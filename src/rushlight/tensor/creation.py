@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 def _filled_array(shape: tuple[int, ...], dtype: Any, value: Any) -> np.ndarray[Any, Any]:
     """`value` in an array of its own; None leaves it as it is found."""
+    if type(value) is int and value == 0:
+        return core.zeros(shape, dtype)
     array = core.empty(shape, dtype)
     if value is not None:
         array.fill(value)
