@@ -1,7 +1,8 @@
 """`python -m benchmarks.kernels`: the core's matrix products and convolutions against PyTorch's, in alternation.
 
-Prints for each shape the median time of both, their ratio, and the core's rate: GFLOP/s and percent of the measured
-multiply-add peak (convolutions counted as direct ones). On a busy machine `--threads 1 --clock cpu` compares processor
+Prints for each shape the median time of both, their ratio, and the core's rate: GFLOP/s and percent of the
+multiply-add peak that was measured in the same turns, for clocks swing (convolutions counted as direct ones). On a busy
+machine `--threads 1 --clock cpu` compares processor
 time, which other programs disturb less than they do the wall clock.
 """
 
@@ -142,14 +143,16 @@ def multiply_add_rate(clock: Callable[[], float]) -> float:
     return float(native.multiply_adds() / (clock() - start))
 
 
-def measure(case: Case, clock: Callable[[], float], turns: int) -> tuple[float, float]:
-    """Median seconds of one call of ours and of theirs, in alternating turns.
+def measure(case: Case, clock: Callable[[], float], turns: int) -> tuple[float, float, float]:
+    """Median seconds of one call of ours and of theirs, and the median peak, in alternating turns.
 
     Each turn begins with a rest, for the threads of the library that ran before spin for a while before they sleep; and
     with calls that aren't counted, for processors and threads take a while to wake.
     """
     times: tuple[list[float], list[float]] = ([], [])
+    peaks = []
     for _ in range(turns):
+        peaks.append(multiply_add_rate(clock))
         for run, found in zip((case.ours, case.theirs), times, strict=True):
             time.sleep(0.05)
             begin, calls = clock(), 0
@@ -160,7 +163,7 @@ def measure(case: Case, clock: Callable[[], float], turns: int) -> tuple[float, 
             for _ in range(2 * calls):
                 run()
             found.append((clock() - start) / (2 * calls))
-    return statistics.median(times[0]), statistics.median(times[1])
+    return statistics.median(times[0]), statistics.median(times[1]), statistics.median(peaks)
 
 
 def main() -> None:
@@ -173,15 +176,14 @@ def main() -> None:
     native.set_num_threads(options.threads)
     torch.set_num_threads(options.threads)
     clock = time.perf_counter if options.clock == "wall" else time.process_time
-    peak = max(multiply_add_rate(clock) for _ in range(5))
-    print(f"{options.threads} threads, multiply-add peak {peak / 1e9:.0f} GFLOP/s, core {native.isa}")
+    print(f"{options.threads} threads, core {native.isa}")
     for case in cases():
         if options.filter in case.name:
-            ours, theirs = measure(case, clock, options.turns)
+            ours, theirs, peak = measure(case, clock, options.turns)
             rate = case.operations / ours
             print(
                 f"{case.name:44} {ours * 1e6:10.1f} us  PyTorch {theirs * 1e6:10.1f} us  ratio {ours / theirs:5.2f}  "
-                f"{rate / 1e9:6.1f} GFLOP/s  {100 * rate / peak:3.0f}% of peak",
+                f"{rate / 1e9:6.1f} GFLOP/s  {100 * rate / peak:3.0f}% of {peak / 1e9:.0f}",
                 flush=True,
             )
 

@@ -1,8 +1,8 @@
 """`python -m benchmarks.roofline`: the core's kernels against the machine's two limits, as a table and a picture.
 
-The limits are measured: multiply-adds per second from registers, and bytes per second through arrays that fit no cache
-(a + b into c, which moves three arrays). A kernel that does `operations` on `bytes` can't be faster than either allows.
-Bytes are those that must be moved: each operand and each result once.
+The limits are measured, in turns with each kernel, for clocks swing: multiply-adds per second from registers, and bytes
+per second through arrays that fit no cache (a + b into c, which moves three arrays). A kernel that does `operations` on
+`bytes` can't be faster than either allows. Bytes are those that must be moved: each operand and each result once.
 """
 
 from __future__ import annotations
@@ -23,27 +23,56 @@ Run = Callable[[], Any]
 
 
 class Point(NamedTuple):
-    """One kernel on one shape. operations: floating-point ones; moved: bytes."""
+    """One kernel on one shape. operations: floating-point ones; moved: bytes; rate, speed: of these, for each second.
+
+    peak, bandwidth: what the machine allowed at that time.
+    """
 
     name: str
     operations: float
     moved: float
-    seconds: float
+    rate: float
+    speed: float
+    peak: float
+    bandwidth: float
 
 
-def seconds(run: Run, turns: int) -> float:
-    """The median time of a call."""
-    run()
+def seconds(run: Run, calls: int) -> float:
+    """The mean time of some calls."""
     start = time.perf_counter()
-    run()
-    calls = max(1, int(0.01 / max(time.perf_counter() - start, 1e-6)))
-    found = []
-    for _ in range(turns):
+    for _ in range(calls):
+        run()
+    return (time.perf_counter() - start) / calls
+
+
+class Limits:
+    """Measures what the machine can do."""
+
+    def __init__(self) -> None:
+        from rushlight.ops.elementwise import add
+
+        assert core.native is not None and add.kernel is not None
+        self._multiply_adds, self._add = core.native.multiply_adds, add.kernel
+        self._a, self._b = random(1 << 24), random(1 << 24)
+        self._c = np.empty_like(self._a)
+
+    def peak(self) -> float:
+        """Operations per second."""
         start = time.perf_counter()
-        for _ in range(calls):
-            run()
-        found.append((time.perf_counter() - start) / calls)
-    return statistics.median(found)
+        return float(self._multiply_adds() / (time.perf_counter() - start))
+
+    def bandwidth(self) -> float:
+        """Bytes per second."""
+        return 3 * self._a.nbytes / seconds(lambda: self._add(self._a, self._b, out=self._c), 1)
+
+
+def measure(name: str, run: Run, operations: float, moved: float, limits: Limits, turns: int) -> Point:
+    """Medians over turns of the kernel and both limits."""
+    run()
+    calls = max(1, int(0.01 / max(seconds(run, 1), 1e-6)))
+    found = [(limits.peak(), limits.bandwidth(), seconds(run, calls)) for _ in range(turns)]
+    peak, bandwidth, spent = map(statistics.median, zip(*found, strict=True))
+    return Point(name, operations, moved, operations / spent, moved / spent, peak, bandwidth)
 
 
 def random(*shape: int) -> Any:
@@ -62,9 +91,10 @@ def points(turns: int) -> list[Point]:
     import rushlight.nn.functional as F
 
     found: list[Point] = []
+    limits = Limits()
 
     def add(name: str, run: Run, operations: float, moved: float) -> None:
-        found.append(Point(name, operations, moved, seconds(run, turns)))
+        found.append(measure(name, run, operations, moved, limits, turns))
 
     native = core.native
     assert native is not None
@@ -104,25 +134,6 @@ def points(turns: int) -> list[Point]:
     return found
 
 
-def limits() -> tuple[float, float]:
-    """Operations per second, and bytes per second, at most."""
-    native = core.native
-    assert native is not None
-    rates = []
-    for _ in range(5):
-        start = time.perf_counter()
-        rates.append(native.multiply_adds() / (time.perf_counter() - start))
-    a, b = random(1 << 24), random(1 << 24)
-    c = np.empty_like(a)
-    from rushlight.ops.elementwise import add
-
-    kernel = add.kernel
-    assert kernel is not None
-    kernel(a, b)
-    spent = seconds(lambda: add.kernel(a, b, out=c), 9)  # type: ignore[misc]
-    return max(rates), size(a, b, c) / spent
-
-
 def draw(found: list[Point], peak: float, bandwidth: float, path: Path) -> None:
     """The picture: operations per second over operations per byte, under the roof of the two limits."""
     from matplotlib.figure import Figure
@@ -132,7 +143,7 @@ def draw(found: list[Point], peak: float, bandwidth: float, path: Path) -> None:
     intensities = np.logspace(-1.5, 3, 200)
     axes.loglog(intensities, np.minimum(peak, bandwidth * intensities) / 1e9, color="#333333")
     for position, point in enumerate(found):
-        x, y = point.operations / point.moved, point.operations / point.seconds / 1e9
+        x, y = point.operations / point.moved, point.rate / 1e9
         axes.plot(x, y, "o", color="#c98b2b")
         axes.annotate(point.name, (x, y), xytext=(5, -3 - 6 * (position % 2)), textcoords="offset points", fontsize=7)
     axes.set_xlabel("floating-point operations per byte moved")
@@ -146,19 +157,19 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--picture", type=Path, help="draw it there (needs matplotlib)")
     options = parser.parse_args()
-    peak, bandwidth = limits()
-    print(f"limits: {peak / 1e9:.0f} GFLOP/s, {bandwidth / 1e9:.1f} GB/s\n")
     print("| kernel | GFLOP/s | of peak | GB/s | of bandwidth | of what the limits allow |")
     print("| --- | --- | --- | --- | --- | --- |")
     found = points(options.turns)
-    for name, operations, moved, spent in found:
-        rate, speed = operations / spent, moved / spent
+    shares = []
+    for p in found:
+        shares.append(max(p.rate / p.peak, p.speed / p.bandwidth))
         print(
-            f"| {name} | {rate / 1e9:.1f} | {rate / peak:.0%} | {speed / 1e9:.1f} | {speed / bandwidth:.0%} | "
-            f"{max(rate / peak, speed / bandwidth):.0%} |"
+            f"| {p.name} | {p.rate / 1e9:.1f} | {p.rate / p.peak:.0%} | {p.speed / 1e9:.1f} | "
+            f"{p.speed / p.bandwidth:.0%} | {shares[-1]:.0%} |"
         )
-    shares = [max(p.operations / peak, p.moved / bandwidth) / p.seconds for p in found]
-    print(f"\ngeometric mean of the last column: {math.exp(statistics.fmean(map(math.log, shares))):.0%}")
+    peak, bandwidth = (statistics.median(limits) for limits in zip(*[p[-2:] for p in found], strict=True))
+    print(f"\nlimits: {peak / 1e9:.0f} GFLOP/s, {bandwidth / 1e9:.1f} GB/s")
+    print(f"geometric mean of the last column: {math.exp(statistics.fmean(map(math.log, shares))):.0%}")
     if options.picture is not None:
         draw(found, peak, bandwidth, options.picture)
 
