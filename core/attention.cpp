@@ -141,7 +141,7 @@ T weigh(T* scores, int64_t width, T& top, T& sum) {
   Vec<T> best = broadcast(top);
   for (int64_t j = 0; j < width; j += lanes<T>) best = maximum(best, load(scores + j));
   const T before = top;
-  top = reduce_lanes(best, [](T a, T b) { return a > b || a != a ? a : b; });
+  top = reduce_lanes(best, [](Vec<T> a, Vec<T> b) { return maximum(a, b); });
   const T base = top == minus_infinity<T> ? T(0) : top;
   Vec<T> total = {};
   for (int64_t j = 0; j < width; j += lanes<T>) {

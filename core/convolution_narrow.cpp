@@ -307,7 +307,7 @@ void weight_gradient_narrow(const Windows& windows, const T* g, const T* x, T* g
         const T* source = base + (tile * depth + k * used + o - tile) * lanes<T>;
         Vec<T> sum = load(source);
         for (int64_t p = 1; p < partials; ++p) sum += load(source + p * size * lanes<T>);
-        gw[(group * channels + o) * depth + k] = reduce_lanes(sum, [](T a, T b) { return a + b; });
+        gw[(group * channels + o) * depth + k] = reduce_lanes(sum, [](Vec<T> a, Vec<T> b) { return a + b; });
       }
     }
   }

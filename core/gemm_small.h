@@ -45,26 +45,28 @@ void multiply_tiny(const Product<T>& p) {
 // it saves.
 template <int R, int S, class T>
 void dot_tile(const Product<T>& p, int64_t i0, int64_t j0) {
-  const T *left[R], *right[S];
-  for (int i = 0; i < R; ++i) left[i] = p.a.data + (i0 + i) * p.a.row_stride;
-  for (int j = 0; j < S; ++j) right[j] = p.b.data + (j0 + j) * p.b.column_stride;
+  const T *const left = p.a.data + i0 * p.a.row_stride, *const right = p.b.data + j0 * p.b.column_stride;
+  const int64_t left_stride = p.a.row_stride, right_stride = p.b.column_stride, terms = p.k;
   Vec<T> sum[R][S] = {};
   int64_t k = 0;
-  for (; k + lanes<T> <= p.k; k += lanes<T>) {
+  for (; k + lanes<T> <= terms; k += lanes<T>) {
     Vec<T> a[R];
 #pragma GCC unroll 4
-    for (int i = 0; i < R; ++i) a[i] = load(left[i] + k);
+    for (int i = 0; i < R; ++i) a[i] = load(left + i * left_stride + k);
 #pragma GCC unroll 8
     for (int j = 0; j < S; ++j) {
-      const Vec<T> b = load(right[j] + k);
+      const Vec<T> b = load(right + j * right_stride + k);
 #pragma GCC unroll 4
       for (int i = 0; i < R; ++i) sum[i][j] += a[i] * b;
     }
   }
+#pragma GCC unroll 4
   for (int i = 0; i < R; ++i) {
+#pragma GCC unroll 8
     for (int j = 0; j < S; ++j) {
-      T total = reduce_lanes(sum[i][j], [](T a, T b) { return a + b; });
-      for (int64_t rest = k; rest < p.k; ++rest) total += left[i][rest] * right[j][rest];
+      T total = reduce_lanes(sum[i][j], [](Vec<T> a, Vec<T> b) { return a + b; });
+      for (int64_t rest = k; rest < terms; ++rest)
+        total += left[i * left_stride + rest] * right[j * right_stride + rest];
       put(p, i0 + i, j0 + j, total);
     }
   }

@@ -69,7 +69,7 @@ inline Vec<T> sums_of_rows(int64_t count, Row&& vector) {
 
 template <class C>
 inline C sum_of_lanes(Vec<C> value) {
-  return reduce_lanes(value, [](C a, C b) { return a + b; });
+  return reduce_lanes(value, [](Vec<C> a, Vec<C> b) { return a + b; });
 }
 
 // The sum of term(items...) over `count` positions of the arrays; `term` takes vectors as well as numbers.

@@ -26,7 +26,7 @@ inline T fold(const T* x, int64_t count) {
   }
   for (; i + n <= count; i += n) a = F::take(a, load(x + i));
   if (i < count) b = F::take(b, load_partial(x + i, count - i, broadcast(T(F::template neutral<T>()))));
-  return reduce_lanes(Vec<T>(F::join(F::join(a, b), F::join(c, d))), [](T p, T q) { return F::join(p, q); });
+  return reduce_lanes(Vec<T>(F::join(F::join(a, b), F::join(c, d))), [](Vec<T> p, Vec<T> q) { return F::join(p, q); });
 }
 
 // The vector of what lies in the lanes of a row, before they are joined.
@@ -293,7 +293,7 @@ struct Moments {
       sum += deviation;
       squares += deviation * deviation;
     }
-    auto add = [](T a, T b) { return a + b; };
+    auto add = [](Vec<T> a, Vec<T> b) { return a + b; };
     merge_deviations(total, static_cast<double>(count), mean, reduce_lanes(sum, add), reduce_lanes(squares, add));
   }
   void panel(const T* x, int64_t stride, int64_t rows, int64_t columns, int64_t, Total* totals) const {
@@ -350,7 +350,7 @@ struct LogSumExp {
           i + n <= count ? load(x + i) : load_partial(x + i, count - i, broadcast(-std::numeric_limits<T>::infinity()));
       sum += exp(Vec<T>(items - shift));
     }
-    merge(total, {shift, static_cast<double>(reduce_lanes(sum, [](T a, T b) { return a + b; }))});
+    merge(total, {shift, static_cast<double>(reduce_lanes(sum, [](Vec<T> a, Vec<T> b) { return a + b; }))});
   }
   void panel(const T* x, int64_t stride, int64_t rows, int64_t columns, int64_t, Total* totals) const {
     constexpr int n = lanes<T>;

@@ -364,14 +364,20 @@ inline Vec<float> narrow(Wide x) {
 }
 
 // Sums, products ... of a vector's lanes, in pairs: (0 with lanes/2), then halves again.
+template <int width, class V, class F, int... lane>
+inline V join_halves(V x, F f, std::integer_sequence<int, lane...> lanes_of_x) {
+  if constexpr (width == 0) {
+    return x;
+  } else {
+    return join_halves<width / 2>(f(x, __builtin_shufflevector(x, x, (lane + width) % int(sizeof...(lane))...)), f,
+                                  lanes_of_x);
+  }
+}
+
 template <class V, class F>
 inline Lane<V> reduce_lanes(V x, F f) {
-  Lane<V> value[lanes<Lane<V>>];
-  std::memcpy(value, &x, sizeof x);
-  for (int width = lanes<Lane<V>> / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) value[i] = f(value[i], value[i + width]);
-  }
-  return value[0];
+  constexpr int n = lanes<Lane<V>>;
+  return join_halves<n / 2>(x, f, std::make_integer_sequence<int, n>())[0];
 }
 
 // In pairs of lanes: a and b joined with f, those of a in the lower half, those of b in the upper one.

@@ -71,7 +71,7 @@ T maximum_of(const T* x, int64_t count) {
   Vec<T> best = broadcast(minus_infinity<T>);
   for_vectors<T>(count,
                  [&](int64_t i, auto width) { best = maximum(best, load_some(x + i, width, minus_infinity<T>)); });
-  return reduce_lanes(best, [](T a, T b) { return a > b || a != a ? a : b; });
+  return reduce_lanes(best, [](Vec<T> a, Vec<T> b) { return maximum(a, b); });
 }
 
 // The sum of exp(x - top); the terms go to `to` where it isn't null.
