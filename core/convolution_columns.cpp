@@ -20,19 +20,30 @@ constexpr int64_t fewest_weights = 128 * 1024;  // of a group
 constexpr int64_t least_waste = 4;              // times as many terms as there are: other kernels' terms cost less
 constexpr int64_t together_items = 1 << 20;     // of what goes back to windows at once
 
+int64_t divide_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit; }
+
 // The numbers that tap `tap` of a channel's windows meet, one for each position.
 template <class T>
 void gather_column(const Windows& windows, const Tap& tap, const T* plane, T* target) {
-  const Extents &size = windows.size, &step = windows.step;
-  for (int64_t d = 0; d < windows.positions[0]; ++d) {
-    for (int64_t h = 0; h < windows.positions[1]; ++h) {
+  const Extents &size = windows.size, &step = windows.step, &count = windows.positions;
+  // The positions of a row that meet the input's row.
+  const int64_t begin = std::clamp<int64_t>(divide_up(-tap.offset[2], step[2]), 0, count[2]);
+  const int64_t end = std::clamp<int64_t>(divide_up(size[2] - tap.offset[2], step[2]), begin, count[2]);
+  for (int64_t d = 0; d < count[0]; ++d) {
+    for (int64_t h = 0; h < count[1]; ++h, target += count[2]) {
       const int64_t z = d * step[0] + tap.offset[0], y = h * step[1] + tap.offset[1];
-      const bool inside = z >= 0 && z < size[0] && y >= 0 && y < size[1];
-      const T* row = plane + (z * size[1] + y) * size[2];
-      for (int64_t w = 0; w < windows.positions[2]; ++w) {
-        const int64_t x = w * step[2] + tap.offset[2];
-        *target++ = inside && x >= 0 && x < size[2] ? row[x] : T(0);
+      if (z < 0 || z >= size[0] || y < 0 || y >= size[1] || begin == end) {
+        std::fill_n(target, count[2], T(0));
+        continue;
       }
+      const T* const row = plane + (z * size[1] + y) * size[2] + begin * step[2] + tap.offset[2];
+      for (int64_t w = 0; w < begin; ++w) target[w] = 0;
+      if (step[2] == 1) {
+        copy_short(row, end - begin, target + begin);
+      } else {
+        for (int64_t w = begin; w < end; ++w) target[w] = row[(w - begin) * step[2]];
+      }
+      for (int64_t w = end; w < count[2]; ++w) target[w] = 0;
     }
   }
 }
@@ -114,32 +125,46 @@ bool columns_pay(const Windows& windows, int64_t in_stride) {
          2 * windows.images * positions <= windows.out_channels;
 }
 
+// The columns of all images lie side by side, so that the weights are read once.
 template <class T>
 void sum_windows_columns(const Windows& windows, const T* x, const Weights<T>& weights, const Output<T>& output) {
   const int64_t positions = volume(windows.positions), depth = windows.depth(), channels = windows.out_channels;
-  const int64_t taps = static_cast<int64_t>(windows.taps.size());
-  Scratch<T> columns(depth * positions);
-  for (int64_t i = 0; i < windows.images * windows.groups; ++i) {
-    const T* image = x + i * windows.in_channels * volume(windows.size);
-    parallel_for(depth, std::max<int64_t>(1, 16384 / positions), [&](int64_t begin, int64_t end) {
-      for (int64_t k = begin; k < end; ++k) {
-        gather_column(windows, windows.taps[static_cast<size_t>(k % taps)], image + k / taps * volume(windows.size),
-                      columns.get() + k * positions);
+  const int64_t taps = static_cast<int64_t>(windows.taps.size()), plane = volume(windows.size);
+  const int64_t images = windows.images, width = images * positions;
+  const bool several = images > 1;
+  const Scratch<T> columns(depth * width), sums(several ? channels * width : 0);
+  for (int64_t group = 0; group < windows.groups; ++group) {
+    parallel_for(depth, std::max<int64_t>(1, 16384 / width), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin * images; i < end * images; ++i) {
+        const int64_t k = i / images, n = i % images;
+        const int64_t channel = (n * windows.groups + group) * windows.in_channels + k / taps;
+        gather_column(windows, windows.taps[static_cast<size_t>(k % taps)], x + channel * plane,
+                      columns.get() + i * positions);
       }
     });
-    const int64_t group = i % windows.groups, begin = i * channels * positions;
+    const int64_t first = group * channels;
     Product<T> product{channels,
-                       positions,
+                       width,
                        depth,
                        {weights.data + group * weights.group_stride, weights.out_stride, 1},
-                       {columns.get(), positions, 1},
-                       output.y + begin,
-                       positions,
+                       {columns.get(), width, 1},
+                       several ? sums.get() : output.y + first * positions,
+                       width,
                        1};
-    if (output.bias != nullptr) product.row_bias = output.bias + group * channels;
-    if (output.residual != nullptr) product.residual = output.residual + begin;
-    product.activation = output.activation;
+    if (output.bias != nullptr) product.row_bias = output.bias + first;
+    if (!several) {
+      product.residual = output.residual == nullptr ? nullptr : output.residual + first * positions;
+      product.activation = output.activation;
+    }
     multiply(product);
+    if (!several) continue;
+    parallel_for(channels * images, std::max<int64_t>(1, 16384 / positions), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t target = (i % images * windows.groups * channels + first + i / images) * positions;
+        copy_short<T>(sums.get() + i * positions, positions, output.y + target);
+        output.finish(target, positions);
+      }
+    });
   }
 }
 

@@ -152,6 +152,10 @@ LAYERS = [
     ((2, 8, 22, 35), (16, 2, 22, 1), options_of(1, 0, 4)),
     ((2, 3, 22, 9), (7, 3, 8, 8), {"stride": (1, 1), "padding": (0, 0), "dilation": (3, 1), "groups": 1}),
     ((2, 3, 61, 9), (7, 3, 8, 4), {"stride": (2, 1), "padding": (0, 0), "dilation": (7, 2), "groups": 1}),
+    ((3, 130, 4, 5), (128, 130, 3, 3), options_of(1, 1)),  # few positions for many weights, here and below
+    ((2, 260, 7, 6), (260, 130, 3, 3), options_of(2, 1, 2)),
+    ((3, 40, 3, 2), (256, 40, 5, 5), options_of(1, 3)),
+    ((2, 100, 1, 9), (300, 100, 1, 7), {"stride": (1, 2), "padding": (0, 9), "dilation": (1, 3), "groups": 1}),
 ]
 
 
