@@ -69,12 +69,11 @@ class Compiled:
     def __init__(self, function: Callable[..., Any], cache_size: int = 16, fullgraph: bool | None = None) -> None:
         self._function = function
         self.fullgraph = not settings.refusals_run_eagerly if fullgraph is None else fullgraph
-        self._refused: dict[Any, str] = {}  # why calls of these signatures run eagerly
-        self._entries: OrderedDict[Any, list[_Entry]] = OrderedDict()
+        self._entries: OrderedDict[Any, list[_Entry | _Refusal]] = OrderedDict()
         self._cache_size = cache_size
         self._hits = self._misses = 0
         self._seconds = 0.0
-        self._last: _Entry | None = None
+        self._last: _Entry | _Refusal | None = None
         self._lock = threading.RLock()  # a program has one memory
         _all.add(self)
         self.__name__ = getattr(function, "__name__", type(function).__name__)
@@ -107,31 +106,27 @@ class Compiled:
                         name = f"compiled {self.__name__}"
                         return routing.timing(name, tensors, entry.run, self._function, args, options, tensors)
                     return entry.run(self._function, args, options, tensors)
-            if key in self._refused:
-                return self._function(*args, **options)
+            known = self._entries.get(key, [])
             try:
-                entry, result = self._trace(args, options, tensors, self._entries.get(key, ()))
+                entry, result = self._trace(args, options, tensors, known)
             except TraceError as error:
                 if self.fullgraph:
                     raise
-                self._refuse(key, str(error))
+                self._last = _Refusal(str(error))
+                self._keep(key, [*known, self._last])
+                warnings.warn(
+                    f"{self.__name__} runs eagerly, not as a program: {error}. With fullgraph=True this is an error",
+                    stacklevel=2,
+                )
                 return self._function(*args, **options)
             self._misses += 1
-            self._keep(key, entry)
             self._last = entry
+            self._keep(key, [entry, *known])
             return result
 
-    def _refuse(self, key: Any, why: str) -> None:
-        """Calls of this signature run eagerly from now on."""
-        self._refused[key] = why
-        warnings.warn(
-            f"{self.__name__} runs eagerly, not as a program: {why}. With fullgraph=True this is an error",
-            stacklevel=3,
-        )
-
-    def _keep(self, key: Any, entry: _Entry) -> None:
-        """Keeps the program, and forgets the least recently used ones."""
-        self._entries[key] = [entry, *self._entries.get(key, [])][: self._cache_size]
+    def _keep(self, key: Any, entries: list[_Entry | _Refusal]) -> None:
+        """Keeps the programs of a signature, and forgets the least recently used ones."""
+        self._entries[key] = entries[: self._cache_size]
         self._entries.move_to_end(key)
         while sum(map(len, self._entries.values())) > self._cache_size:
             oldest = next(iter(self._entries))
@@ -139,7 +134,9 @@ class Compiled:
             if not self._entries[oldest]:
                 del self._entries[oldest]
 
-    def _trace(self, args: Any, options: Any, tensors: list[Tensor], known: Sequence[_Entry]) -> tuple[_Entry, Any]:
+    def _trace(
+        self, args: Any, options: Any, tensors: list[Tensor], known: Sequence[_Entry | _Refusal]
+    ) -> tuple[_Entry, Any]:
         start = time.perf_counter()
         with _without_collection():
             trace, entry = self._compile(args, options, tensors, known)
@@ -149,7 +146,9 @@ class Compiled:
             return entry, self._function(*args, **options)
         return entry, entry.run(self._function, args, options, tensors)
 
-    def _compile(self, args: Any, options: Any, tensors: list[Tensor], known: Sequence[_Entry]) -> tuple[Trace, _Entry]:
+    def _compile(
+        self, args: Any, options: Any, tensors: list[Tensor], known: Sequence[_Entry | _Refusal]
+    ) -> tuple[Trace, _Entry]:
         objects = [*_objects_in(_flatten((args, options), []))]
         surroundings = before = Surroundings(self._function, objects)
         for attempt in range(2):
@@ -234,7 +233,6 @@ class Compiled:
     def cache_clear(self) -> None:
         """Forgets all programs."""
         self._entries.clear()
-        self._refused.clear()
         self._last = None
 
     def graph(self) -> str:
@@ -259,12 +257,29 @@ class Compiled:
         """That of the last call, and that of its way back, if it has one."""
         if self._last is not None and self._last.eager:
             raise RuntimeError(f"{self.__name__} runs eagerly: {self._last.eager}")
-        if self._last is None and self._refused:
-            raise RuntimeError(f"{self.__name__} runs eagerly: {next(iter(self._refused.values()))}")
         if self._last is None or self._last.program is None:
             raise RuntimeError(f"{self.__name__} has not been compiled yet: call it first")
         back = self._last.differentiable
         return [self._last.program, *([] if back is None else [back.program])]
+
+
+class _Refusal:
+    """Stands where a program would, for calls that can't be traced: they run eagerly. `eager` says why."""
+
+    program = differentiable = None
+    reads_values = False
+
+    def __init__(self, why: str) -> None:
+        self.eager = why
+
+    def hold(self, tensors: list[Tensor]) -> bool:
+        return True
+
+    def start(self) -> bool:
+        return True
+
+    def run(self, function: Any, args: Any, options: Any, tensors: list[Tensor]) -> Any:
+        return function(*args, **options)
 
 
 class _Entry:
@@ -292,11 +307,16 @@ class _Entry:
         self._keep_gradients(trace, tensors)
         trace.finish([t.array for t in outputs])
 
-    def depend_on_values(self, trace: Trace, known: Sequence[_Entry]) -> bool:
+    @property
+    def reads_values(self) -> bool:
+        """Whether it is right for some values of integers only."""
+        return bool(self._values_of or self._values_in)
+
+    def depend_on_values(self, trace: Trace, known: Sequence[_Entry | _Refusal]) -> bool:
         """The program is right for the values that were read; True where they differ so often that it isn't used."""
         if not trace.known.read:
             return False
-        if sum(bool(other._values_of or other._values_in) for other in known) >= _MOST_VALUES:
+        if sum(other.reads_values for other in known) >= _MOST_VALUES:
             self.eager = "it reads the values of integers, and these differ from call to call"
             self._holds_always = True
             return True
