@@ -119,11 +119,11 @@ def points(turns: int) -> list[Point]:
             size(x, w, x),
         )
     image = torch.from_numpy(random(64, 64, 56, 56))
-    channel = torch.ones(64)
+    other, channel = torch.ones_like(image), torch.ones(64)
     one = size(image.array)
     count = float(image.numel())
     with torch.no_grad():
-        add("add", lambda: image + image, count, 3 * one)
+        add("add", lambda: image + other, count, 3 * one)
         add("relu", lambda: F.relu(image), count, 2 * one)
         add("gelu", lambda: F.gelu(image), 20 * count, 2 * one)
         add("sum over channels", lambda: image.sum((0, 2, 3)), count, one)
