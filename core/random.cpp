@@ -8,6 +8,7 @@
 #include "bind.h"
 #include "kernel.h"
 #include "mersenne_twister.h"
+#include "simd.h"
 #include "threads.h"
 
 namespace rushlight {
@@ -45,6 +46,13 @@ void fill_uniform(MersenneTwister& engine, double* out, int64_t count, double lo
   }
 }
 
+// a * b + c, rounded once. PyTorch's numbers come of code whose compiler made such instructions of these sums and left
+// the others as they are; where there is none, the product is exact in double.
+inline float fused(float a, float b, float c) {
+  if constexpr (fma_rounds_once) return std::fma(a, b, c);
+  return static_cast<float>(static_cast<double>(a) * b + c);
+}
+
 // Natural logarithm of x in (0, 1]: Moshier's polynomial of the Cephes library (logf), as PyTorch's numbers have it.
 float logarithm(float x) {
   int32_t word = std::bit_cast<int32_t>(x);
@@ -55,20 +63,17 @@ float logarithm(float x) {
   m = (m - 1.0f) + (small ? m : 0.0f);
   float square = m * m;
   float y = 7.0376836292e-2f;
-  y = y * m - 1.1514610310e-1f;
-  y = y * m + 1.1676998740e-1f;
-  y = y * m - 1.2420140846e-1f;
-  y = y * m + 1.4249322787e-1f;
-  y = y * m - 1.6668057665e-1f;
-  y = y * m + 2.0000714765e-1f;
-  y = y * m - 2.4999993993e-1f;
-  y = y * m + 3.3333331174e-1f;
-  y = y * m;
-  y = y * square;
-  y = y + exponent * -2.12194440e-4f;
-  y = y - square * 0.5f;
-  m = m + y;
-  return m + exponent * 0.693359375f;
+  y = fused(y, m, -1.1514610310e-1f);
+  y = fused(y, m, 1.1676998740e-1f);
+  y = fused(y, m, -1.2420140846e-1f);
+  y = fused(y, m, 1.4249322787e-1f);
+  y = fused(y, m, -1.6668057665e-1f);
+  y = fused(y, m, 2.0000714765e-1f);
+  y = fused(y, m, -2.4999993993e-1f);
+  y = fused(y, m, 3.3333331174e-1f);
+  y = fused(y * m, square, exponent * -2.12194440e-4f);
+  y = fused(square, -0.5f, y);
+  return fused(exponent, 0.693359375f, m + y);
 }
 
 // Sine and cosine of x in [0, 2 pi], after Cephes (sinf, cosf): octant, remainder in three parts, two polynomials.
@@ -76,23 +81,18 @@ void sine_and_cosine(float x, float& sine, float& cosine) {
   int32_t octant = static_cast<int32_t>(x * 1.27323954473516f);
   octant = (octant + 1) & ~1;
   float y = static_cast<float>(octant);
-  x = x - y * 0.78515625f;
-  x = x - y * 2.4187564849853515625e-4f;
-  x = x - y * 3.77489497744594108e-8f;
+  x = fused(y, -0.78515625f, x);
+  x = fused(y, -2.4187564849853515625e-4f, x);
+  x = fused(y, -3.77489497744594108e-8f, x);
   float square = x * x;
   float even = 2.443315711809948e-5f;
-  even = even * square - 1.388731625493765e-3f;
-  even = even * square + 4.166664568298827e-2f;
-  even = even * square;
-  even = even * square;
-  even = even - square * 0.5f;
-  even = even + 1.0f;
+  even = fused(even, square, -1.388731625493765e-3f);
+  even = fused(even, square, 4.166664568298827e-2f);
+  even = fused(even * square, square, square * -0.5f) + 1.0f;
   float odd = -1.9515295891e-4f;
-  odd = odd * square + 8.3321608736e-3f;
-  odd = odd * square - 1.6666654611e-1f;
-  odd = odd * square;
-  odd = odd * x;
-  odd = odd + x;
+  odd = fused(odd, square, 8.3321608736e-3f);
+  odd = fused(odd, square, -1.6666654611e-1f);
+  odd = fused(odd * square, x, x);
   bool swapped = (octant & 2) != 0;
   sine = swapped ? even : odd;
   cosine = swapped ? odd : even;
@@ -106,8 +106,8 @@ void box_muller(float* values, float mean, float deviation) {
     float radius = std::sqrt(-2.0f * logarithm(1.0f - values[i]));
     float sine, cosine;
     sine_and_cosine(6.283185307179586f * values[i + 8], sine, cosine);
-    values[i] = radius * cosine * deviation + mean;
-    values[i + 8] = radius * sine * deviation + mean;
+    values[i] = fused(radius * cosine, deviation, mean);
+    values[i + 8] = fused(radius * sine, deviation, mean);
   }
 }
 
