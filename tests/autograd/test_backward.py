@@ -101,7 +101,8 @@ def test_no_cycles() -> None:
         assert [r() for r in references] == [None, None, None]
 
     step()  # what is imported and compiled on first use
-    gc.collect()
+    while gc.collect():  # what other tests left: some of it hangs on an Executor that goes first
+        pass
     gc.disable()
     try:
         for _ in range(3):
