@@ -28,6 +28,7 @@ constexpr int64_t block_work = 256 * 1024;              // multiply-adds of a bl
 constexpr int64_t read_work = 8;                        // multiply-adds in the time that a number takes from memory
 constexpr int64_t shared_work = 1024 * 1024;            // multiply-adds of one product that all threads share
 constexpr int64_t wanted_packs = 8, packed_terms = 16;  // pieces to be packed; they are multiples of so many terms
+constexpr int64_t piece_terms = 256, most_pieces = 16, piece_numbers = 32 * 1024;  // pieces of a small C's terms
 constexpr int64_t few_rows_limit = 128;  // rows of A that stay in L2: each thread packs the columns that it multiplies
 constexpr int64_t direct_rows = 48, direct_items = 32 * 1024;  // with fewer rows, or B nearby, B is read where it lies
 constexpr int64_t narrow_limit = 256;  // items from one column of A to the next that are read where they lie
@@ -242,7 +243,43 @@ double cost_of_dots(const Product<T>& p) {
   return m * n * (static_cast<double>(divide_up(p.k, lanes<T>)) / 2 + 3.5);
 }
 
-enum class Method { nothing, dots, alone, narrow, together };
+// Of many terms and a C that is small: pieces of the terms are summed up by themselves, so that no thread reads what
+// another one has packed, and added up in their order.
+template <class T>
+void multiply_pieces(const Product<T>& p) {
+  const int64_t piece = even_part(p.k, std::max(piece_terms, divide_up(p.k, most_pieces)), packed_terms);
+  const int64_t pieces = divide_up(p.k, piece), size = p.m * p.n;
+  const auto aside = [&](const Product<T>& product) {  // the first piece, into rows that lie side by side
+    return Product<T>{product.m, product.n, piece, product.a, product.b, nullptr, product.n, 1};
+  };
+  const Product<T> first = aside(p);
+  if (cost(aside(p.transposed())) < cost(first)) return multiply_pieces(p.transposed());
+  const Scratch<T> sums(pieces * size);
+  parallel_for(pieces, 1, [&](int64_t begin, int64_t end) {
+    const Alone<T> alone(first, p.n);
+    for (int64_t index = begin; index < end; ++index) {
+      Product<T> part = first;
+      part.k = std::min(piece, p.k - index * piece);
+      part.a.data += index * piece * p.a.column_stride;
+      part.b.data += index * piece * p.b.row_stride;
+      part.c = sums.get() + index * size;
+      alone.multiply(part);
+    }
+  });
+  parallel_for(p.m, divide_up(p.m, wanted_packs), [&](int64_t begin, int64_t end) {
+    T* total = sums.get();
+    for (int64_t index = 1; index < pieces; ++index) {
+      const T* more = total + index * size;
+      for (int64_t i = begin * p.n; i < end * p.n; ++i) total[i] += more[i];
+    }
+    for (int64_t i = begin; i < end; ++i) {
+      for (int64_t j = 0; j < p.n; ++j) put(p, i, j, total[i * p.n + j]);
+    }
+    finish(p.block(begin, end - begin, 0, p.n));
+  });
+}
+
+enum class Method { nothing, dots, alone, narrow, pieces, together };
 
 // How a product is computed, by its shape alone, and how C is cut into blocks. Whatever these are, each number of C is
 // summed in the same order.
@@ -301,6 +338,8 @@ struct Plan {
         method = Method::alone;
       } else if (in_place && !in_columns && p.m <= few_rows_limit && panels >= wanted_blocks / 4) {
         method = Method::alone;
+      } else if (count == 1 && p.k >= 4 * piece_terms && p.m * p.n <= piece_numbers) {
+        method = Method::pieces;
       } else if (in_place && in_columns && p.m <= narrow_limit && p.n >= narrow_limit && p.n <= 4 * narrow_limit &&
                  count == 1) {
         method = Method::narrow;
@@ -329,6 +368,7 @@ void multiply(Product<T> p, int64_t count, const int64_t* a_offsets, const int64
     if (one.residual != nullptr) one.residual += index * c_step;
     return one;
   };
+  if (plan.method == Method::pieces) return multiply_pieces(item(0));
   if (plan.method == Method::together) {
     for (int64_t index = 0; index < count; ++index) {
       for (int64_t i = 0; i < p.m; i += most_rows) {
