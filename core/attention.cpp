@@ -89,7 +89,7 @@ void pack(Matrix<T> b, int64_t depth, int64_t width, T* panels) {
   pack_columns(b, depth, width, panels, depth * tile_columns<T>);
 }
 
-// C = A B or C += A B. B lies in packed panels `panel_stride` apart; C has room for whole panels.
+// C = A B or C += A B. B lies in packed panels `panel_stride` apart.
 template <class T>
 void multiply_packed(int64_t rows, int64_t columns, int64_t depth, Matrix<T> a, const T* panels, int64_t panel_stride,
                      T* c, int64_t c_stride, Store mode) {
@@ -99,8 +99,8 @@ void multiply_packed(int64_t rows, int64_t columns, int64_t depth, Matrix<T> a, 
     for (int r = 0; r < count; ++r) row[r] = a.data + (i + r) * a.row_stride;
     const T* panel = panels;
     for (int64_t j = 0; j < columns; j += tile_columns<T>, panel += panel_stride) {
-      multiply_panel(count, columns - j, depth, row, Strided{a.column_stride}, panel, c + i * c_stride + j, c_stride,
-                     mode);
+      multiply_columns(count, std::min<int64_t>(tile_columns<T>, columns - j), depth, row, Strided{a.column_stride},
+                       panel, tile_columns<T>, c + i * c_stride + j, c_stride, mode);
     }
   }
 }
@@ -135,22 +135,43 @@ void scores_of_block(const Problem& p, const Tokens<const T>& q, const T* keys, 
   }
 }
 
-// The weights of a row that has seen `top` and `sum` so far; returns by how much what it has gathered shrinks.
+// What rows of queries have seen so far, a row in each lane.
 template <class T>
-T weigh(T* scores, int64_t width, T& top, T& sum) {
-  Vec<T> best = broadcast(top);
-  for (int64_t j = 0; j < width; j += lanes<T>) best = maximum(best, load(scores + j));
-  const T before = top;
-  top = reduce_lanes(best, [](Vec<T> a, Vec<T> b) { return maximum(a, b); });
-  const T base = top == minus_infinity<T> ? T(0) : top;
-  Vec<T> total = {};
-  for (int64_t j = 0; j < width; j += lanes<T>) {
-    const Vec<T> weight = exp_of_weight(Vec<T>(load(scores + j) - base));
-    total += weight;
-    store(scores + j, weight);
-  }
-  const T shrink = before == top ? T(1) : std::exp(before - base);
-  sum = sum * shrink + sum_of_lanes<T>(total);
+struct Seen {
+  Vec<T> top = broadcast(minus_infinity<T>), sum = {};
+};
+
+// Scores of at most as many rows as a vector has lanes, key_block apart, become weights; returns by how much what the
+// rows have gathered shrinks.
+template <class T>
+Vec<T> weigh(T* scores, int64_t rows, int64_t width, Seen<T>& seen) {
+  const Vec<T> before = seen.top;
+  const auto larger = [](Vec<T> a, Vec<T> b) { return maximum(a, b); };
+  seen.top = maximum(before, of_rows<T>(
+                                 rows,
+                                 [&](int64_t row) {
+                                   Vec<T> best = broadcast(minus_infinity<T>);
+                                   for (int64_t j = 0; j < width; j += lanes<T>) {
+                                     best = maximum(best, load(scores + row * key_block + j));
+                                   }
+                                   return best;
+                                 },
+                                 larger));
+  const Vec<T> base = select(seen.top == minus_infinity<T>, T(0), seen.top);
+  T bases[lanes<T>];
+  store(bases, base);
+  const Vec<T> sums = sums_of_rows<T>(rows, [&](int64_t row) {
+    T* weights = scores + row * key_block;
+    Vec<T> total = {};
+    for (int64_t j = 0; j < width; j += lanes<T>) {
+      const Vec<T> weight = exp_of_weight(Vec<T>(load(weights + j) - bases[row]));
+      total += weight;
+      store(weights + j, weight);
+    }
+    return total;
+  });
+  const Vec<T> shrink = exp_of_weight(Vec<T>(before - base));
+  seen.sum = seen.sum * shrink + sums;
   return shrink;
 }
 
@@ -164,12 +185,12 @@ void attend(const Problem& p, Tokens<const T> q, Tokens<const T> k, Tokens<const
   const int64_t work = chunk * p.keys * (q.features + v.features);
   parallel_for(all_heads * chunks, serial_work / std::max<int64_t>(work, 1), [&](int64_t begin, int64_t end) {
     Scratch<T> keys(q.features * padded<T>(key_block)), values(key_block * wide), gathered(chunk * wide);
-    Scratch<T> scores(query_block * key_block), tops(chunk), sums(chunk);
+    Scratch<T> scores(query_block * key_block);
+    Scratch<Seen<T>> seen_so_far(divide_up(chunk, lanes<T>));
     for (int64_t task = begin; task < end; ++task) {
       const int64_t sample = task / chunks / p.heads, head = task / chunks % p.heads, start = task % chunks * chunk;
       const int64_t stop = std::min(start + chunk, p.queries);
-      std::fill_n(tops.get(), chunk, minus_infinity<T>);
-      std::fill_n(sums.get(), chunk, T(0));
+      std::fill_n(seen_so_far.get(), divide_up(chunk, lanes<T>), Seen<T>());
       std::fill_n(gathered.get(), chunk * wide, T(0));
       for (int64_t first_key = 0; first_key < p.keys; first_key += key_block) {
         const int64_t seen = p.visible(first_key, stop);
@@ -182,23 +203,31 @@ void attend(const Problem& p, Tokens<const T> q, Tokens<const T> k, Tokens<const
           const int64_t width = divide_up(visible, lanes<T>) * lanes<T>;
           scores_of_block(p, q, keys.get(), sample, head, first, rows, first_key, visible, width, scores.get());
           T* target = gathered.get() + (first - start) * wide;
-          for (int64_t i = 0; i < rows; ++i) {
-            const T shrink =
-                weigh(scores.get() + i * key_block, width, tops[first - start + i], sums[first - start + i]);
-            if (first_key == 0 || shrink == T(1)) continue;
-            for (int64_t d = 0; d < wide; ++d) target[i * wide + d] *= shrink;
+          for (int64_t i = 0; i < rows; i += lanes<T>) {
+            const int64_t group = std::min<int64_t>(lanes<T>, rows - i);
+            const Vec<T> shrink =
+                weigh(scores.get() + i * key_block, group, width, seen_so_far[(first - start + i) / lanes<T>]);
+            for (int64_t r = i; r < i + group; ++r) {
+              if (first_key == 0 || shrink[r - i] == T(1)) continue;
+              for (int64_t d = 0; d < v.features; ++d) target[r * wide + d] *= shrink[r - i];
+            }
           }
           multiply_packed<T>(rows, v.features, visible, {scores.get(), key_block, 1}, values.get(),
                              seen * tile_columns<T>, target, wide,
                              first_key == 0 ? Store::overwrite : Store::accumulate);
         }
       }
-      for (int64_t i = 0; i < stop - start; ++i) {
-        const T scale = sums[i] == 0 ? T(0) : 1 / sums[i];
-        const T* from = gathered.get() + i * wide;
-        T* to = y.row(sample, head, start + i);
-        for (int64_t d = 0; d < v.features; ++d) to[d] = from[d] * scale;
-        log_sums[(sample * p.heads + head) * p.queries + start + i] = tops[i] + std::log(sums[i]);
+      T* logarithms = log_sums + (sample * p.heads + head) * p.queries + start;
+      for (int64_t i = 0; i < stop - start; i += lanes<T>) {
+        const int64_t group = std::min<int64_t>(lanes<T>, stop - start - i);
+        const auto& [top, sum] = seen_so_far[i / lanes<T>];
+        store_some(logarithms + i, Vec<T>(top + log(sum)), group);
+        const Vec<T> scale = select(sum == T(0), T(0), Vec<T>(1 / sum));
+        for (int64_t r = i; r < i + group; ++r) {
+          const T* from = gathered.get() + r * wide;
+          T* to = y.row(sample, head, start + r);
+          for (int64_t d = 0; d < v.features; ++d) to[d] = from[d] * scale[r - i];
+        }
       }
     }
   });
@@ -224,37 +253,17 @@ void gradient_row(T* scores, T* products, int64_t width, T log_sum, T delta, T s
   }
 }
 
-// Rows in which sums of products are gathered: where the result lies, if its rows take whole panels, else aside.
+// Adds A B to the first `rows` rows of C; those from `known` on have nothing in them yet.
 template <class T>
-struct Gathered {
-  T* data;
-  int64_t stride;
-
-  Gathered(T* aside, int64_t features, T* result, int64_t result_stride)
-      : data(features == padded<T>(features) ? result : aside),
-        stride(features == padded<T>(features) ? result_stride : padded<T>(features)) {}
-
-  // Adds A B to the first `rows` rows; those from `known` on have nothing in them yet.
-  void add(int64_t rows, int64_t known, int64_t columns, int64_t depth, Matrix<T> a, const T* panels,
-           int64_t panel_stride) {
-    known = std::min(known, rows);
-    multiply_packed<T>(known, columns, depth, a, panels, panel_stride, data, stride, Store::accumulate);
-    a.data += known * a.row_stride;
-    multiply_packed<T>(rows - known, columns, depth, a, panels, panel_stride, data + known * stride, stride,
-                       Store::overwrite);
-  }
-  // Puts `rows` rows where they belong, zeros from `known` on.
-  void finish(int64_t rows, int64_t known, int64_t features, T* result, int64_t result_stride) {
-    for (int64_t i = 0; i < rows; ++i) {
-      T* to = result + i * result_stride;
-      if (i >= known) {
-        std::fill_n(to, features, T(0));
-      } else if (data != result) {
-        std::copy_n(data + i * stride, features, to);
-      }
-    }
-  }
-};
+void gather(int64_t rows, int64_t known, int64_t columns, int64_t depth, Matrix<T> a, const T* panels, T* c,
+            int64_t c_stride) {
+  known = std::min(known, rows);
+  const int64_t panel_stride = depth * tile_columns<T>;
+  multiply_packed<T>(known, columns, depth, a, panels, panel_stride, c, c_stride, Store::accumulate);
+  a.data += known * a.row_stride;
+  multiply_packed<T>(rows - known, columns, depth, a, panels, panel_stride, c + known * c_stride, c_stride,
+                     Store::overwrite);
+}
 
 // The blocks of keys [first_block, last_block) of one head; the queries' gradients are gathered in `gathered`.
 template <class T>
@@ -265,11 +274,17 @@ void attend_backward(const Problem& p, const Gradients<T>& t, int64_t sample, in
   const int64_t columns = padded<T>(key_block);
   Scratch<T> turned_keys(e * columns), keys(key_block * wide_e), turned_values(d * columns);
   Scratch<T> queries(blocks * query_block * wide_e), gradients(blocks * query_block * wide_d);
-  Scratch<T> of_keys(key_block * wide_e), of_values(key_block * wide_d);
   Scratch<T> scores(query_block * columns), products(query_block * columns), deltas(p.queries);
   std::fill_n(gathered, p.queries * wide_e, T(0));
-  for (int64_t i = 0; i < p.queries; ++i) {
-    deltas[i] = sum_of<T>(d, [](auto a, auto b) { return a * b; }, t.g.row(sample, head, i), t.y.row(sample, head, i));
+  for (int64_t i = 0; i < p.queries; i += lanes<T>) {
+    const int64_t group = std::min<int64_t>(lanes<T>, p.queries - i);
+    const Vec<T> sums = sums_of_rows<T>(group, [&](int64_t row) {
+      const T *g = t.g.row(sample, head, i + row), *y = t.y.row(sample, head, i + row);
+      return vector_sum<T>(d, [&](int64_t j, auto width) {
+        return Vec<T>(load_some(g + j, width, T(0)) * load_some(y + j, width, T(0)));
+      });
+    });
+    store_some(deltas.get() + i, sums, group);
   }
   for (int64_t first = 0; first < p.queries; first += query_block) {
     const int64_t rows = std::min(query_block, p.queries - first);
@@ -283,8 +298,6 @@ void attend_backward(const Problem& p, const Gradients<T>& t, int64_t sample, in
     pack(t.k.rows(sample, head, first_key), count, e, keys.get());
     pack(transposed(t.v.rows(sample, head, first_key)), d, count, turned_values.get());
     T *gk = t.gk.row(sample, head, first_key), *gv = t.gv.row(sample, head, first_key);
-    Gathered<T> key_sums(of_keys.get(), e, gk, t.gk.token_stride),
-        value_sums(of_values.get(), d, gv, t.gv.token_stride);
     int64_t known = 0;  // keys that queries have seen
     for (int64_t first = 0; first < p.queries; first += query_block) {
       const int64_t rows = std::min(query_block, p.queries - first), visible = p.visible(first_key, first + rows);
@@ -297,16 +310,18 @@ void attend_backward(const Problem& p, const Gradients<T>& t, int64_t sample, in
         gradient_row(scores.get() + i * key_block, products.get() + i * key_block, width, log_sums[first + i],
                      deltas[first + i], static_cast<T>(p.scale));
       }
-      value_sums.add(visible, known, d, rows, {scores.get(), 1, key_block}, gradients.get() + first * wide_d,
-                     rows * tile_columns<T>);
+      gather<T>(visible, known, d, rows, {scores.get(), 1, key_block}, gradients.get() + first * wide_d, gv,
+                t.gv.token_stride);
       multiply_packed<T>(rows, e, visible, {products.get(), key_block, 1}, keys.get(), count * tile_columns<T>,
                          gathered + first * wide_e, wide_e, Store::accumulate);
-      key_sums.add(visible, known, e, rows, {products.get(), 1, key_block}, queries.get() + first * wide_e,
-                   rows * tile_columns<T>);
+      gather<T>(visible, known, e, rows, {products.get(), 1, key_block}, queries.get() + first * wide_e, gk,
+                t.gk.token_stride);
       known = std::max(known, visible);
     }
-    key_sums.finish(count, known, e, gk, t.gk.token_stride);
-    value_sums.finish(count, known, d, gv, t.gv.token_stride);
+    for (int64_t i = known; i < count; ++i) {
+      std::fill_n(gk + i * t.gk.token_stride, e, T(0));
+      std::fill_n(gv + i * t.gv.token_stride, d, T(0));
+    }
   }
 }
 

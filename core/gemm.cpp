@@ -4,6 +4,8 @@
 #include "gemm.h"
 
 #include <algorithm>
+#include <limits>
+#include <optional>
 
 #include "gemm_pack.h"
 #include "gemm_small.h"
@@ -27,9 +29,10 @@ constexpr int64_t block_work = 256 * 1024;              // multiply-adds of a bl
 constexpr int64_t read_work = 8;                        // multiply-adds in the time that a number takes from memory
 constexpr int64_t shared_work = 1024 * 1024;            // multiply-adds of one product that all threads share
 constexpr int64_t wanted_packs = 8, packed_terms = 16;  // pieces to be packed; they are multiples of so many terms
+constexpr int64_t piece_terms = 256, most_pieces = 16, piece_numbers = 32 * 1024;  // pieces of a small C's terms
 constexpr int64_t few_rows_limit = 128;  // rows of A that stay in L2: each thread packs the columns that it multiplies
-constexpr int64_t narrow_limit = 256;    // items from one column of A to the next that are read where they lie
-constexpr int64_t tiny_work = 2048;      // multiply-adds that aren't worth packing
+constexpr int64_t direct_rows = 48, direct_items = 32 * 1024;  // with fewer rows, or B nearby, B is read where it lies
+constexpr int64_t narrow_limit = 256;  // items from one column of A to the next that are read where they lie
 
 int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 int64_t divide_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit; }
@@ -43,6 +46,14 @@ int64_t even_part(int64_t extent, int64_t limit, int64_t unit) {
 template <class T>
 bool packs_rows(const Product<T>& p) {
   return p.a.column_stride != 1 && (p.a.row_stride != 1 || p.a.column_stride > narrow_limit);
+}
+
+// Whether B is copied into panels. Its rows are read where they lie if their numbers lie side by side, unless many
+// tiles would gather them again from far apart.
+template <class T>
+bool packs_columns(const Product<T>& p) {
+  if (p.b.column_stride != 1 || (!loads_parts<T> && p.n % lanes<T> != 0)) return true;
+  return p.m > direct_rows && p.k * p.b.row_stride > direct_items;
 }
 
 template <class T>
@@ -66,36 +77,29 @@ struct Rows {
   }
 };
 
-// The columns that are computed for `n` of C: multiply_panel leaves out vectors of the last panel that nobody wants.
+// The columns of B that a panel of C takes, packed ones if they had to be, from the k-th term on.
 template <class T>
-int64_t computed_columns(int64_t n) {
-  const int64_t whole = n / tile_columns<T> * tile_columns<T>;
-  const int64_t fewest = tile_columns<T> / tile_vectors * (tile_vectors / 2);
-  return whole + (n > whole ? std::max(round_up(n - whole, lanes<T>), fewest) : 0);
-}
+struct Columns {
+  const T* first;
+  int64_t step;
+
+  Columns(const Product<T>& p, const T* packed_columns, int64_t j, int64_t k)
+      : first(packed_columns == nullptr ? p.b.data + j : packed_columns + j * p.k),
+        step(packed_columns == nullptr ? p.b.row_stride : tile_columns<T>) {
+    first += k * step;
+  }
+};
 
 // C, of rows that lie side by side, tile by tile.
 template <class T>
 void multiply_straight(const Product<T>& p, const T* packed_rows, const T* packed_columns) {
-  constexpr int64_t columns = tile_columns<T>;
-  alignas(64) T tile[tile_rows * columns];
   const Store mode = p.accumulate ? Store::accumulate : Store::overwrite;
   for (int64_t i = 0; i < p.m; i += tile_rows) {
     const Rows<T> rows(p, packed_rows, i, 0);
-    for (int64_t j = 0; j < p.n; j += columns) {
-      const T* panel = packed_columns + j * p.k;
-      T* corner = p.c + i * p.c_row_stride + j;
-      const int64_t used = std::min(columns, p.n - j);
-      if (used == computed_columns<T>(used)) {  // whole vectors
-        multiply_panel(rows.count, used, p.k, rows.first, rows.step, panel, columns, corner, p.c_row_stride, mode);
-        continue;
-      }
-      multiply_panel(rows.count, used, p.k, rows.first, rows.step, panel, tile, columns, Store::overwrite);
-      for (int r = 0; r < rows.count; ++r, corner += p.c_row_stride) {
-        for (int64_t c = 0; c < used; ++c) {
-          corner[c] = p.accumulate ? corner[c] + tile[r * columns + c] : tile[r * columns + c];
-        }
-      }
+    for (int64_t j = 0; j < p.n; j += tile_columns<T>) {
+      const Columns<T> columns(p, packed_columns, j, 0);
+      multiply_columns(rows.count, std::min<int64_t>(tile_columns<T>, p.n - j), p.k, rows.first, rows.step,
+                       columns.first, columns.step, p.c + i * p.c_row_stride + j, p.c_row_stride, mode);
     }
     if (p.has_epilogue()) finish(p.block(i, rows.count, 0, p.n));
   }
@@ -116,8 +120,9 @@ void multiply_turned(const Product<T>& p, const T* packed_rows, const T* packed_
         const int64_t count = std::min(terms, p.k - k);
         for (int64_t r = 0; r < height; r += tile_rows) {
           const Rows<T> rows(p, packed_rows, i + r, k);
-          multiply_panel(rows.count, used, count, rows.first, rows.step, packed_columns + j * p.k + k * columns,
-                         tiles + r * columns, columns, k == 0 ? Store::overwrite : Store::accumulate);
+          const Columns<T> panel(p, packed_columns, j, k);
+          multiply_columns(rows.count, used, count, rows.first, rows.step, panel.first, panel.step, tiles + r * columns,
+                           columns, k == 0 ? Store::overwrite : Store::accumulate);
         }
       }
       for (int64_t r = 0; aside && r < height; ++r) {
@@ -144,19 +149,31 @@ void multiply_packed(const Product<T>& p, const T* packed_rows, const T* packed_
   }
 }
 
-// On one thread, which packs for itself.
+// Products of one form and at most `columns` columns on one thread, which packs for itself what has to be packed.
 template <class T>
-void multiply_alone(const Product<T>& p) {
-  const int64_t depth = depth_of(p);
-  Scratch<T> packed_columns(depth * round_up(p.n, tile_columns<T>));
-  Scratch<T> packed_rows(packs_rows(p) ? depth * round_up(p.m, tile_rows) : 1);
-  for (int64_t k = 0; k < p.k; k += depth) {
-    const Product<T> part = p.terms(k, std::min(depth, p.k - k));
-    pack_columns(part.b, part.k, part.n, packed_columns.get(), part.k * tile_columns<T>);
-    if (packs_rows(p)) pack_rows(part.a, part.m, part.k, packed_rows.get(), part.k * tile_rows);
-    multiply_packed(part, packed_rows.get(), packed_columns.get());
+class Alone {
+ public:
+  Alone(const Product<T>& p, int64_t columns)
+      : packs_columns_(packs_columns(p)),
+        packs_rows_(packs_rows(p)),
+        depth_(packs_columns_ || packs_rows_ ? depth_of(p) : p.k),
+        columns_(packs_columns_ ? depth_ * round_up(columns, tile_columns<T>) : 0),
+        rows_(packs_rows_ ? depth_ * round_up(p.m, tile_rows) : 0) {}
+
+  void multiply(const Product<T>& p) const {
+    for (int64_t k = 0; k < p.k; k += depth_) {
+      const Product<T> part = p.terms(k, std::min(depth_, p.k - k));
+      if (packs_columns_) pack_columns(part.b, part.k, part.n, columns_.get(), part.k * tile_columns<T>);
+      if (packs_rows_) pack_rows(part.a, part.m, part.k, rows_.get(), part.k * tile_rows);
+      multiply_packed(part, rows_.get(), packs_columns_ ? columns_.get() : nullptr);
+    }
   }
-}
+
+ private:
+  bool packs_columns_, packs_rows_;
+  int64_t depth_;
+  Scratch<T> columns_, rows_;
+};
 
 // On all threads: at first they pack everything, then they multiply.
 template <class T>
@@ -207,19 +224,63 @@ void multiply_together(const Product<T>& p, int64_t block_rows, int64_t block_co
   });
 }
 
-// A rough count of cycles, to choose between a product and its transpose.
+// Rough counts of cycles, to choose between a product and its transpose, and dot products.
 template <class T>
 double cost(const Product<T>& p) {
   const double m = static_cast<double>(p.m), n = static_cast<double>(p.n), k = static_cast<double>(p.k);
-  const double wide = static_cast<double>(round_up(p.n, tile_columns<T>));
-  const double multiply = static_cast<double>(round_up(p.m, 2)) * wide * k / (2 * lanes<T>);
-  const double pack_b = wide * k * (p.b.column_stride == 1 ? 0.15 : 0.5);
+  const double vectors = static_cast<double>(divide_up(p.n, lanes<T>)),
+               tiles = static_cast<double>(divide_up(p.m, tile_rows));
+  const double multiply = (tiles * tile_rows * vectors / 2 + tiles / 2) * k + tiles * vectors * tile_rows;
+  const double wide = vectors * lanes<T>;
+  const double pack_b = !packs_columns(p) ? 0 : wide * k * (p.b.column_stride == 1 ? 0.15 : 0.5);
   const double pack_a = packs_rows(p) ? m * k * (p.a.row_stride == 1 ? 0.2 : 1.0) : 0;
   const double put_c = p.c_column_stride == 1 ? 0 : m * n * static_cast<double>(divide_up(p.k, turned_depth_limit));
   return multiply + pack_b + pack_a + put_c;
 }
+template <class T>
+double cost_of_dots(const Product<T>& p) {
+  if (p.a.column_stride != 1 || p.b.row_stride != 1) return std::numeric_limits<double>::infinity();
+  const double m = static_cast<double>(p.m), n = static_cast<double>(p.n);
+  return m * n * (static_cast<double>(divide_up(p.k, lanes<T>)) / 2 + 3.5);
+}
 
-enum class Method { tiny, dots, few_rows, alone, narrow, together };
+// Of many terms and a C that is small: pieces of the terms are summed up by themselves, so that no thread reads what
+// another one has packed, and added up in their order.
+template <class T>
+void multiply_pieces(const Product<T>& p) {
+  const int64_t piece = even_part(p.k, std::max(piece_terms, divide_up(p.k, most_pieces)), packed_terms);
+  const int64_t pieces = divide_up(p.k, piece), size = p.m * p.n;
+  const auto aside = [&](const Product<T>& product) {  // the first piece, into rows that lie side by side
+    return Product<T>{product.m, product.n, piece, product.a, product.b, nullptr, product.n, 1};
+  };
+  const Product<T> first = aside(p);
+  if (cost(aside(p.transposed())) < cost(first)) return multiply_pieces(p.transposed());
+  const Scratch<T> sums(pieces * size);
+  parallel_for(pieces, 1, [&](int64_t begin, int64_t end) {
+    const Alone<T> alone(first, p.n);
+    for (int64_t index = begin; index < end; ++index) {
+      Product<T> part = first;
+      part.k = std::min(piece, p.k - index * piece);
+      part.a.data += index * piece * p.a.column_stride;
+      part.b.data += index * piece * p.b.row_stride;
+      part.c = sums.get() + index * size;
+      alone.multiply(part);
+    }
+  });
+  parallel_for(p.m, divide_up(p.m, wanted_packs), [&](int64_t begin, int64_t end) {
+    T* total = sums.get();
+    for (int64_t index = 1; index < pieces; ++index) {
+      const T* more = total + index * size;
+      for (int64_t i = begin * p.n; i < end * p.n; ++i) total[i] += more[i];
+    }
+    for (int64_t i = begin; i < end; ++i) {
+      for (int64_t j = 0; j < p.n; ++j) put(p, i, j, total[i * p.n + j]);
+    }
+    finish(p.block(begin, end - begin, 0, p.n));
+  });
+}
+
+enum class Method { nothing, dots, alone, narrow, pieces, together };
 
 // How a product is computed, by its shape alone, and how C is cut into blocks. Whatever these are, each number of C is
 // summed in the same order.
@@ -233,7 +294,7 @@ struct Plan {
     choose_method(p, count);
     block_rows = p.m;
     block_columns = p.n;
-    if (method == Method::tiny) return;
+    if (method == Method::nothing) return;
     constexpr int64_t unit = tile_columns<T>;
     if (method == Method::alone || method == Method::together)
       block_columns = even_part(p.n, block_columns_limit, unit);
@@ -263,24 +324,23 @@ struct Plan {
   }
 
   void choose_method(Product<T>& p, int64_t count) {
-    if (p.k == 0 || p.m * p.n * p.k <= tiny_work) {
-      method = Method::tiny;
+    if (p.k == 0) {
+      method = Method::nothing;
       return;
     }
-    const int64_t few = std::max<int64_t>(8, p.k / 32);  // rows for which packing costs more than summing up lanes
-    if (p.n < p.m && p.n <= few) turn(p);
-    if (p.m <= few && p.a.column_stride == 1 && p.b.row_stride == 1 && p.k >= 2 * lanes<T>) {
+    if (cost(p.transposed()) < cost(p)) turn(p);
+    if (cost_of_dots(p) < cost(p)) {
       method = Method::dots;
-    } else if (p.m <= 3 && p.b.column_stride == 1) {
-      method = Method::few_rows;
+      if (p.n < p.m) turn(p);
     } else {
-      if (cost(p.transposed()) < cost(p)) turn(p);
       const bool in_place = !packs_rows(p), in_columns = p.a.column_stride != 1;
       const int64_t panels = divide_up(p.n, tile_columns<T>);
       if (count >= wanted_blocks || p.m * p.n * p.k < shared_work) {
         method = Method::alone;
       } else if (in_place && !in_columns && p.m <= few_rows_limit && panels >= wanted_blocks / 4) {
         method = Method::alone;
+      } else if (count == 1 && p.k >= 4 * piece_terms && p.m * p.n <= piece_numbers) {
+        method = Method::pieces;
       } else if (in_place && in_columns && p.m <= narrow_limit && p.n >= narrow_limit && p.n <= 4 * narrow_limit &&
                  count == 1) {
         method = Method::narrow;
@@ -296,6 +356,9 @@ struct Plan {
 template <class T>
 void multiply(Product<T> p, int64_t count, const int64_t* a_offsets, const int64_t* b_offsets, int64_t c_step) {
   if (p.m == 0 || p.n == 0 || count == 0) return;
+  if (p.k == 1) p.a.column_stride = p.b.row_stride = 1;  // which of one term, row or column is the next doesn't matter
+  if (p.m == 1) p.a.row_stride = 1;
+  if (p.n == 1) p.b.column_stride = 1;
   const Plan<T> plan(p, count);
   if (plan.turned) std::swap(a_offsets, b_offsets);
   const auto item = [&](int64_t index) {
@@ -306,6 +369,7 @@ void multiply(Product<T> p, int64_t count, const int64_t* a_offsets, const int64
     if (one.residual != nullptr) one.residual += index * c_step;
     return one;
   };
+  if (plan.method == Method::pieces) return multiply_pieces(item(0));
   if (plan.method == Method::together) {
     for (int64_t index = 0; index < count; ++index) {
       for (int64_t i = 0; i < p.m; i += most_rows) {
@@ -326,14 +390,15 @@ void multiply(Product<T> p, int64_t count, const int64_t* a_offsets, const int64
   const int64_t work = std::max(p.m, read_work) * plan.block_columns * std::max<int64_t>(p.k, 1);
   const int64_t grain = blocks == 1 ? std::max<int64_t>(1, block_work / 2 / std::max<int64_t>(work, 1)) : 1;
   parallel_for(count * blocks, grain, [&](int64_t begin, int64_t end) {
+    std::optional<Alone<T>> alone;
+    if (plan.method == Method::alone) alone.emplace(p, plan.block_columns);
     for (int64_t index = begin; index < end; ++index) {
       const int64_t j = index % blocks * plan.block_columns;
       const Product<T> block = item(index / blocks).block(0, p.m, j, std::min(plan.block_columns, p.n - j));
       switch (plan.method) {
-        case Method::tiny: multiply_tiny(block); break;
+        case Method::nothing: multiply_nothing(block); break;
         case Method::dots: multiply_dots(block); break;
-        case Method::few_rows: multiply_few_rows(block); break;
-        default: multiply_alone(block); break;
+        default: alone->multiply(block); break;
       }
     }
   });

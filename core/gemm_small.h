@@ -1,4 +1,4 @@
-// Products that aren't worth packing: very small ones, and those of few rows.
+// Products that aren't worth packing: very small ones, and those of few rows along a contiguous k.
 #pragma once
 
 #include <algorithm>
@@ -26,17 +26,11 @@ void put(const Product<T>& p, int64_t i, int64_t j, T sum) {
   *target = p.accumulate ? *target + sum : sum;
 }
 
-// One number of C after the other.
+// Sums of no terms.
 template <class T>
-void multiply_tiny(const Product<T>& p) {
+void multiply_nothing(const Product<T>& p) {
   for (int64_t i = 0; i < p.m; ++i) {
-    const T* row = p.a.data + i * p.a.row_stride;
-    for (int64_t j = 0; j < p.n; ++j) {
-      const T* column = p.b.data + j * p.b.column_stride;
-      T sum = 0;
-      for (int64_t k = 0; k < p.k; ++k) sum += row[k * p.a.column_stride] * column[k * p.b.row_stride];
-      put(p, i, j, sum);
-    }
+    for (int64_t j = 0; j < p.n; ++j) put(p, i, j, T(0));
   }
   finish(p);
 }
@@ -44,89 +38,62 @@ void multiply_tiny(const Product<T>& p) {
 // R x S numbers of C as dot products along a contiguous k: for products with few rows, where packing B costs more than
 // it saves.
 template <int R, int S, class T>
-void dot_tile(const Product<T>& p, int64_t i0, int64_t j0) {
+[[gnu::noinline]] void dot_tile(const Product<T>& p, int64_t i0, int64_t j0) {
   const T *const left = p.a.data + i0 * p.a.row_stride, *const right = p.b.data + j0 * p.b.column_stride;
   const int64_t left_stride = p.a.row_stride, right_stride = p.b.column_stride, terms = p.k;
-  Vec<T> sum[R][S] = {};
-  int64_t k = 0;
-  for (; k + lanes<T> <= terms; k += lanes<T>) {
+  constexpr int groups = (R * S + lanes<T> - 1) / lanes<T>;
+  Vec<T> sums[groups * lanes<T>] = {};
+  const auto add = [&](auto&& vector) {
     Vec<T> a[R];
-#pragma GCC unroll 4
-    for (int i = 0; i < R; ++i) a[i] = load(left + i * left_stride + k);
+#pragma GCC unroll 8
+    for (int i = 0; i < R; ++i) a[i] = vector(left + i * left_stride);
 #pragma GCC unroll 8
     for (int j = 0; j < S; ++j) {
-      const Vec<T> b = load(right + j * right_stride + k);
-#pragma GCC unroll 4
-      for (int i = 0; i < R; ++i) sum[i][j] += a[i] * b;
+      const Vec<T> b = vector(right + j * right_stride);
+#pragma GCC unroll 8
+      for (int i = 0; i < R; ++i) sums[i * S + j] += a[i] * b;
     }
+  };
+  int64_t k = 0;
+  for (; k + lanes<T> <= terms; k += lanes<T>) add([&](const T* from) { return load(from + k); });
+  if (k < terms) add([&](const T* from) { return load_partial(from + k, terms - k); });
+  const auto joined = [](Vec<T> a, Vec<T> b) { return a + b; };
+  if constexpr (R * S <= lanes<T> / 4) {  // not worth filling a vector of sums
+#pragma GCC unroll 8
+    for (int i = 0; i < R * S; ++i) put(p, i0 + i / S, j0 + i % S, reduce_lanes(sums[i], joined));
+    return;
   }
+  T totals[groups * lanes<T>];
 #pragma GCC unroll 4
+  for (int group = 0; group < groups; ++group) {
+    store(totals + group * lanes<T>, reduce_lanes_of_all(sums + group * lanes<T>, joined));
+  }
   for (int i = 0; i < R; ++i) {
-#pragma GCC unroll 8
-    for (int j = 0; j < S; ++j) {
-      T total = reduce_lanes(sum[i][j], [](Vec<T> a, Vec<T> b) { return a + b; });
-      for (int64_t rest = k; rest < terms; ++rest)
-        total += left[i * left_stride + rest] * right[j * right_stride + rest];
-      put(p, i0 + i, j0 + j, total);
-    }
+    for (int j = 0; j < S; ++j) put(p, i0 + i, j0 + j, totals[i * S + j]);
   }
 }
 
-template <int R, class T>
-void dot_rows(const Product<T>& p, int64_t i0, int64_t j0, int64_t j1) {
+constexpr int dot_rows = 4, dot_columns = vector_registers / 8;
+
+template <class T, int R = dot_rows>
+void multiply_dot_rows(int64_t rows, const Product<T>& p, int64_t i, int64_t j0, int64_t j1) {
+  if constexpr (R > 1) {
+    if (rows < R) return multiply_dot_rows<T, R - 1>(rows, p, i, j0, j1);
+  }
   int64_t j = j0;
-  for (; j + 4 <= j1; j += 4) dot_tile<R, 4>(p, i0, j);
-  for (; j < j1; ++j) dot_tile<R, 1>(p, i0, j);
+  for (; j + dot_columns <= j1; j += dot_columns) dot_tile<R, dot_columns>(p, i, j);
+  for (; j < j1; ++j) dot_tile<R, 1>(p, i, j);
 }
 
 template <class T>
 void multiply_dots(const Product<T>& p) {
-  // Columns in chunks whose rows of B stay in cache while the rows of A pass by.
-  const int64_t chunk =
-      std::max<int64_t>(4, 65536 / static_cast<int64_t>(sizeof(T)) / std::max<int64_t>(p.k, 1) / 4 * 4);
+  // Columns in chunks whose rows of B stay in the first cache while the rows of A pass by.
+  const int64_t chunk = std::max<int64_t>(1, 32768 / static_cast<int64_t>(sizeof(T)) / p.k / dot_columns) * dot_columns;
   for (int64_t j = 0; j < p.n; j += chunk) {
-    const int64_t end = std::min(j + chunk, p.n);
-    int64_t i = 0;
-    for (; i + 3 <= p.m; i += 3) dot_rows<3>(p, i, j, end);
-    if (p.m - i == 2) dot_rows<2>(p, i, j, end);
-    if (p.m - i == 1) dot_rows<1>(p, i, j, end);
-  }
-  finish(p);
-}
-
-// A few rows times a B whose columns are contiguous: B is read once, where it lies.
-template <int R, int V, class T>
-void few_rows(const Product<T>& p) {
-  const T* rows[R];
-  for (int i = 0; i < R; ++i) rows[i] = p.a.data + i * p.a.row_stride;
-  constexpr int64_t width = V * lanes<T>;
-  T sums[R * width];
-  for (int64_t j = 0; j < p.n; j += width) {
-    const int64_t used = std::min(width, p.n - j);
-    if (used == width) {
-      multiply_tile<R, V>(p.k, rows, Strided{p.a.column_stride}, p.b.data + j, p.b.row_stride, sums, width,
-                          Store::overwrite, static_cast<const T*>(nullptr));
-    } else {
-      std::fill(sums, sums + R * width, T(0));
-      for (int64_t k = 0; k < p.k; ++k) {
-        for (int i = 0; i < R; ++i) {
-          for (int64_t c = 0; c < used; ++c) {
-            sums[i * width + c] += rows[i][k * p.a.column_stride] * p.b.data[k * p.b.row_stride + j + c];
-          }
-        }
-      }
-    }
-    for (int i = 0; i < R; ++i) {
-      for (int64_t c = 0; c < used; ++c) put(p, i, j + c, sums[i * width + c]);
+    for (int64_t i = 0; i < p.m; i += dot_rows) {
+      multiply_dot_rows<T>(std::min<int64_t>(dot_rows, p.m - i), p, i, j, std::min(j + chunk, p.n));
     }
   }
-}
-
-template <class T>
-void multiply_few_rows(const Product<T>& p) {
-  if (p.m == 1) few_rows<1, 8>(p);
-  if (p.m == 2) few_rows<2, 4>(p);
-  if (p.m == 3) few_rows<3, 3>(p);
   finish(p);
 }
 

@@ -114,8 +114,21 @@ inline Vec<T> load_partial(const T* from, int64_t count, Vec<T> rest) {
 }
 template <class T>
 inline Vec<T> load_partial(const T* from, int64_t count) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  const __m256i mask = first_lanes<T>(count);
+  if constexpr (sizeof(T) == 8) return (Vec<T>)_mm256_maskload_epi64(reinterpret_cast<const long long*>(from), mask);
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm256_maskload_epi32(reinterpret_cast<const int*>(from), mask);
+#endif
   return load_partial(from, count, Vec<T>{});
 }
+// Whether a vector is loaded in part about as fast as all of it.
+#if defined(__AVX2__)
+template <class T>
+constexpr bool loads_parts = sizeof(T) >= 4;
+#else
+template <class T>
+constexpr bool loads_parts = false;
+#endif
 template <class T>
 inline void store_partial(T* to, Vec<T> value, int64_t count) {
 #if defined(__AVX512F__)

@@ -118,7 +118,8 @@ def test_vectors(k: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("m", "n", "k"), [(300, 500, 400), (1, 2000, 1000), (5, 3000, 200), (2000, 3, 300), (64, 512, 784), (1030, 16, 900)]
+    ("m", "n", "k"),
+    [(300, 500, 400), (1, 2000, 1000), (5, 3000, 200), (2000, 3, 300), (64, 512, 784), (1030, 16, 900), (90, 70, 1300)],
 )
 def test_same_bits_for_any_number_of_threads(threads: None, m: int, n: int, k: int) -> None:
     a, b = make(0, (m, k), "contiguous", np.float32), make(1, (n, k), "contiguous", np.float32)
@@ -133,7 +134,16 @@ def test_same_bits_for_any_number_of_threads(threads: None, m: int, n: int, k: i
 
 @pytest.mark.parametrize(
     ("m", "n", "k"),
-    [(256, 700, 500), (192, 1000, 390), (64, 256, 900), (17, 1024, 100), (257, 300, 400), (100, 260, 1)],
+    [
+        (256, 700, 500),
+        (192, 1000, 390),
+        (64, 256, 900),
+        (17, 1024, 100),
+        (257, 300, 400),
+        (100, 260, 1),
+        (96, 20, 2240),
+        (10, 300, 1200),
+    ],
 )
 def test_left_sides_that_lie_in_columns(threads: None, m: int, n: int, k: int) -> None:
     a, b = make(0, (k, m), "contiguous", np.float32).T, make(1, (k, n), "contiguous", np.float32)
@@ -207,6 +217,14 @@ def test_linear_with_residual_and_activation(
     else:
         epsilon = np.finfo(dtype).eps
         np.testing.assert_allclose(got, want, rtol=16 * epsilon, atol=16 * epsilon)
+
+
+@pytest.mark.parametrize(("rows", "n", "k"), [(96, 70, 1100), (300, 40, 2000)])
+def test_many_terms_with_bias_residual_and_activation(rows: int, n: int, k: int) -> None:
+    x, w = make(0, (rows, k), "contiguous", np.float64), make(1, (n, k), "contiguous", np.float64)
+    bias, residual = make(2, (1, n), "contiguous", np.float64)[0], make(3, (rows, n), "contiguous", np.float64)
+    got = native.linear(x, w, bias, activation="silu", residual=residual)
+    np.testing.assert_allclose(got, ACTIVATIONS["silu"](x @ w.T + bias + residual), rtol=1e-10, atol=1e-10)
 
 
 def test_linear_activations_that_are_refused() -> None:

@@ -504,19 +504,18 @@ def _contract(
         return multiply(left, reshape(moved, shape=tuple(of_right.get(label, 1) for label in names))), names
 
     def arrange(tensor: Any, names: list[Any], *groups: list[Any]) -> Any:
-        order = [label for group in groups for label in group]
+        order = [*batch, *(label for group in groups for label in group)]
         moved = permute(tensor, dims=tuple(names.index(label) for label in order))
         full = tuple(sizes[label] if label in shared else n for label, n in zip(order, moved.shape, strict=True))
         moved = moved if full == tuple(moved.shape) else expand(moved, shape=full)
-        lengths = iter(full)
-        return reshape(moved, shape=tuple(math.prod([next(lengths) for _ in group]) for group in groups))
+        lengths = iter(full[len(batch) :])
+        joined = tuple(math.prod([next(lengths) for _ in group]) for group in groups)
+        return reshape(moved, shape=(*full[: len(batch)], *joined))
 
     left_sizes, right_sizes = (
         [t.shape[names.index(label)] for label in group]
         for t, names, group in ((left, left_names, rows), (right, right_names, columns))
     )
-    product = matmul(
-        arrange(left, left_names, batch, rows, summed), arrange(right, right_names, batch, summed, columns)
-    )
+    product = matmul(arrange(left, left_names, rows, summed), arrange(right, right_names, summed, columns))
     shape = (*(sizes[label] for label in batch), *left_sizes, *right_sizes)
     return reshape(product, shape=shape), [*batch, *rows, *columns]
