@@ -18,8 +18,7 @@ from rushlight.autograd.hooks import Hooks, RemovableHandle, add_hook
 from rushlight.autograd.names import printed_name
 from rushlight.ops.declare import Operation, Spec, routing
 from rushlight.ops.elementwise.arithmetic import tied
-from rushlight.ops.movement import reshape
-from rushlight.ops.reduction import sum_
+from rushlight.ops.reduction import sum_to
 from rushlight.tensor.tensor import Tensor, wrap
 
 _sequence = itertools.count()
@@ -30,7 +29,6 @@ def next_sequence() -> int:
     return next(_sequence)
 
 
-_new = object.__new__
 _UNKNOWN = (None,)
 _FREED = object()  # stands for kept values after the backward pass that used them up
 
@@ -200,11 +198,12 @@ class OperationNode(Node):
         inputs = [self._input(position) for position in range(len(self.kept))]
         rule = self.operation.gradient_rule
         assert rule is not None
-        y: Any = _Results(self, create_graph)
+        y: Any
         if len(self.outputs) == 1:
-            y = y[0]
+            y = self._result(0, create_graph)
             entries = rule(gradients[0], y, *inputs, **self.options)
         else:
+            y = _Results(self, create_graph)
             entries = rule(tuple(gradients), y, *inputs, **self.options)
         if type(entries) is not tuple:
             entries = (entries,)
@@ -239,8 +238,7 @@ class OperationNode(Node):
             if place is None:
                 entry = gradient
             else:
-                entry = _new(Tensor)
-                entry.array = arrays[place] if type(arrays) is tuple else arrays
+                entry = wrap(arrays[place] if type(arrays) is tuple else arrays)
             found[position] = self._fit(entry, position)
         return found
 
@@ -318,17 +316,6 @@ def _tied(gradient: Tensor | None, read: Sequence[Any]) -> Tensor | None:
         if isinstance(value, Tensor) and value._requires_grad and value.array.shape == shape:
             return tied(gradient, value)  # type: ignore[no-any-return]
     return gradient
-
-
-def sum_to(gradient: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """`gradient` summed over the dimensions that were broadcast from `shape`."""
-    extra = gradient.array.ndim - len(shape)
-    dims = tuple(range(extra)) + tuple(
-        extra + i for i, n in enumerate(shape) if n == 1 and gradient.array.shape[extra + i] != 1
-    )
-    if dims:
-        gradient = sum_(gradient, dim=dims, keepdim=True)
-    return reshape(gradient, shape=shape) if extra else gradient
 
 
 class _HooksOnLeaves:
