@@ -48,6 +48,7 @@ NB_MODULE(RUSHLIGHT_MODULE, module) {
   rushlight::bind_resample(module);
   rushlight::bind_softmax(module);
   rushlight::bind_cross_entropy(module);
+  rushlight::bind_signatures(module);
   rushlight::bind_sort(module);
   rushlight::bind_update(module);
   rushlight::bind_watch(module);

@@ -33,6 +33,7 @@ void bind_pooling(nanobind::module_& module);
 void bind_resample(nanobind::module_& module);
 void bind_softmax(nanobind::module_& module);
 void bind_cross_entropy(nanobind::module_& module);
+void bind_signatures(nanobind::module_& module);
 void bind_sort(nanobind::module_& module);
 void bind_update(nanobind::module_& module);
 void bind_watch(nanobind::module_& module);

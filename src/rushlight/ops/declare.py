@@ -93,7 +93,6 @@ def interpreted_by(interpreter: Interpreter) -> Iterator[None]:
 
 
 OPERATIONS: dict[str, Operation] = {}
-_NUMBERS = (int, float, bool)
 
 
 class Operation:
@@ -135,11 +134,12 @@ class Operation:
         self.sample_rule: Callable[..., Iterator[Sample]] | None = None
         self.xla_rule: Callable[..., Any] | None = None
         self.inplace_rule: Callable[..., None] | None = None
-        self._checked: set[Any] = set()
+        self._checked: Any = None  # the signatures that the shape rule has passed
         self._gradient_plans: dict[tuple[int, int], GradientPlan] = {}
         self.kernel: Callable[..., Any] | None = None
         self.checks_first = False
         if core.native is not None:
+            self._checked = core.native.Signatures(integers=checks_indices)
             if self.elementwise:
                 self.kernel = self._first_call
             elif kernel is not None:
@@ -241,35 +241,18 @@ class Operation:
             return Spec(broadcast_shapes(self.name, args), self.result_dtype(args))
         raise NotImplementedError(f"operation {self.name!r} has no shape rule")
 
-    def check(self, arrays: Sequence[Any], options: dict[str, Any]) -> None:
+    def check(self, arrays: list[Any], options: dict[str, Any]) -> None:
         """Runs the shape rule before a kernel, once for each signature.
 
         Arrays of integers are looked at every time, since rules read indices to see whether they are in range, unless
         kernel and meaning do that.
         """
-        looked_at = "" if self.checks_indices else "iub"
-        signature: list[Any] = []
-        for array in arrays:
-            if array is None:
-                signature.append(None)
-            elif type(array) is np.ndarray and array.dtype.kind not in looked_at:
-                signature.append((array.shape, array.dtype))
-            elif type(array) in _NUMBERS:
-                signature.append(type(array))
-            else:
-                self.check_values(arrays, options)
-                return
-        try:
-            key = (*signature, *options.items())
-            known = key in self._checked
-        except TypeError:  # an option that can't be hashed
+        checked = self._checked
+        if checked is None:
             self.check_values(arrays, options)
-            return
-        if not known:
+        elif not checked.holds(arrays, options):
             self.check_values(arrays, options)
-            if len(self._checked) >= 1024:
-                self._checked.clear()
-            self._checked.add(key)
+            checked.add(arrays, options)
 
     def check_values(self, arrays: Sequence[Any], options: dict[str, Any]) -> None:
         """Runs the shape rule, which looks at the values of indices too."""
