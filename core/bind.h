@@ -9,6 +9,8 @@ void bind_array(nanobind::module_& module);
 void bind_arrange(nanobind::module_& module);
 void bind_attention(nanobind::module_& module);
 void bind_convolution(nanobind::module_& module);
+void bind_ctc(nanobind::module_& module);
+void bind_grid_sample(nanobind::module_& module);
 void bind_matmul(nanobind::module_& module);
 void bind_padding(nanobind::module_& module);
 void bind_peak(nanobind::module_& module);

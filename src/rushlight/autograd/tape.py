@@ -17,6 +17,7 @@ from rushlight import dtypes
 from rushlight.autograd.hooks import Hooks, RemovableHandle, add_hook
 from rushlight.autograd.names import printed_name
 from rushlight.ops.declare import Operation, Spec, routing
+from rushlight.ops.derivatives import derivative
 from rushlight.ops.elementwise.arithmetic import tied
 from rushlight.ops.reduction import sum_to
 from rushlight.tensor.tensor import Tensor, wrap
@@ -134,12 +135,10 @@ class OperationNode(Node):
     def __init__(
         self, operation: Operation, args: Sequence[Any], options: dict[str, Any], needs: int, results: tuple[Any, ...]
     ) -> None:
-        plan = operation.gradient_plan(needs, len(args))
+        plan = operation.gradient_plans.get((needs, len(args))) or operation.gradient_plan(needs, len(args))
         edges: list[Any] = []
         kept: list[Any] = []
-        reads = iter(plan.reads_inputs)
-        for argument in args:
-            read = next(reads)
+        for argument, read in zip(args, plan.reads_inputs):  # noqa: B905 (of one length; asking takes time)
             if isinstance(argument, Tensor):
                 if argument._requires_grad:
                     node = argument._node
@@ -191,8 +190,8 @@ class OperationNode(Node):
                 f"Trying to backward through the graph a second time: what {self.operation.name} kept for its gradient "
                 "was freed by the first backward(). Pass retain_graph=True to the first, or run the forward again"
             )
-        if self.plan.targets and not create_graph and routing.tracing is None:
-            found = self._run_program(gradients[0])
+        if self.plan.targets and routing.tracing is None:
+            found = self._derived(gradients[0]) if create_graph else self._run_program(gradients[0])
             if found is not None:
                 return found
         inputs = [self._input(position) for position in range(len(self.kept))]
@@ -239,6 +238,27 @@ class OperationNode(Node):
                 entry = gradient
             else:
                 entry = wrap(arrays[place] if type(arrays) is tuple else arrays)
+            found[position] = self._fit(entry, position)
+        return found
+
+    def _derived(self, gradient: Any) -> list[Tensor | None] | None:
+        """The gradients by operations that can be differentiated; None where the rule is to be run step by step."""
+        count = len(self.kept)
+        found: list[Tensor | None] = [None] * count
+        for position, place in self.plan.targets:
+            entry = gradient
+            if place is not None:
+                derived = derivative(self.operation, position, count)
+                if derived is None:
+                    return None
+                operands = [
+                    gradient if number == 0
+                    else self._result(0, True) if number == 1
+                    else self.kept[number - 2] if type(self.kept[number - 2]) is not tuple
+                    else self._input(number - 2)
+                    for number in derived.reads
+                ]  # fmt: skip
+                entry = derived.operation(*operands)
             found[position] = self._fit(entry, position)
         return found
 

@@ -11,7 +11,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -111,6 +111,7 @@ class Operation:
         of_memory: bool = False,
         checks_indices: bool = False,
         traceable: bool = True,
+        listed: bool = True,
     ) -> None:
         self.name = meaning.__name__.rstrip("_")
         self.meaning = meaning
@@ -135,7 +136,7 @@ class Operation:
         self.xla_rule: Callable[..., Any] | None = None
         self.inplace_rule: Callable[..., None] | None = None
         self._checked: Any = None  # the signatures that the shape rule has passed
-        self._gradient_plans: dict[tuple[int, int], GradientPlan] = {}
+        self.gradient_plans: dict[tuple[int, int], GradientPlan] = {}
         self.kernel: Callable[..., Any] | None = None
         self.checks_first = False
         if core.native is not None:
@@ -144,9 +145,10 @@ class Operation:
                 self.kernel = self._first_call
             elif kernel is not None:
                 self.kernel = getattr(core.native, kernel)
-        if self.name in OPERATIONS:
-            raise ValueError(f"operation {self.name!r} is declared twice")
-        OPERATIONS[self.name] = self
+        if listed:
+            if self.name in OPERATIONS:
+                raise ValueError(f"operation {self.name!r} is declared twice")
+            OPERATIONS[self.name] = self
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         if options and not self.option_names.issuperset(options):
@@ -334,16 +336,16 @@ class Operation:
 
     def gradient_plan(self, needs: int, count: int) -> GradientPlan:
         """How the gradients of those of `count` arguments are computed that have their bit in `needs`."""
-        plan = self._gradient_plans.get((needs, count))
+        plan = self.gradient_plans.get((needs, count))
         if plan is None:
-            plan = self._gradient_plans[needs, count] = self._plan_gradient(needs, count)
+            plan = self.gradient_plans[needs, count] = self._plan_gradient(needs, count)
         return plan
 
     def _plan_gradient(self, needs: int, count: int) -> GradientPlan:
         assert self.gradient_rule is not None
         needed = [position for position in range(count) if needs >> position & 1]
         if self.elementwise:
-            with interpreted_by(_inline):
+            with inlining():
                 compiled = program.compile_gradient(self.gradient_rule, needed, count)
             if compiled is not None:
                 targets = zip(needed, compiled.places, strict=True) if compiled.places else ()
@@ -401,6 +403,11 @@ def _inline(operation: Operation, args: tuple[Any, ...], options: dict[str, Any]
     if not operation.elementwise or options:
         raise program.NotElementwise(operation.name)
     return operation.meaning(program.recorder, *args)
+
+
+def inlining() -> AbstractContextManager[None]:
+    """Within it operations called on expressions become instructions of a program."""
+    return interpreted_by(_inline)
 
 
 def broadcast_shapes(name: str, args: Sequence[Any]) -> tuple[int, ...]:

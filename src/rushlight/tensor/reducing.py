@@ -281,7 +281,7 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
         fits = False
     if not fits:
         raise ShapeError(f"size {list(sizes)} is not expandable to size {list(self.array.shape)}.")
-    return reduction.sum_to(self, sizes)
+    return reduction.sum_to(self, sizes)  # type: ignore[no-any-return]
 
 
 # Running sums, products and extremes
