@@ -19,11 +19,15 @@ namespace {
 constexpr double never = -std::numeric_limits<double>::infinity();
 constexpr int64_t around = 2;  // places before and behind a row that are never reached: steps go up to two places on
 
-Vec<double> log_sum(Vec<double> a, Vec<double> b, Vec<double> c) {
-  Vec<double> largest = select(a > b, a, b);
-  largest = select(largest > c, largest, c);
+// Of the largest and two others: 1 + exp(other - largest) + ..., whose logarithm needs no care at the edges.
+inline Vec<double> log_sum(Vec<double> a, Vec<double> b, Vec<double> c) {
+  Vec<double> high = select(a > b, a, b), low = select(a > b, b, a);
+  Vec<double> largest = select(high > c, high, c), middle = select(high > c, c, high);
   Vec<double> finite = select(largest == never, 0.0, largest);
-  return log(Vec<double>(exp(a - finite) + exp(b - finite) + exp(c - finite))) + finite;
+  Vec<double> exponent,
+      sum = exp_of_weight(Vec<double>(middle - finite)) + exp_of_weight(Vec<double>(low - finite)) + 1;
+  Vec<double> fraction = split_exponent(sum, exponent);
+  return fma(exponent, broadcast(0x1.62e42fefa39efp-1), log1p_reduced(fraction)) + largest + (sum - sum);  // NaN stays
 }
 
 double log_sum(double a, double b) {

@@ -57,7 +57,8 @@ Position<T> position_of(T coordinate, int64_t size, const Sampling& by) {
 // The pixels around some points of one image, with their weights, and how these move with the grid's coordinates. What
 // lies outside is a pixel of weight 0.
 template <class T>
-struct Corners {
+class Corners {
+ public:
   int64_t count;
   int32_t pixel[most_corners][at_once];
   T weight[most_corners][at_once];
@@ -65,41 +66,54 @@ struct Corners {
 
   void find(const T* grid, int64_t points, const Sampling& by, bool slopes) {
     count = points;
-    for (int64_t p = 0; p < points; ++p) {
-      T first[most_axes], fraction[most_axes], moving[most_axes];
-      for (int axis = 0; axis < by.axes; ++axis) {
-        Position<T> at = position_of(grid[p * by.axes + by.axes - 1 - axis], by.size[axis], by);
-        first[axis] = by.nearest ? std::nearbyint(at.value) : std::floor(at.value);
-        fraction[axis] = by.nearest ? T(0) : at.value - first[axis];
-        moving[axis] = by.nearest ? T(0) : at.slope;
+    T first[most_axes][at_once], fraction[most_axes][at_once], moving[most_axes][at_once];
+    for (int axis = 0; axis < by.axes; ++axis) {
+      const T* coordinate = grid + by.axes - 1 - axis;
+      for (int64_t p = 0; p < points; ++p) {
+        Position<T> at = position_of(coordinate[p * by.axes], by.size[axis], by);
+        first[axis][p] = at.value;
+        moving[axis][p] = at.slope;
       }
-      for (int corner = 0; corner < by.corners; ++corner) {
-        int64_t place = 0;
-        bool inside = true;
-        T share[most_axes];
-        for (int axis = 0; axis < by.axes; ++axis) {
-          const bool second = corner >> (by.axes - 1 - axis) & 1;
-          const T pixel = first[axis] + (second ? T(1) : T(0));
-          share[axis] = second ? fraction[axis] : 1 - fraction[axis];
-          if (pixel >= 0 && pixel <= static_cast<T>(by.size[axis] - 1)) {
-            place += static_cast<int64_t>(pixel) * by.step[axis];
-          } else {
-            inside = false;
-          }
+      for (int64_t p = 0; p < points; ++p) {
+        const T whole = by.nearest ? std::nearbyint(first[axis][p]) : std::floor(first[axis][p]);
+        fraction[axis][p] = by.nearest ? T(0) : first[axis][p] - whole;
+        first[axis][p] = whole;
+      }
+    }
+    for (int corner = 0; corner < by.corners; ++corner) {
+      std::fill_n(pixel[corner], points, 0);
+      std::fill_n(weight[corner], points, T(1));
+      for (int axis = 0; axis < by.axes; ++axis) {
+        const T further = second(corner, axis, by) ? T(1) : T(0), last = static_cast<T>(by.size[axis] - 1);
+        const int32_t step = static_cast<int32_t>(by.step[axis]);
+        for (int64_t p = 0; p < points; ++p) {
+          const T at = first[axis][p] + further;
+          const bool inside = at >= 0 && at <= last;
+          const T share = further != 0 ? fraction[axis][p] : 1 - fraction[axis][p];
+          pixel[corner][p] += static_cast<int32_t>(inside ? at : T(0)) * step;
+          weight[corner][p] = inside ? weight[corner][p] * share : T(0);
         }
-        T whole = inside ? T(1) : T(0);
-        for (int axis = 0; axis < by.axes; ++axis) whole *= share[axis];
-        pixel[corner][p] = inside ? static_cast<int32_t>(place) : 0;
-        weight[corner][p] = inside ? whole : T(0);
-        for (int axis = 0; slopes && axis < by.axes; ++axis) {
-          const bool second = corner >> (by.axes - 1 - axis) & 1;
-          T rest = second ? moving[axis] : -moving[axis];
-          for (int other = 0; other < by.axes; ++other) rest *= other == axis ? T(1) : share[other];
-          slope[axis][corner][p] = inside ? rest : T(0);
+      }
+    }
+    for (int axis = 0; slopes && axis < by.axes; ++axis) {
+      for (int corner = 0; corner < by.corners; ++corner) {
+        T* to = slope[axis][corner];
+        const T sign = by.nearest ? T(0) : second(corner, axis, by) ? T(1) : T(-1);
+        for (int64_t p = 0; p < points; ++p) to[p] = sign * moving[axis][p];
+        for (int other = 0; other < by.axes; ++other) {
+          const T further = second(corner, other, by) ? T(1) : T(0), last = static_cast<T>(by.size[other] - 1);
+          for (int64_t p = 0; p < points; ++p) {
+            const T at = first[other][p] + further;
+            const T share = other == axis ? T(1) : further != 0 ? fraction[other][p] : 1 - fraction[other][p];
+            to[p] = at >= 0 && at <= last ? to[p] * share : T(0);
+          }
         }
       }
     }
   }
+
+ private:
+  static bool second(int corner, int axis, const Sampling& by) { return corner >> (by.axes - 1 - axis) & 1; }
 };
 
 template <class T>
@@ -239,6 +253,10 @@ nb::object grid_sample_gradient(nb::handle gradient, nb::handle input, nb::handl
     of_grid = result(x.array.dtype, shape_of(grid.array));
     Unlocked unlocked;
     bring_back(g.array.as<T>(), grid.array.as<T>(), of_x.array.as<T>(), by);
+    if (by.nearest) {
+      std::fill_n(of_grid.array.as<T>(), of_grid.array.size(), T(0));
+      return;
+    }
     move_grid(g.array.as<T>(), x.array.as<T>(), grid.array.as<T>(), of_grid.array.as<T>(), by);
   });
   return known ? results(of_x, of_grid) : not_implemented();
