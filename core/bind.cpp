@@ -23,6 +23,8 @@ NB_MODULE(RUSHLIGHT_MODULE, module) {
   rushlight::bind_array(module);
   rushlight::bind_attention(module);
   rushlight::bind_convolution(module);
+  rushlight::bind_ctc(module);
+  rushlight::bind_grid_sample(module);
   rushlight::bind_matmul(module);
   rushlight::bind_padding(module);
   rushlight::bind_peak(module);
@@ -48,6 +50,7 @@ NB_MODULE(RUSHLIGHT_MODULE, module) {
   rushlight::bind_resample(module);
   rushlight::bind_softmax(module);
   rushlight::bind_cross_entropy(module);
+  rushlight::bind_signatures(module);
   rushlight::bind_sort(module);
   rushlight::bind_update(module);
   rushlight::bind_watch(module);

@@ -16,7 +16,6 @@ from rushlight.ops.declare import Operation
 from rushlight.ops.movement import assign
 from rushlight.tensor.tensor import Tensor, bump_version, wrap
 
-_new = object.__new__
 _PLAIN = frozenset([int, float, bool, type(None)])
 _CONVERSIONS = {
     "ndarray": "torch.from_numpy() makes one of it",
@@ -75,8 +74,7 @@ def evaluate(operation: Operation, args: tuple[Any, ...], options: dict[str, Any
                 _record(OperationNode(operation, args, options, needs, result), outputs)
             return outputs
         result = np.asarray(result)
-    output = _new(Tensor)  # wrap(), without a call
-    output.array = result
+    output = wrap(result)
     if needs and result.dtype.kind not in "iub":
         node = OperationNode(operation, args, options, needs, (result,))
         if node.plan.reads_result:
@@ -94,8 +92,7 @@ def _evaluate_view(
         result = operation.meaning(np, *arrays, **options)
     except (ValueError, TypeError, IndexError):
         result = _reference(operation, arrays, options)
-    output = _new(Tensor)
-    output.array = result
+    output = wrap(result)
     if needs and result.dtype.kind not in "iub":
         known = operation.gradient_rule is not None
         output._node = (

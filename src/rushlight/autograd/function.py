@@ -12,8 +12,9 @@ import numpy as np
 from rushlight import dtypes
 from rushlight.autograd import eager
 from rushlight.autograd.modes import mode, no_grad, set_grad_enabled
-from rushlight.autograd.tape import Node, edge_of, sum_to
+from rushlight.autograd.tape import Node, edge_of
 from rushlight.ops.declare import Spec
+from rushlight.ops.reduction import sum_to
 from rushlight.tensor.tensor import Tensor, bump_version, wrap
 
 

@@ -35,7 +35,7 @@ def printed_name(node: OperationNode, result: int = 0) -> str:
         found = _last_step(node, result)
     if found is None:
         found = "".join(part.capitalize() for part in name.split("_"))
-    return found if "Backward" in found or found == "CopySlices" else f"{found}Backward0"
+    return found if found == "CopySlices" or found[-9:-1] == "Backward" else f"{found}Backward0"
 
 
 def _is_number(node: OperationNode, position: int) -> bool:

@@ -17,9 +17,9 @@ from rushlight import dtypes
 from rushlight.autograd.hooks import Hooks, RemovableHandle, add_hook
 from rushlight.autograd.names import printed_name
 from rushlight.ops.declare import Operation, Spec, routing
+from rushlight.ops.derivatives import derivative
 from rushlight.ops.elementwise.arithmetic import tied
-from rushlight.ops.movement import reshape
-from rushlight.ops.reduction import sum_
+from rushlight.ops.reduction import sum_to
 from rushlight.tensor.tensor import Tensor, wrap
 
 _sequence = itertools.count()
@@ -30,7 +30,6 @@ def next_sequence() -> int:
     return next(_sequence)
 
 
-_new = object.__new__
 _UNKNOWN = (None,)
 _FREED = object()  # stands for kept values after the backward pass that used them up
 
@@ -136,12 +135,10 @@ class OperationNode(Node):
     def __init__(
         self, operation: Operation, args: Sequence[Any], options: dict[str, Any], needs: int, results: tuple[Any, ...]
     ) -> None:
-        plan = operation.gradient_plan(needs, len(args))
+        plan = operation.gradient_plans.get((needs, len(args))) or operation.gradient_plan(needs, len(args))
         edges: list[Any] = []
         kept: list[Any] = []
-        reads = iter(plan.reads_inputs)
-        for argument in args:
-            read = next(reads)
+        for argument, read in zip(args, plan.reads_inputs):  # noqa: B905 (of one length; asking takes time)
             if isinstance(argument, Tensor):
                 if argument._requires_grad:
                     node = argument._node
@@ -193,18 +190,19 @@ class OperationNode(Node):
                 f"Trying to backward through the graph a second time: what {self.operation.name} kept for its gradient "
                 "was freed by the first backward(). Pass retain_graph=True to the first, or run the forward again"
             )
-        if self.plan.targets and not create_graph and routing.tracing is None:
-            found = self._run_program(gradients[0])
+        if self.plan.targets and routing.tracing is None:
+            found = self._derived(gradients[0]) if create_graph else self._run_program(gradients[0])
             if found is not None:
                 return found
         inputs = [self._input(position) for position in range(len(self.kept))]
         rule = self.operation.gradient_rule
         assert rule is not None
-        y: Any = _Results(self, create_graph)
+        y: Any
         if len(self.outputs) == 1:
-            y = y[0]
+            y = self._result(0, create_graph)
             entries = rule(gradients[0], y, *inputs, **self.options)
         else:
+            y = _Results(self, create_graph)
             entries = rule(tuple(gradients), y, *inputs, **self.options)
         if type(entries) is not tuple:
             entries = (entries,)
@@ -239,8 +237,28 @@ class OperationNode(Node):
             if place is None:
                 entry = gradient
             else:
-                entry = _new(Tensor)
-                entry.array = arrays[place] if type(arrays) is tuple else arrays
+                entry = wrap(arrays[place] if type(arrays) is tuple else arrays)
+            found[position] = self._fit(entry, position)
+        return found
+
+    def _derived(self, gradient: Any) -> list[Tensor | None] | None:
+        """The gradients by operations that can be differentiated; None where the rule is to be run step by step."""
+        count = len(self.kept)
+        found: list[Tensor | None] = [None] * count
+        for position, place in self.plan.targets:
+            entry = gradient
+            if place is not None:
+                derived = derivative(self.operation, position, count)
+                if derived is None:
+                    return None
+                operands = [
+                    gradient if number == 0
+                    else self._result(0, True) if number == 1
+                    else self.kept[number - 2] if type(self.kept[number - 2]) is not tuple
+                    else self._input(number - 2)
+                    for number in derived.reads
+                ]  # fmt: skip
+                entry = derived.operation(*operands)
             found[position] = self._fit(entry, position)
         return found
 
@@ -318,17 +336,6 @@ def _tied(gradient: Tensor | None, read: Sequence[Any]) -> Tensor | None:
         if isinstance(value, Tensor) and value._requires_grad and value.array.shape == shape:
             return tied(gradient, value)  # type: ignore[no-any-return]
     return gradient
-
-
-def sum_to(gradient: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """`gradient` summed over the dimensions that were broadcast from `shape`."""
-    extra = gradient.array.ndim - len(shape)
-    dims = tuple(range(extra)) + tuple(
-        extra + i for i, n in enumerate(shape) if n == 1 and gradient.array.shape[extra + i] != 1
-    )
-    if dims:
-        gradient = sum_(gradient, dim=dims, keepdim=True)
-    return reshape(gradient, shape=shape) if extra else gradient
 
 
 class _HooksOnLeaves:

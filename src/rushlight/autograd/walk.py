@@ -15,6 +15,7 @@ from rushlight.autograd.hooks import run_hooks
 from rushlight.autograd.modes import enable_grad, mode, set_grad_enabled
 from rushlight.autograd.tape import Node, OperationNode, edge_of, hooks_on_leaves
 from rushlight.ops.declare import routing
+from rushlight.ops.elementwise import add
 from rushlight.ops.movement import clone, slice_
 from rushlight.tensor.tensor import Tensor, wrap
 
@@ -60,10 +61,8 @@ class Walk:
         else:
             return
         if known is not None and edge in self.sums and known.array.dtype == gradient.array.dtype:
-            if slicing is None:
-                known.add_(gradient)
-            else:
-                slice_(known, **slicing.options).add_(gradient)
+            target = known if slicing is None else slice_(known, **slicing.options)
+            add(target, gradient, out=target)
             return
         if slicing is not None:
             part, gradient = gradient, wrap(core.empty(slicing.kept[0][0], gradient.array.dtype))

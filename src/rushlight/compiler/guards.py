@@ -359,7 +359,7 @@ class Guards:
     def _watch_all(self) -> Watch:
         watch = Watch(self._surroundings.watch)
         for tensor, *_ in self._tensors:
-            watch.entries(vars(tensor), ("array", "_requires_grad", "_hooks", "_post_hooks"))
+            watch.attributes(tensor, ("array", "_requires_grad", "_hooks", "_post_hooks"))
             for hooks in (tensor._hooks, tensor._post_hooks):
                 if hooks is not None:
                     watch.items(hooks)

@@ -324,7 +324,7 @@ def _reference(operation: Any) -> Callable[..., Any]:
 
     def compute(*operands: Any, **options: Any) -> Any:
         if operation.checks_first:
-            operation.check(operands, options)  # indices: NumPy would take negative ones
+            operation.check(list(operands), options)  # indices: NumPy would take negative ones
         return operation.reference(operands, options)
 
     return compute

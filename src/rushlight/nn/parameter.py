@@ -6,22 +6,20 @@ import copy
 from typing import Any, Self, cast
 
 from rushlight.autograd.modes import no_grad
-from rushlight.tensor.tensor import Tensor
+from rushlight.tensor.tensor import Tensor, wrap
 
 
 def _sharing(cls: type[Tensor], data: Tensor | None) -> Any:
     """A tensor of class `cls` over the memory of `data`, outside its graph."""
-    instance = object.__new__(cls)
     if data is None:
         from rushlight.tensor.creation import empty
 
-        instance.array = empty(0).array
-    elif not isinstance(data, Tensor):
+        return wrap(empty(0).array, cls)
+    if not isinstance(data, Tensor):
         raise TypeError(f"{cls.__name__}: data must be a Tensor, not {type(data).__name__}; see rushlight.tensor()")
-    else:
-        source = data.detach()
-        instance.array = source.array
-        instance._counter = source._counter
+    source = data.detach()
+    instance = wrap(source.array, cls)
+    instance._counter = source._counter
     return instance
 
 

@@ -76,7 +76,7 @@ def _total(reached: Any, input_lengths: Any, target_lengths: Any) -> Any:
     return np.where(input_lengths > 0, _log_sum(behind, on_label), empty)
 
 
-@operation()
+@operation(kernel="ctc_losses")
 def ctc_losses(
     xp: Any, log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any, *, blank: int = 0
 ) -> Any:
@@ -125,7 +125,7 @@ def _(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any, *, 
 @ctc_losses.gradient
 def _(g: Any, _y: Any, log_probs: Any, *rest: Any, blank: int = 0) -> Any:
     posteriors = ctc_posteriors(log_probs, *rest, blank=blank)
-    return -posteriors * reshape(g, shape=(-1, 1)), None, None, None
+    return posteriors * reshape(-g, shape=(-1, 1)), None, None, None
 
 
 @ctc_losses.samples
@@ -135,7 +135,7 @@ def _(make: Callable[..., Any]) -> Iterator[Sample]:
     yield Sample((make(5, 2, 4), targets % 3, np.array([5, 5]), np.array([2, 0])), {"blank": 3})
 
 
-@operation()
+@operation(kernel="ctc_posteriors")
 def ctc_posteriors(
     xp: Any, log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any, *, blank: int = 0
 ) -> Any:

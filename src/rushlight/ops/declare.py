@@ -11,7 +11,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -93,7 +93,6 @@ def interpreted_by(interpreter: Interpreter) -> Iterator[None]:
 
 
 OPERATIONS: dict[str, Operation] = {}
-_NUMBERS = (int, float, bool)
 
 
 class Operation:
@@ -112,6 +111,7 @@ class Operation:
         of_memory: bool = False,
         checks_indices: bool = False,
         traceable: bool = True,
+        listed: bool = True,
     ) -> None:
         self.name = meaning.__name__.rstrip("_")
         self.meaning = meaning
@@ -135,18 +135,20 @@ class Operation:
         self.sample_rule: Callable[..., Iterator[Sample]] | None = None
         self.xla_rule: Callable[..., Any] | None = None
         self.inplace_rule: Callable[..., None] | None = None
-        self._checked: set[Any] = set()
-        self._gradient_plans: dict[tuple[int, int], GradientPlan] = {}
+        self._checked: Any = None  # the signatures that the shape rule has passed
+        self.gradient_plans: dict[tuple[int, int], GradientPlan] = {}
         self.kernel: Callable[..., Any] | None = None
         self.checks_first = False
         if core.native is not None:
+            self._checked = core.native.Signatures(integers=checks_indices)
             if self.elementwise:
                 self.kernel = self._first_call
             elif kernel is not None:
                 self.kernel = getattr(core.native, kernel)
-        if self.name in OPERATIONS:
-            raise ValueError(f"operation {self.name!r} is declared twice")
-        OPERATIONS[self.name] = self
+        if listed:
+            if self.name in OPERATIONS:
+                raise ValueError(f"operation {self.name!r} is declared twice")
+            OPERATIONS[self.name] = self
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         if options and not self.option_names.issuperset(options):
@@ -241,35 +243,18 @@ class Operation:
             return Spec(broadcast_shapes(self.name, args), self.result_dtype(args))
         raise NotImplementedError(f"operation {self.name!r} has no shape rule")
 
-    def check(self, arrays: Sequence[Any], options: dict[str, Any]) -> None:
+    def check(self, arrays: list[Any], options: dict[str, Any]) -> None:
         """Runs the shape rule before a kernel, once for each signature.
 
         Arrays of integers are looked at every time, since rules read indices to see whether they are in range, unless
         kernel and meaning do that.
         """
-        looked_at = "" if self.checks_indices else "iub"
-        signature: list[Any] = []
-        for array in arrays:
-            if array is None:
-                signature.append(None)
-            elif type(array) is np.ndarray and array.dtype.kind not in looked_at:
-                signature.append((array.shape, array.dtype))
-            elif type(array) in _NUMBERS:
-                signature.append(type(array))
-            else:
-                self.check_values(arrays, options)
-                return
-        try:
-            key = (*signature, *options.items())
-            known = key in self._checked
-        except TypeError:  # an option that can't be hashed
+        checked = self._checked
+        if checked is None:
             self.check_values(arrays, options)
-            return
-        if not known:
+        elif not checked.holds(arrays, options):
             self.check_values(arrays, options)
-            if len(self._checked) >= 1024:
-                self._checked.clear()
-            self._checked.add(key)
+            checked.add(arrays, options)
 
     def check_values(self, arrays: Sequence[Any], options: dict[str, Any]) -> None:
         """Runs the shape rule, which looks at the values of indices too."""
@@ -351,16 +336,16 @@ class Operation:
 
     def gradient_plan(self, needs: int, count: int) -> GradientPlan:
         """How the gradients of those of `count` arguments are computed that have their bit in `needs`."""
-        plan = self._gradient_plans.get((needs, count))
+        plan = self.gradient_plans.get((needs, count))
         if plan is None:
-            plan = self._gradient_plans[needs, count] = self._plan_gradient(needs, count)
+            plan = self.gradient_plans[needs, count] = self._plan_gradient(needs, count)
         return plan
 
     def _plan_gradient(self, needs: int, count: int) -> GradientPlan:
         assert self.gradient_rule is not None
         needed = [position for position in range(count) if needs >> position & 1]
         if self.elementwise:
-            with interpreted_by(_inline):
+            with inlining():
                 compiled = program.compile_gradient(self.gradient_rule, needed, count)
             if compiled is not None:
                 targets = zip(needed, compiled.places, strict=True) if compiled.places else ()
@@ -418,6 +403,11 @@ def _inline(operation: Operation, args: tuple[Any, ...], options: dict[str, Any]
     if not operation.elementwise or options:
         raise program.NotElementwise(operation.name)
     return operation.meaning(program.recorder, *args)
+
+
+def inlining() -> AbstractContextManager[None]:
+    """Within it operations called on expressions become instructions of a program."""
+    return interpreted_by(_inline)
 
 
 def broadcast_shapes(name: str, args: Sequence[Any]) -> tuple[int, ...]:

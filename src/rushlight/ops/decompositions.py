@@ -11,7 +11,7 @@ from rushlight.errors import DtypeError, LinAlgError, ShapeError
 from rushlight.ops.declare import Sample, Spec, operation
 from rushlight.ops.linear import matmul, swap_last
 from rushlight.ops.movement import cat, reshape, slice_, tril
-from rushlight.ops.reduction import cumprod
+from rushlight.ops.reduction import cumprod, sum_to
 
 
 def _solved(name: str, function: Callable[..., Any], *matrices: Any, **options: Any) -> Any:
@@ -121,8 +121,6 @@ def _(a: Any, b: Any) -> Spec:
 
 @solve.gradient
 def _(g: Any, y: Any, a: Any, _b: Any) -> tuple[Any, Any]:
-    from rushlight.autograd.tape import sum_to
-
     def of_b() -> Any:
         return sum_to(solve(swap_last(a), g), tuple(_b.shape))
 

@@ -12,7 +12,7 @@ from rushlight.ops.declare import Sample, Spec, operation
 from rushlight.ops.elementwise import where
 from rushlight.ops.linear import check_dtypes, matmul, swap_last
 from rushlight.ops.movement import reshape
-from rushlight.ops.reduction import sum_
+from rushlight.ops.reduction import sum_, sum_to
 
 _FEW = 25  # points, up to which the differences themselves are squared: more exact, and more memory
 
@@ -48,8 +48,6 @@ def _(a: Any, b: Any) -> Spec:
 
 @euclidean_distances.gradient
 def _(g: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
-    from rushlight.autograd.tape import sum_to
-
     pull = where(y == 0, 0.0, g / where(y == 0, 1.0, y))  # a distance of 0 has the gradient 0
 
     def towards(one: Any, other: Any, weights: Any) -> Any:

@@ -6,6 +6,7 @@ from rushlight.errors import DimensionError, DtypeError, ShapeError
 from rushlight.ops.declare import Sample, Spec, broadcast_shapes, operation
 from rushlight.ops.elementwise import where
 from rushlight.ops.gathering import add_at
+from rushlight.ops.reduction import sum_to
 
 
 def _places(indices, dims, ndim):
@@ -138,8 +139,6 @@ def _(x, values, *indices, dims, accumulate=False):
 @index_put.gradient
 def _(g, _y, _x, _values, *indices, dims, accumulate=False):
     def of_values():
-        from rushlight.autograd.tape import sum_to
-
         taken = index(g, *indices, dims=dims)
         shape = tuple(_values.shape)
         lead = max(len(shape) - taken.ndim, 0)
@@ -177,8 +176,6 @@ def _(x, mask, value):
 
 @masked_fill.gradient
 def _(g, _y, _x, mask, _value):
-    from rushlight.autograd.tape import sum_to
-
     return lambda: sum_to(where(mask, 0.0, g), tuple(_x.shape)), None, lambda: where(mask, g, 0.0).sum()
 
 

@@ -13,7 +13,7 @@ from rushlight.errors import DimensionError, DtypeError, InputError, ShapeError
 from rushlight.ops.declare import OPERATIONS, Sample, Spec, differentiated, operation
 from rushlight.ops.elementwise import add, gelu, gelu_tanh, multiply, relu, sigmoid, silu, tanh
 from rushlight.ops.movement import expand, permute, reshape, slice_
-from rushlight.ops.reduction import sum_
+from rushlight.ops.reduction import sum_, sum_to
 
 
 def check_dtypes(name: str, *tensors: Any) -> None:
@@ -38,11 +38,9 @@ def swap_last(x: Any) -> Any:
     return permute(x, dims=(*range(len(x.shape) - 2), len(x.shape) - 1, len(x.shape) - 2))
 
 
-def _sum_to(g: Any, shape: Sequence[int]) -> Any:
-    """g summed over the dimensions that broadcasting `shape` added or stretched."""
-    extra = len(g.shape) - len(shape)
-    dims = (*range(extra), *(extra + i for i, n in enumerate(shape) if n == 1 and g.shape[extra + i] != 1))
-    return reshape(sum_(g, dim=dims, keepdim=True), shape=tuple(shape)) if dims else g
+def _shaped(x: Any, shape: Sequence[int]) -> Any:
+    """x in this shape; x itself where it has it."""
+    return x if tuple(x.shape) == tuple(shape) else reshape(x, shape=tuple(shape))
 
 
 @operation(kernel="matmul")
@@ -85,22 +83,25 @@ def _(a: Any, b: Any) -> Spec:
 
 @matmul.gradient
 def _(g: Any, _y: Any, a: Any, b: Any) -> tuple[Any, Any]:
-    left = reshape(a, shape=(1, -1)) if a.ndim == 1 else a
-    right = reshape(b, shape=(-1, 1)) if b.ndim == 1 else b
-    batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
-    m, k, n = left.shape[-2], left.shape[-1], right.shape[-1]
-    full = reshape(g, shape=(*batch, m, n))
+    if a.ndim == 2 and b.ndim == 2:
+        return lambda: linear(g, b, None), lambda: matmul(swap_last(a), g)
+    rows, columns = tuple(a.shape), tuple(b.shape)
+    left = reshape(a, shape=(1, *rows)) if len(rows) == 1 else a
+    right = reshape(b, shape=(*columns, 1)) if len(columns) == 1 else b
+    batch = np.broadcast_shapes(rows[:-2], columns[:-2])
+    m, k, n = left.shape[-2], rows[-1], right.shape[-1]
+    full = _shaped(g, (*batch, m, n))
 
     def of_a() -> Any:
-        return reshape(_sum_to(matmul(full, swap_last(right)), left.shape), shape=tuple(a.shape))
+        return _shaped(sum_to(matmul(full, swap_last(right)), tuple(left.shape)), rows)
 
     def of_b() -> Any:
         if right.ndim == 2 and left.ndim > 2 and k > 0 and n > 0:  # one tall product sums over the batch
-            rows = math.prod(batch) * m
-            product = matmul(swap_last(reshape(left, shape=(rows, k))), reshape(full, shape=(rows, n)))
+            count = math.prod(batch) * m
+            product = matmul(swap_last(reshape(left, shape=(count, k))), reshape(full, shape=(count, n)))
         else:
-            product = _sum_to(matmul(swap_last(left), full), right.shape)
-        return reshape(product, shape=tuple(b.shape))
+            product = sum_to(matmul(swap_last(left), full), tuple(right.shape))
+        return _shaped(product, columns)
 
     return of_a, of_b
 

@@ -353,7 +353,7 @@ def _(x, value):
 @assign.gradient
 def _(g, _y, _x, _value):
     def of_value():
-        from rushlight.autograd.tape import sum_to
+        from rushlight.ops.reduction import sum_to
 
         shape = tuple(_value.shape)
         lead = len(shape) - g.ndim

@@ -329,6 +329,25 @@ def compile_gradient(rule: Callable[..., Any], needed: Sequence[int], count: int
     )
 
 
+def record_gradient(rule: Callable[..., Any], position: int, count: int) -> Any:
+    """The gradient for one of `count` inputs as (instructions, number of the output, numbers of the inputs read).
+
+    Of the inputs, 0 is the result's gradient, 1 the result. None where the rule says none, or isn't elementwise.
+    """
+    builder = Builder(2 + count)
+    try:
+        entries = rule(*builder.inputs)
+        entry = (entries if isinstance(entries, tuple) else (entries,))[position]
+        entry = entry() if callable(entry) else entry
+        if not isinstance(entry, Expression):
+            return None
+        reads = sorted(entry.reads)
+        compact, (output,) = _over(builder, reads, [entry])
+    except NotElementwise:
+        return None
+    return tuple(compact.instructions), output.number, tuple(reads)
+
+
 def _over(builder: Builder, inputs: Sequence[int], outputs: Sequence[Any]) -> tuple[Builder, list[Any]]:
     """The same computation of `outputs` over those inputs only, without instructions that no output depends on."""
     wanted = {o.number for o in outputs if isinstance(o, Expression)}

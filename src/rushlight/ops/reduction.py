@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -115,6 +116,25 @@ def _(g, _y, _x, *, dim=None, keepdim=False):
 def _(make):
     yield from _samples(make)
     yield Sample((make(3, 0),), {"dim": 1})
+
+
+@functools.lru_cache(1024)
+def _stretched(shape, target):
+    """The dimensions that broadcasting from `target` to `shape` added or stretched."""
+    extra = len(shape) - len(target)
+    return (*range(extra), *(extra + i for i, n in enumerate(target) if n == 1 and shape[extra + i] != 1))
+
+
+def sum_to(g, shape):
+    """g summed over the dimensions that were broadcast from `shape`."""
+    dims = _stretched(tuple(g.shape), shape)
+    if not dims:
+        return g
+    extra = g.ndim - len(shape)
+    if len(dims) == extra:
+        return sum_(g, dim=dims)
+    summed = sum_(g, dim=dims, keepdim=True)
+    return reshape(summed, shape=shape) if extra else summed
 
 
 @operation(kernel="mean")

@@ -258,9 +258,7 @@ def deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
         )
     if id(self) in memo:
         return memo[id(self)]  # type: ignore[no-any-return]
-    result = object.__new__(type(self))
-    memo[id(self)] = result
-    result.array = values_of(self, "deepcopy").copy("K")
+    memo[id(self)] = result = tensors.wrap(values_of(self, "deepcopy").copy("K"), type(self))
     result._requires_grad = self._requires_grad
     if self.grad is not None:
         result.grad = deepcopy(self.grad, memo)
@@ -268,10 +266,7 @@ def deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
     return result
 
 
-_FIELDS = frozenset(
-    ["array", "_grad", "_requires_grad", "_node", "_index", "_counter", "_base", "_views", "_history", "_hooks",
-     "_post_hooks", "_producer"]
-)  # fmt: skip
+_FIELDS = frozenset(["_hooks", "_post_hooks"])
 
 
 def _copy_attributes(source: Tensor, target: Tensor, memo: dict[int, Any]) -> None:
@@ -294,8 +289,7 @@ def reduce(self: Tensor, protocol: Any) -> tuple[Any, ...]:
 
 def rebuild(cls: type[Tensor], array: np.ndarray[Any, Any], requires_grad: bool, added: dict[str, Any]) -> Tensor:
     """The tensor that `reduce` took apart."""
-    result = object.__new__(cls)
-    result.array = np.asarray(array)
+    result = tensors.wrap(array, cls)
     result._requires_grad = requires_grad
     result.__dict__.update(added)
     return result

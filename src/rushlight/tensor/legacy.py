@@ -40,9 +40,7 @@ def legacy_tensor(cls: type[Tensor], *size: Any, device: Any = None, dtype: Dtyp
         array = np.empty(0, wanted.numpy)
     else:
         array = core.empty(arguments.size("new", size), wanted.numpy)
-    result = object.__new__(cls)
-    result.array = array
-    return result
+    return tensors.wrap(array, cls)
 
 
 def new(self: Tensor, *size: Any, device: Any = None) -> Tensor:

@@ -147,6 +147,8 @@ def unique(
     """The distinct elements in order (or slices along `dim`), with where each element went and how often it came."""
     if dim is not None and not input.array.shape[dim]:
         raise ShapeError("unique(): there are no slices along a dimension of size 0")
+    if not return_inverse and not return_counts:
+        return tensors.wrap(np.unique(values_of(input, "unique"), axis=dim, equal_nan=False))
     values, inverse, counts = np.unique(
         values_of(input, "unique"), return_inverse=True, return_counts=True, axis=dim, equal_nan=False
     )

@@ -274,8 +274,6 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False, *, out: Tensor | N
 
 def sum_to_size(self: Tensor, *size: Any) -> Tensor:
     """The sum over the dimensions that broadcasting `size` to this tensor's shape would repeat."""
-    from rushlight.autograd.tape import sum_to
-
     sizes = arguments.integers("sum_to_size", "size", size)
     try:
         fits = np.broadcast_shapes(sizes, self.array.shape) == self.array.shape
@@ -283,7 +281,7 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
         fits = False
     if not fits:
         raise ShapeError(f"size {list(sizes)} is not expandable to size {list(self.array.shape)}.")
-    return sum_to(self, sizes)
+    return reduction.sum_to(self, sizes)  # type: ignore[no-any-return]
 
 
 # Running sums, products and extremes

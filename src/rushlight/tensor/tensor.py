@@ -31,19 +31,22 @@ class Tensor(Methods):
     `array` is the storage, a NumPy array: views of a tensor are views of that memory.
     """
 
+    # What every operation reads and writes has a place of its own in the object; `wrap` fills all of them.
+    __slots__ = (
+        "_base", "_counter", "_grad", "_history", "_index", "_node", "_producer", "_requires_grad", "_views", "array"
+    )  # fmt: skip
     array: np.ndarray[Any, Any]
-    # The place in the graph. Class attributes are the defaults, so that making a Tensor sets one attribute.
-    _requires_grad: bool = False
-    _node: Any = None
-    _index: int = 0
-    _grad: Tensor | None = None
-    _counter: Any = None  # of versions: a list of one number, shared by views; None stands for a 0 that nobody shares
-    _base: Tensor | None = None
-    _views: tuple[tuple[Operation, dict[str, Any]], ...] = ()
-    _history: int = 0
+    _requires_grad: bool
+    _node: Any
+    _index: int
+    _grad: Tensor | None
+    _counter: Any  # of versions: a list of one number, shared by views; None stands for a 0 that nobody shares
+    _base: Tensor | None
+    _views: tuple[tuple[Operation, dict[str, Any]], ...]
+    _history: int
+    _producer: Any  # the module that returned this tensor, for error messages
     _hooks: Any = None
     _post_hooks: Any = None
-    _producer: Any = None  # the module that returned this tensor, for error messages
     __array_priority__ = 1000
 
     def __new__(cls, *size: Any, device: Any = None) -> Tensor:
@@ -366,6 +369,7 @@ class Tensor(Methods):
 
 
 _new = object.__new__
+_ndarray = np.ndarray
 
 
 def bump_version(tensor: Tensor) -> None:
@@ -376,10 +380,17 @@ def bump_version(tensor: Tensor) -> None:
         tensor._counter[0] += 1
 
 
-def wrap(array: Any) -> Tensor:
-    """A Tensor of this array, sharing its memory. NumPy scalars become 0-d arrays."""
-    tensor = _new(Tensor)
-    tensor.array = array if type(array) is np.ndarray or type(array) is Unread else np.asarray(array)
+def wrap(array: Any, kind: type[Tensor] = Tensor) -> Tensor:
+    """A Tensor (or one of a class made from it) of this array, sharing its memory, outside of any graph.
+
+    NumPy scalars become 0-d arrays.
+    """
+    tensor = _new(kind)
+    tensor.array = array if type(array) is _ndarray or type(array) is Unread else np.asarray(array)
+    tensor._requires_grad = False
+    tensor._node = tensor._grad = tensor._counter = tensor._base = tensor._producer = None
+    tensor._index = tensor._history = 0
+    tensor._views = ()
     return tensor
 
 

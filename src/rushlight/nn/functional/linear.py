@@ -7,6 +7,7 @@ import numpy as np
 from rushlight.autograd.modes import no_grad
 from rushlight.errors import DtypeError, InputError
 from rushlight.ops import linear as operations
+from rushlight.ops.declare import routing
 from rushlight.ops.elementwise import where
 from rushlight.ops.indexing import index
 from rushlight.tensor.tensor import Tensor, shown_as
@@ -158,12 +159,19 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         array = values_of(tensor, "one_hot without num_classes")
         if array.size == 0 and num_classes <= 0:
             raise InputError("Can not infer total number of classes from empty tensor.")
-        if array.size and array.min() < 0:
+        indices = array.astype(np.int64, copy=False)
+        highest = int(indices.view(np.uint64).max(initial=0))  # negative ones are above all others
+        if highest >= 2**63:
             raise InputError("Class values must be non-negative.")
         if num_classes == -1:
-            num_classes = int(array.max()) + 1
-        elif array.size and array.max() >= num_classes > 0:
-            raise InputError(f"Class values must be smaller than num_classes: {int(array.max())} of {num_classes}")
+            num_classes = highest + 1
+        elif highest >= num_classes > 0 and array.size:
+            raise InputError(f"Class values must be smaller than num_classes: {highest} of {num_classes}")
     if num_classes < 1:
         raise InputError("num_classes should be positive")
-    return zeros((*tensor.shape, num_classes), dtype=int64).scatter_(-1, tensor.to(int64).unsqueeze(-1), 1)
+    result = zeros((*tensor.shape, num_classes), dtype=int64)
+    if routing.tracing is not None:
+        return result.scatter_(-1, tensor.to(int64).unsqueeze(-1), 1)
+    rows = np.arange(0, result.array.size, num_classes)
+    result.array.reshape(-1)[rows + indices.reshape(-1)] = 1
+    return result

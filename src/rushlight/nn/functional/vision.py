@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from rushlight import dtypes
 from rushlight.errors import DtypeError, ShapeError, UnsupportedError
 from rushlight.nn.functional import pooling
 from rushlight.nn.functional.dimensions import Sizes, per_dimension
-from rushlight.ops import elementwise
 from rushlight.ops import folding as ops
+from rushlight.ops import grid_sampling as sampling
 from rushlight.ops.resampling import resample
 from rushlight.tensor import Tensor
 from rushlight.tensor.creation import linspace
@@ -379,75 +378,5 @@ def grid_sample(
         raise DtypeError(f"grid_sample: input and grid must have the same dtype, got {input.dtype} and {grid.dtype}")
     if min(input.shape[2:]) < 1:
         raise ShapeError(f"grid_sample: expected input to have non-empty spatial dimensions, got {tuple(input.shape)}")
-    return _sample(input, grid, mode, padding_mode, bool(align_corners))
-
-
-def _sample(input: Tensor, grid: Tensor, mode: str, padding_mode: str, align_corners: bool) -> Tensor:
-    batch, channels, *size = input.shape
-    positions = []
-    for axis, n in enumerate(size):
-        point = grid.select(-1, len(size) - 1 - axis)
-        position = (point + 1) * ((n - 1) / 2) if align_corners else ((point + 1) * n - 1) * 0.5
-        if mode != "bicubic":
-            position = _inside(position, n, padding_mode, align_corners)
-        positions.append(position)
-    # For each axis: candidates (pixel, weight), of which every combination adds to the sample.
-    candidates = [_neighbours(position, mode) for position in positions]
-    flat = input.reshape(batch, channels, -1)
-    result: Any = None
-    for combination in _products(candidates):
-        index: Any = 0
-        factor: Any = None
-        for (pixel, weight), n in zip(combination, size, strict=True):
-            if mode == "bicubic":
-                pixel = _inside(pixel, n, padding_mode, align_corners)
-            known = pixel.detach()
-            clipped = elementwise.clamp(known, 0, n - 1)
-            if padding_mode == "zeros":
-                weight = weight * (known == clipped).to(input.dtype)
-            index = index * n + clipped.to(dtypes.int64)
-            factor = weight if factor is None else factor * weight
-        gathered = flat.gather(2, index.reshape(batch, 1, -1).expand(batch, channels, -1))
-        part = gathered.reshape(batch, channels, *grid.shape[1:-1]) * factor.unsqueeze(1)
-        result = part if result is None else result + part
-    return result
-
-
-def _inside(position: Tensor, n: int, padding_mode: str, align_corners: bool) -> Tensor:
-    """`position` moved into the image by "border" or "reflection"."""
-    if padding_mode == "reflection":
-        low, high = (0.0, n - 1.0) if align_corners else (-0.5, n - 0.5)
-        span = high - low
-        if span == 0:
-            return position * 0
-        away = elementwise.absolute(position - low)
-        turns = elementwise.floor((away / span).detach())
-        rest = away - turns * span
-        odd = elementwise.remainder(turns, 2)
-        position = (rest * (1 - odd) + (span - rest) * odd) + low
-    return position if padding_mode == "zeros" else elementwise.clamp(position, 0, n - 1)
-
-
-def _neighbours(position: Tensor, mode: str) -> list[tuple[Tensor, Any]]:
-    """The pixels around a position along one axis, with their weights."""
-    if mode == "nearest":
-        pixel = elementwise.round_(position.detach())
-        return [(pixel, position * 0 + 1)]
-    first = elementwise.floor(position.detach())
-    fraction = position - first
-    if mode == "bilinear":
-        return [(first, 1 - fraction), (first + 1, fraction)]
-    a = -0.75  # see _cubic
-    near, far = [], []
-    for d in (fraction, 1 - fraction):
-        near.append(((a + 2) * d - (a + 3)) * d * d + 1)
-        e = d + 1
-        far.append(((a * e - 5 * a) * e + 8 * a) * e - 4 * a)
-    return [(first - 1, far[0]), (first, near[0]), (first + 1, near[1]), (first + 2, far[1])]
-
-
-def _products(candidates: list[list[tuple[Tensor, Any]]]) -> list[list[tuple[Tensor, Any]]]:
-    combinations: list[list[tuple[Tensor, Any]]] = [[]]
-    for axis in candidates:
-        combinations = [[*combination, candidate] for combination in combinations for candidate in axis]
-    return combinations
+    operation = sampling.composed if mode == "bicubic" else sampling.grid_sample
+    return operation(input, grid, mode=mode, padding_mode=padding_mode, align_corners=bool(align_corners))
