@@ -389,9 +389,10 @@ void multiply(Product<T> p, int64_t count, const int64_t* a_offsets, const int64
   const int64_t blocks = divide_up(p.n, plan.block_columns);
   const int64_t work = std::max(p.m, read_work) * plan.block_columns * std::max<int64_t>(p.k, 1);
   const int64_t grain = blocks == 1 ? std::max<int64_t>(1, block_work / 2 / std::max<int64_t>(work, 1)) : 1;
+  const bool packs = plan.method == Method::alone || plan.method == Method::narrow;
   parallel_for(count * blocks, grain, [&](int64_t begin, int64_t end) {
     std::optional<Alone<T>> alone;
-    if (plan.method == Method::alone) alone.emplace(p, plan.block_columns);
+    if (packs) alone.emplace(p, plan.block_columns);
     for (int64_t index = begin; index < end; ++index) {
       const int64_t j = index % blocks * plan.block_columns;
       const Product<T> block = item(index / blocks).block(0, p.m, j, std::min(plan.block_columns, p.n - j));
