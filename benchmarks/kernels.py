@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from benchmarks.roofline import multiply_add_rate
 from rushlight import core
 
 Run = Callable[[], Any]
@@ -135,13 +136,6 @@ def cases() -> Iterator[Case]:
     yield from convolution("4x4 stride 2, 64x128x8x8", (64, 128, 8, 8), (256, 128, 4, 4), stride=2, padding=1)
     yield from convolution("4x4 64x256x4x4", (64, 256, 4, 4), (64, 256, 4, 4))
     yield from convolution("depthwise 3x3 16x64x56x56", (16, 64, 56, 56), (64, 1, 3, 3), padding=1, groups=64)
-
-
-def multiply_add_rate(clock: Callable[[], float]) -> float:
-    """Operations per second of nothing but multiply-adds, on all threads, which a first turn wakes."""
-    native.multiply_adds()
-    start = clock()
-    return float(native.multiply_adds() / (clock() - start))
 
 
 def measure(case: Case, clock: Callable[[], float], turns: int) -> tuple[float, float, float]:

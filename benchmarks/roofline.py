@@ -45,33 +45,30 @@ def seconds(run: Run, calls: int) -> float:
     return (time.perf_counter() - start) / calls
 
 
-class Limits:
-    """Measures what the machine can do."""
-
-    def __init__(self) -> None:
-        from rushlight.ops.elementwise import add
-
-        assert core.native is not None and add.kernel is not None
-        self._multiply_adds, self._add = core.native.multiply_adds, add.kernel
-        self._a, self._b = random(1 << 24), random(1 << 24)
-        self._c = np.empty_like(self._a)
-
-    def peak(self) -> float:
-        """Operations per second; a first turn wakes the threads."""
-        self._multiply_adds()
-        start = time.perf_counter()
-        return float(self._multiply_adds() / (time.perf_counter() - start))
-
-    def bandwidth(self) -> float:
-        """Bytes per second."""
-        return 3 * self._a.nbytes / seconds(lambda: self._add(self._a, self._b, out=self._c), 2)
+def multiply_add_rate(clock: Callable[[], float] = time.perf_counter) -> float:
+    """Operations per second of nothing but multiply-adds, on all threads, which a first turn wakes."""
+    assert core.native is not None
+    core.native.multiply_adds()
+    start = clock()
+    return float(core.native.multiply_adds() / (clock() - start))
 
 
-def measure(name: str, run: Run, operations: float, moved: float, limits: Limits, turns: int) -> Point:
-    """Medians over turns of the kernel and both limits."""
+def addition() -> tuple[Run, float]:
+    """a + b into c, of arrays that fit no cache, and the bytes that it moves."""
+    from rushlight.ops.elementwise import add
+
+    a, b = random(1 << 24), random(1 << 24)
+    c, kernel = np.empty_like(a), add.kernel
+    assert kernel is not None
+    return lambda: kernel(a, b, out=c), size(a, b, c)
+
+
+def measure(name: str, run: Run, operations: float, moved: float, moving: tuple[Run, float], turns: int) -> Point:
+    """Medians over turns of the kernel and both limits; moving: what `addition` returns."""
     run()
     calls = max(1, int(0.01 / max(seconds(run, 1), 1e-6)))
-    found = [(limits.peak(), limits.bandwidth(), seconds(run, calls)) for _ in range(turns)]
+    add, added = moving
+    found = [(multiply_add_rate(), added / seconds(add, 2), seconds(run, calls)) for _ in range(turns)]
     peak, bandwidth, spent = map(statistics.median, zip(*found, strict=True))
     return Point(name, operations, moved, operations / spent, moved / spent, peak, bandwidth)
 
@@ -92,10 +89,10 @@ def points(turns: int) -> list[Point]:
     import rushlight.nn.functional as F
 
     found: list[Point] = []
-    limits = Limits()
+    moving = addition()
 
     def add(name: str, run: Run, operations: float, moved: float) -> None:
-        found.append(measure(name, run, operations, moved, limits, turns))
+        found.append(measure(name, run, operations, moved, moving, turns))
 
     native = core.native
     assert native is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -32,17 +32,26 @@ def mlp() -> nn.Sequential:
     return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
 
 
-def step_of(net: nn.Module, optimizer: Any, loss: Callable[..., Any] = F.cross_entropy) -> Callable[..., Any]:
-    """A training step as it is usually written."""
+def step_of(
+    net: nn.Module, optimizer: Any, loss: Callable[..., Any] = F.cross_entropy, max_norm: float | None = None
+) -> Callable[..., Any]:
+    """A training step as it is usually written; max_norm: its gradients are clipped to that."""
 
     def step(x: Any, y: Any) -> Any:
         optimizer.zero_grad()
         result = loss(net(x), y)
         result.backward()
+        if max_norm is not None:
+            nn.utils.clip_grad_norm_(net.parameters(), max_norm)
         optimizer.step()
         return result
 
     return step
+
+
+def bits_of(tensors: Iterable[rl.Tensor]) -> list[bytes]:
+    """The memory of each of the tensors, which may be results of differentiable operations."""
+    return [tensor.detach().numpy().tobytes() for tensor in tensors]
 
 
 def values(item: Any) -> Any:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from compiled_comparison import bits_of, step_of
 
 import rushlight as rl
 from rushlight import nn, optim
-from rushlight.nn import functional as F
 
 
 def training(steps: int = 3) -> list[bytes]:
@@ -23,19 +23,9 @@ def training(steps: int = 3) -> list[bytes]:
         nn.Conv2d(16, 16, 3), nn.GroupNorm(4, 16), nn.GELU(), nn.AdaptiveAvgPool2d(3), nn.Flatten(),
         nn.Linear(144, 64), nn.LayerNorm(64), nn.SiLU(), nn.Linear(64, 10),
     )  # fmt: skip
-    optimizer = optim.AdamW(net.parameters(), lr=0.01)
-
-    @rl.compile
-    def step(x: Any, y: Any) -> Any:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(net(x), y)
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
-        return loss
-
+    step = rl.compile(step_of(net, optim.AdamW(net.parameters(), lr=0.01), max_norm=1.0))
     losses = [step(rl.randn(24, 3, 18, 18), rl.randint(0, 10, (24,))) for _ in range(steps)]
-    return [t.detach().numpy().tobytes() for t in [*losses, *net.state_dict().values()]]
+    return bits_of([*losses, *net.state_dict().values()])
 
 
 def test_the_same_bits_for_any_number_of_threads() -> None:

@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import pytest
+from compiled_comparison import bits_of, step_of
 
 import rushlight as rl
 from rushlight import nn, optim
@@ -57,19 +58,10 @@ def batch(seed: int) -> tuple[Any, Any]:
 
 
 def train(net: nn.Module, seed: int, compiled: bool) -> list[bytes]:
-    optimizer = optim.AdamW(net.parameters(), lr=0.01)
-
-    def step(x: Any, y: Any) -> Any:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(net(x), y)
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
-        return loss
-
+    step = step_of(net, optim.AdamW(net.parameters(), lr=0.01), max_norm=1.0)
     run = rl.compile(step) if compiled else step
     losses = [run(*batch(100 * seed + number)) for number in range(6)]
-    return [t.detach().numpy().tobytes() for t in [*losses, *net.state_dict().values()]]
+    return bits_of([*losses, *net.state_dict().values()])
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -90,7 +82,7 @@ def test_all_read_one_network() -> None:
                 found.append(net(x))
             loss = F.cross_entropy(net(x.requires_grad_()), y)
             found += rl.autograd.grad(loss, [x, *net.parameters()])
-        return [t.numpy().tobytes() for t in found]
+        return bits_of(found)
 
     alone = [work(number) for number in range(THREADS)]
     assert at_once(work) == alone
