@@ -141,15 +141,16 @@ def cases() -> Iterator[Case]:
 def measure(case: Case, clock: Callable[[], float], turns: int) -> tuple[float, float, float]:
     """Median seconds of one call of ours and of theirs, and the median peak, in alternating turns.
 
-    Each turn begins with a rest, for the threads of the library that ran before spin for a while before they sleep; and
-    with calls that aren't counted, for processors and threads take a while to wake.
+    Everything begins after a rest, for the threads of the library that ran before spin for a while before they sleep;
+    and with calls that aren't counted, for processors and threads take a while to wake.
     """
     times: tuple[list[float], list[float]] = ([], [])
-    peaks = []
+    peaks, rest = [], 0.05
     for _ in range(turns):
+        time.sleep(rest)
         peaks.append(multiply_add_rate(clock))
         for run, found in zip((case.ours, case.theirs), times, strict=True):
-            time.sleep(0.05)
+            time.sleep(rest)
             begin, calls = clock(), 0
             while calls < 2 or clock() - begin < 0.005:
                 run()

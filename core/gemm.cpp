@@ -20,18 +20,20 @@ namespace {
 
 constexpr int64_t depth_limit = 384;         // k of one packed block: a tile of A stays in L1, a block of B in L2
 constexpr int64_t turned_depth_limit = 800;  // the same where tiles are transposed into C, at a cost each time
-constexpr int64_t block_columns_limit = 256;
-constexpr int64_t block_rows_limit = 512;
-constexpr int64_t most_rows = 2048, most_columns = 2048, most_depth = 1536;  // of what is packed at once
-constexpr int64_t packed_limit = 512 * 1024;            // items of both sides, that the next layer's overwrite in L2
-constexpr int64_t wanted_blocks = 32;                   // to share out among threads
-constexpr int64_t block_work = 256 * 1024;              // multiply-adds of a block, at least
-constexpr int64_t read_work = 8;                        // multiply-adds in the time that a number takes from memory
-constexpr int64_t shared_work = 1024 * 1024;            // multiply-adds of one product that all threads share
-constexpr int64_t wanted_packs = 8, packed_terms = 16;  // pieces to be packed; they are multiples of so many terms
+constexpr int64_t packed_columns_items = 192 * 1024, packed_rows_limit = 512;  // of a block's sides: they stay in L2
+constexpr int64_t rows_limit = 2048;                                           // of a block, in any case
+constexpr int64_t thread_blocks = 8;                                           // for each thread, to share out
+constexpr int64_t block_work = 256 * 1024;                                     // multiply-adds of a block, at least
+constexpr int64_t read_work = 8;              // multiply-adds in the time that a number takes from memory
+constexpr int64_t shared_work = 1024 * 1024;  // multiply-adds of one product that all threads share
 constexpr int64_t piece_terms = 256, most_pieces = 16, piece_numbers = 32 * 1024;  // pieces of a small C's terms
-constexpr int64_t few_rows_limit = 128;  // rows of A that stay in L2: each thread packs the columns that it multiplies
-constexpr int64_t direct_rows = 48, direct_items = 32 * 1024;  // with fewer rows, or B nearby, B is read where it lies
+constexpr int64_t wanted_parts = 8;   // of C, in which the pieces are added up
+constexpr int64_t packed_terms = 16;  // the terms of a piece are a multiple of these
+// B is read where it lies with at most so many rows of A, or if it is nearby. With rows of B in line with the lines of
+// a cache these may be more; with rows that meet in the same few lines they are fewer.
+constexpr int64_t direct_rows = 48, direct_rows_in_line = 64, direct_rows_meeting = 18;
+constexpr int64_t line = 64, meeting = 4096;       // bytes
+constexpr int64_t direct_reads = 3 * 1024 * 1024;  // items that all rows skip over
 constexpr int64_t narrow_limit = 256;  // items from one column of A to the next that are read where they lie
 
 int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
@@ -53,11 +55,17 @@ bool packs_rows(const Product<T>& p) {
 template <class T>
 bool packs_columns(const Product<T>& p) {
   if (p.b.column_stride != 1 || (!loads_parts<T> && p.n % lanes<T> != 0)) return true;
-  return p.m > direct_rows && p.k * p.b.row_stride > direct_items;
+  const int64_t apart = p.b.row_stride * static_cast<int64_t>(sizeof(T));
+  const int64_t rows = apart % meeting == 0 ? direct_rows_meeting
+                       : apart % line == 0  ? direct_rows_in_line
+                                            : direct_rows;
+  return p.m > rows && p.m * p.k * p.b.row_stride > direct_reads;
 }
 
+// How many terms are multiplied at once: all of them, unless something is packed.
 template <class T>
 int64_t depth_of(const Product<T>& p) {
+  if (!packs_columns(p) && !packs_rows(p)) return p.k;
   return even_part(p.k, p.c_column_stride == 1 ? depth_limit : turned_depth_limit, 1);
 }
 
@@ -149,16 +157,17 @@ void multiply_packed(const Product<T>& p, const T* packed_rows, const T* packed_
   }
 }
 
-// Products of one form and at most `columns` columns on one thread, which packs for itself what has to be packed.
+// Products of the form of `p`, of at most `rows` rows and `columns` columns, on one thread, which packs for itself what
+// has to be packed: what another one has packed would come from further away than it saves.
 template <class T>
-class Alone {
+class Packed {
  public:
-  Alone(const Product<T>& p, int64_t columns)
+  Packed(const Product<T>& p, int64_t rows, int64_t columns)
       : packs_columns_(packs_columns(p)),
         packs_rows_(packs_rows(p)),
-        depth_(packs_columns_ || packs_rows_ ? depth_of(p) : p.k),
+        depth_(depth_of(p)),
         columns_(packs_columns_ ? depth_ * round_up(columns, tile_columns<T>) : 0),
-        rows_(packs_rows_ ? depth_ * round_up(p.m, tile_rows) : 0) {}
+        rows_(packs_rows_ ? depth_ * round_up(rows, tile_rows) : 0) {}
 
   void multiply(const Product<T>& p) const {
     for (int64_t k = 0; k < p.k; k += depth_) {
@@ -174,55 +183,6 @@ class Alone {
   int64_t depth_;
   Scratch<T> columns_, rows_;
 };
-
-// On all threads: at first they pack everything, then they multiply.
-template <class T>
-void multiply_together(const Product<T>& p, int64_t block_rows, int64_t block_columns) {
-  const int64_t depth = depth_of(p), layers = divide_up(p.k, depth);
-  const int64_t width = round_up(p.n, tile_columns<T>), height = packs_rows(p) ? round_up(p.m, tile_rows) : 0;
-  Scratch<T> packed_columns(p.k * width), packed_rows(p.k * height + 1);
-  const int64_t strip = even_part(width, divide_up(width * layers, wanted_blocks), tile_columns<T>);
-  const int64_t row_strip = even_part(height, divide_up(height * layers, wanted_blocks) + 1, 2 * tile_rows);
-  const int64_t strips = divide_up(width, strip), row_strips = divide_up(height, row_strip);
-  const int64_t piece = even_part(depth, divide_up(depth * (strips + row_strips) * layers, wanted_packs), packed_terms);
-  const int64_t pieces = divide_up(depth, piece);
-  parallel_for((strips + row_strips) * layers * pieces, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t layer = task / pieces % layers, index = task / pieces / layers;
-      const int64_t k = layer * depth, count = std::min(depth, p.k - k), first = task % pieces * piece;
-      if (first >= count) continue;
-      const Product<T> terms = p.terms(k + first, std::min(piece, count - first));
-      if (index < strips) {
-        const int64_t j = index * strip;
-        T* target = packed_columns.get() + k * width + j * count + first * tile_columns<T>;
-        const Product<T> part = terms.block(0, p.m, j, std::min(strip, p.n - j));
-        pack_columns(part.b, part.k, part.n, target, count * tile_columns<T>);
-      } else {
-        const int64_t i = (index - strips) * row_strip;
-        T* target = packed_rows.get() + k * height + i * count + first * tile_rows;
-        const Product<T> part = terms.block(i, std::min(row_strip, p.m - i), 0, p.n);
-        pack_rows(part.a, part.m, part.k, target, count * tile_rows);
-      }
-    }
-  });
-  const int64_t row_blocks = divide_up(p.m, block_rows), column_blocks = divide_up(p.n, block_columns);
-  // Neighbouring blocks, which one thread computes, lie side by side in C, unless one side is much the larger: then
-  // they share a part of that.
-  const bool rows_first = p.c_column_stride == 1 ? 4 * p.m > p.n : p.m > 4 * p.n;
-  parallel_for(row_blocks * column_blocks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t index = begin; index < end; ++index) {
-      const int64_t row = rows_first ? index / column_blocks : index % row_blocks;
-      const int64_t column = rows_first ? index % column_blocks : index / row_blocks;
-      const int64_t i = row * block_rows, j = column * block_columns;
-      const Product<T> block = p.block(i, std::min(block_rows, p.m - i), j, std::min(block_columns, p.n - j));
-      for (int64_t k = 0; k < p.k; k += depth) {
-        const int64_t count = std::min(depth, p.k - k);
-        multiply_packed(block.terms(k, count), packed_rows.get() + k * height + (height > 0 ? i * count : 0),
-                        packed_columns.get() + k * width + j * count);
-      }
-    }
-  });
-}
 
 // Rough counts of cycles, to choose between a product and its transpose, and dot products.
 template <class T>
@@ -244,6 +204,17 @@ double cost_of_dots(const Product<T>& p) {
   return m * n * (static_cast<double>(divide_up(p.k, lanes<T>)) / 2 + 3.5);
 }
 
+// The same for a block that is too large for caches, for each term of its sums.
+template <class T>
+double cost_of_block(const Product<T>& p, int64_t rows, int64_t columns) {
+  const double m = static_cast<double>(rows), n = static_cast<double>(columns);
+  const double bring_b = !packs_columns(p) ? 0.3 : p.b.column_stride == 1 ? 0.9 : 1.3;
+  const double bring_a = !packs_rows(p)        ? (p.m * depth_of(p) <= packed_columns_items ? 0.05 : 0.3)
+                         : p.a.row_stride == 1 ? 1.1
+                                               : 2.0;
+  return m * n / (2 * lanes<T>)+m * bring_a + n * bring_b;
+}
+
 // Of many terms and a C that is small: pieces of the terms are summed up by themselves, so that no thread reads what
 // another one has packed, and added up in their order.
 template <class T>
@@ -257,17 +228,17 @@ void multiply_pieces(const Product<T>& p) {
   if (cost(aside(p.transposed())) < cost(first)) return multiply_pieces(p.transposed());
   const Scratch<T> sums(pieces * size);
   parallel_for(pieces, 1, [&](int64_t begin, int64_t end) {
-    const Alone<T> alone(first, p.n);
+    const Packed<T> packed(first, p.m, p.n);
     for (int64_t index = begin; index < end; ++index) {
       Product<T> part = first;
       part.k = std::min(piece, p.k - index * piece);
       part.a.data += index * piece * p.a.column_stride;
       part.b.data += index * piece * p.b.row_stride;
       part.c = sums.get() + index * size;
-      alone.multiply(part);
+      packed.multiply(part);
     }
   });
-  parallel_for(p.m, divide_up(p.m, wanted_packs), [&](int64_t begin, int64_t end) {
+  parallel_for(p.m, divide_up(p.m, wanted_parts), [&](int64_t begin, int64_t end) {
     T* total = sums.get();
     for (int64_t index = 1; index < pieces; ++index) {
       const T* more = total + index * size;
@@ -280,10 +251,10 @@ void multiply_pieces(const Product<T>& p) {
   });
 }
 
-enum class Method { nothing, dots, alone, narrow, pieces, together };
+enum class Method { nothing, dots, pieces, blocks };
 
-// How a product is computed, by its shape alone, and how C is cut into blocks. Whatever these are, each number of C is
-// summed in the same order.
+// How a product is computed, by its shape alone, and how C is cut into blocks to be shared out among threads. However
+// it is cut, each number of C is summed in the same order.
 template <class T>
 struct Plan {
   Method method;
@@ -294,34 +265,48 @@ struct Plan {
     choose_method(p, count);
     block_rows = p.m;
     block_columns = p.n;
-    if (method == Method::nothing) return;
-    constexpr int64_t unit = tile_columns<T>;
-    if (method == Method::alone || method == Method::together)
-      block_columns = even_part(p.n, block_columns_limit, unit);
-    if (method == Method::narrow) {  // a block for each thread: all of them read all of A
-      block_columns = even_part(p.n, std::clamp(divide_up(p.n, thread_count()), unit, 2 * block_columns_limit), unit);
-      return;
-    }
-    if (method == Method::together) block_rows = even_part(p.m, block_rows_limit, tile_rows);
-    // Halve the blocks until there are enough of them to share out.
-    while (count * divide_up(p.m, block_rows) * divide_up(p.n, block_columns) < wanted_blocks &&
-           std::max(block_rows, read_work) * block_columns * p.k >= 2 * block_work) {
-      if (method == Method::together && block_rows > tile_rows &&
-          (block_rows >= block_columns || block_columns <= unit)) {
-        block_rows = round_up(block_rows / 2, tile_rows);
-      } else if (block_columns > unit) {
-        block_columns = round_up(block_columns / 2, unit);
-      } else {
-        break;
-      }
+    if (method == Method::dots) {
+      const int64_t blocks = std::min(divide_up(thread_blocks * thread_count(), count), work(p) / block_work);
+      block_columns = even_part(p.n, divide_up(p.n, std::max<int64_t>(blocks, 1)), unit);
+    } else if (method == Method::blocks) {
+      cut(p, count);
     }
   }
 
  private:
+  static constexpr int64_t unit = tile_columns<T>;
+
   void turn(Product<T>& p) {
     p = p.transposed();
     turned = !turned;
   }
+
+  // Into such blocks that the thread with the most to do, bringing what its blocks take included, ends first.
+  void cut(const Product<T>& p, int64_t count) {
+    const int64_t threads = thread_count(), wanted = divide_up(thread_blocks * threads, count);
+    const int64_t least_rows = divide_up(p.m, packs_rows(p) ? packed_rows_limit : rows_limit);
+    const int64_t least_columns = divide_up(p.n, std::max(unit, packed_columns_items / depth_of(p)));
+    const int64_t most = std::max(least_rows * least_columns, std::min(wanted, work(p) / block_work));
+    double best = std::numeric_limits<double>::infinity();
+    for (int64_t row_blocks = least_rows; row_blocks * least_columns <= most; ++row_blocks) {
+      const int64_t rows = even_part(p.m, divide_up(p.m, row_blocks), tile_rows);
+      for (int64_t column_blocks = least_columns; row_blocks * column_blocks <= most; ++column_blocks) {
+        const int64_t columns = even_part(p.n, divide_up(p.n, column_blocks), unit);
+        const int64_t blocks = count * divide_up(p.m, rows) * divide_up(p.n, columns);
+        const double waiting = 1.0 / 32;  // of a block, for a thread that something else has held up
+        const double busiest =
+            (static_cast<double>(divide_up(blocks, threads)) + waiting) * cost_of_block(p, rows, columns);
+        if (busiest < best) {
+          best = busiest;
+          block_rows = rows;
+          block_columns = columns;
+        }
+      }
+    }
+  }
+
+  // Multiply-adds, or what could have been done while the numbers came from memory.
+  static int64_t work(const Product<T>& p) { return std::max(p.m, read_work) * p.n * p.k; }
 
   void choose_method(Product<T>& p, int64_t count) {
     if (p.k == 0) {
@@ -332,21 +317,10 @@ struct Plan {
     if (cost_of_dots(p) < cost(p)) {
       method = Method::dots;
       if (p.n < p.m) turn(p);
+    } else if (count == 1 && p.m * p.n * p.k >= shared_work && p.k >= 4 * piece_terms && p.m * p.n <= piece_numbers) {
+      method = Method::pieces;
     } else {
-      const bool in_place = !packs_rows(p), in_columns = p.a.column_stride != 1;
-      const int64_t panels = divide_up(p.n, tile_columns<T>);
-      if (count >= wanted_blocks || p.m * p.n * p.k < shared_work) {
-        method = Method::alone;
-      } else if (in_place && !in_columns && p.m <= few_rows_limit && panels >= wanted_blocks / 4) {
-        method = Method::alone;
-      } else if (count == 1 && p.k >= 4 * piece_terms && p.m * p.n <= piece_numbers) {
-        method = Method::pieces;
-      } else if (in_place && in_columns && p.m <= narrow_limit && p.n >= narrow_limit && p.n <= 4 * narrow_limit &&
-                 count == 1) {
-        method = Method::narrow;
-      } else {
-        method = Method::together;
-      }
+      method = Method::blocks;
     }
   }
 };
@@ -370,36 +344,22 @@ void multiply(Product<T> p, int64_t count, const int64_t* a_offsets, const int64
     return one;
   };
   if (plan.method == Method::pieces) return multiply_pieces(item(0));
-  if (plan.method == Method::together) {
-    for (int64_t index = 0; index < count; ++index) {
-      for (int64_t i = 0; i < p.m; i += most_rows) {
-        for (int64_t j = 0; j < p.n; j += most_columns) {
-          const Product<T> part =
-              item(index).block(i, std::min(most_rows, p.m - i), j, std::min(most_columns, p.n - j));
-          const int64_t cached = std::max(depth_limit, packed_limit / (part.m + part.n));
-          const int64_t depth = even_part(p.k, packs_rows(p) ? std::min(cached, most_depth) : most_depth, 1);
-          for (int64_t k = 0; k < p.k; k += depth) {
-            multiply_together(part.terms(k, std::min(depth, p.k - k)), plan.block_rows, plan.block_columns);
-          }
-        }
-      }
-    }
-    return;
-  }
-  const int64_t blocks = divide_up(p.n, plan.block_columns);
-  const int64_t work = std::max(p.m, read_work) * plan.block_columns * std::max<int64_t>(p.k, 1);
-  const int64_t grain = blocks == 1 ? std::max<int64_t>(1, block_work / 2 / std::max<int64_t>(work, 1)) : 1;
-  const bool packs = plan.method == Method::alone || plan.method == Method::narrow;
+  const int64_t row_blocks = divide_up(p.m, plan.block_rows), column_blocks = divide_up(p.n, plan.block_columns);
+  const int64_t blocks = row_blocks * column_blocks;
+  const int64_t work = std::max(p.m, read_work) * p.n * std::max<int64_t>(p.k, 1);
+  const int64_t grain = blocks == 1 ? std::max<int64_t>(1, block_work / 2 / work) : 1;
   parallel_for(count * blocks, grain, [&](int64_t begin, int64_t end) {
-    std::optional<Alone<T>> alone;
-    if (packs) alone.emplace(p, plan.block_columns);
+    std::optional<Packed<T>> packed;
+    if (plan.method == Method::blocks) packed.emplace(p, plan.block_rows, plan.block_columns);
     for (int64_t index = begin; index < end; ++index) {
-      const int64_t j = index % blocks * plan.block_columns;
-      const Product<T> block = item(index / blocks).block(0, p.m, j, std::min(plan.block_columns, p.n - j));
+      const int64_t i = index % row_blocks * plan.block_rows,
+                    j = index / row_blocks % column_blocks * plan.block_columns;
+      const Product<T> block =
+          item(index / blocks).block(i, std::min(plan.block_rows, p.m - i), j, std::min(plan.block_columns, p.n - j));
       switch (plan.method) {
         case Method::nothing: multiply_nothing(block); break;
         case Method::dots: multiply_dots(block); break;
-        default: alone->multiply(block); break;
+        default: packed->multiply(block); break;
       }
     }
   });

@@ -49,7 +49,7 @@ void pack_columns(Matrix<T> b, int64_t depth, int64_t width, T* packed, int64_t 
 template <class T>
 void pack_rows(Matrix<T> a, int64_t height, int64_t depth, T* packed, int64_t panel_step) {
   // Of k, and of panels: as much as stays in L1 until the lines of both sides are complete.
-  constexpr int64_t chunk = 8, group = 32 * tile_rows;
+  constexpr int64_t chunk = 8, group = 8 * tile_rows;
   for (int64_t i0 = 0; i0 < height; i0 += group) {
     const int64_t i1 = std::min(i0 + group, height);
     const int64_t whole = a.row_stride == 1 ? i0 + (i1 - i0) / tile_rows * tile_rows : i0;
