@@ -30,10 +30,9 @@ constexpr int64_t serial_work = 128 * 1024;  // multiply-adds that aren't worth 
 template <class T>
 constexpr T minus_infinity = -std::numeric_limits<T>::infinity();
 
-int64_t divide_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit; }
 template <class T>
 int64_t padded(int64_t width) {
-  return divide_up(width, tile_columns<T>) * tile_columns<T>;
+  return round_up(width, tile_columns<T>);
 }
 
 // An array (samples, tokens, heads, features); strides in items.

@@ -20,8 +20,6 @@ constexpr int64_t fewest_weights = 128 * 1024;  // of a group
 constexpr int64_t least_waste = 4;              // times as many terms as there are: other kernels' terms cost less
 constexpr int64_t together_items = 1 << 20;     // of what goes back to windows at once
 
-int64_t divide_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit; }
-
 // The numbers that tap `tap` of a channel's windows meet, one for each position.
 template <class T>
 void gather_column(const Windows& windows, const Tap& tap, const T* plane, T* target) {

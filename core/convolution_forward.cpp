@@ -17,8 +17,6 @@ constexpr int64_t patch_bytes = 192 * 1024;  // of one unit's part of the image
 constexpr int64_t wanted_tasks = 32;         // to share out among threads
 constexpr int64_t serial_work = 128 * 1024;  // multiply-adds that aren't worth a second thread
 
-int64_t divide_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit; }
-
 // The weights of one panel of output channels: k = (channel, tap), then output channel; zeros beyond the last.
 template <class T>
 void pack_weights(const Windows& windows, const Weights<T>& weights, int64_t group, int64_t first, int64_t columns,

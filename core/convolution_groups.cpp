@@ -27,8 +27,6 @@ constexpr int most_positions(int outputs) { return std::min(8, (vector_registers
 // Numbers of the windows whose gradients are summed at once.
 constexpr int most_terms(int outputs) { return std::min(9, (vector_registers - 2 - outputs) / outputs); }
 
-int64_t divide_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit; }
-
 // The groups of one block.
 template <class T>
 struct Block {

@@ -6,6 +6,7 @@
 
 #include "convolution_engine.h"
 #include "micro_kernel.h"
+#include "threads.h"
 #include "transpose.h"
 
 namespace rushlight::convolution {
@@ -24,8 +25,6 @@ void gather_channels(const float* planes, const Extents& size, int64_t channels,
                      int64_t rows, int64_t left, int64_t width, float* target);
 
 namespace minimal_sizes {
-inline int64_t divide_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit; }
-inline int64_t round_up(int64_t value, int64_t unit) { return divide_up(value, unit) * unit; }
 // `extent` cut into equal parts of about `wanted`.
 inline int64_t even_part(int64_t extent, int64_t wanted) {
   return divide_up(extent, divide_up(extent, std::clamp<int64_t>(wanted, 1, extent)));

@@ -33,8 +33,6 @@ constexpr int64_t few_gradient_terms = 32, few_for_many_channels = lanes<float> 
 constexpr int64_t many_channels = 33;
 constexpr int64_t long_run = 512;
 
-int64_t divide_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit; }
-
 // Bands of whole rows, or slices of them, of one image.
 Units bands_of_rows(const Windows& windows, int64_t wanted, int64_t limit) {
   Units units(windows, wanted, limit);

@@ -3,13 +3,9 @@
 #include <algorithm>
 
 #include "simd.h"
+#include "threads.h"
 
 namespace rushlight::convolution {
-
-namespace {
-int64_t divide_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit; }
-
-}  // namespace
 
 bool Windows::in_order() const {
   for (size_t t = 0; t < taps.size(); ++t) {

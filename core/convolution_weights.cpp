@@ -20,8 +20,6 @@ constexpr int64_t task_work = 256 * 1024;      // multiply-adds of one task
 constexpr int64_t partial_limit = 128 * 1024;  // weights of which several partial sums may be kept
 constexpr int64_t most_partials = 16;
 
-int64_t divide_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit; }
-
 // g of one share, one panel of output channels: position, then channel; zeros beyond the last channel.
 template <class T>
 void pack_gradient(const Windows& windows, const Units& units, const Share& share, const T* g, int64_t channel,

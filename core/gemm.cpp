@@ -36,9 +36,6 @@ constexpr int64_t line = 64, meeting = 4096;       // bytes
 constexpr int64_t direct_reads = 3 * 1024 * 1024;  // items that all rows skip over
 constexpr int64_t narrow_limit = 256;  // items from one column of A to the next that are read where they lie
 
-int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
-int64_t divide_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit; }
-
 // Cuts `extent` into equal parts of at most `limit`, each a multiple of `unit`.
 int64_t even_part(int64_t extent, int64_t limit, int64_t unit) {
   const int64_t parts = std::max<int64_t>(1, divide_up(extent, limit));

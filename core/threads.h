@@ -14,12 +14,16 @@ void set_thread_count(int count);  // clamped to [1, 1024]; takes effect at the 
 // returns when all have run. Nested calls run on the calling thread alone. `block` must not throw nor touch Python.
 void run_blocks(int64_t blocks, void (*block)(void* context, int64_t index), void* context);
 
+// The whole units of `unit` > 0 that hold `value`, and their extent.
+constexpr int64_t divide_up(int64_t value, int64_t unit) { return value / unit + (value % unit > 0); }
+constexpr int64_t round_up(int64_t value, int64_t unit) { return divide_up(value, unit) * unit; }
+
 // body(begin, end) over [0, count) cut into blocks of `grain`. One block runs on the calling thread without waking any.
 template <class Body>
 void parallel_for(int64_t count, int64_t grain, Body&& body) {
   if (count <= 0) return;
   if (grain < 1) grain = 1;
-  int64_t blocks = (count - 1) / grain + 1;
+  int64_t blocks = divide_up(count, grain);
   if (blocks == 1) {
     body(int64_t{0}, count);
     return;
