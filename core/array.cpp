@@ -117,6 +117,13 @@ DType dtype_given(nb::handle given) {
   return PyArray_ISNBO(found->byteorder) ? dtype_numbered(found->type_num) : DType::other;
 }
 
+// What Python asks for; None for dtypes without kernels.
+template <void* (*storage)(size_t)>
+nb::object array_given(const std::vector<int64_t>& shape, nb::handle given) {
+  DType dtype = dtype_given(given);
+  return dtype == DType::other ? nb::none() : new_array(dtype, shape, nullptr, storage).object;
+}
+
 }  // namespace
 
 bool is_array(nb::handle object) { return PyArray_Check(object.ptr()); }
@@ -171,21 +178,10 @@ void bind_array(nb::module_& module) {
         bfloat16_descriptor = found;  // kept for the life of the process
       },
       nb::arg("dtype"), "Tells the core the NumPy dtype that ml_dtypes registered as bfloat16.");
-  module.def(
-      "empty",
-      [](const std::vector<int64_t>& shape, nb::handle given) -> nb::object {
-        DType dtype = dtype_given(given);
-        return dtype == DType::other ? nb::none() : empty(dtype, shape).object;
-      },
-      nb::arg("shape"), nb::arg("dtype"),
-      "A new, uninitialised, row-major array from the caching allocator; None for dtypes without kernels.");
-  module.def(
-      "zeros",
-      [](const std::vector<int64_t>& shape, nb::handle given) -> nb::object {
-        DType dtype = dtype_given(given);
-        return dtype == DType::other ? nb::none() : zeros(dtype, shape).object;
-      },
-      nb::arg("shape"), nb::arg("dtype"), "As `empty`, of zeros; pages fresh from the system aren't touched.");
+  module.def("empty", &array_given<allocate>, nb::arg("shape"), nb::arg("dtype"),
+             "A new, uninitialised, row-major array from the caching allocator; None for dtypes without kernels.");
+  module.def("zeros", &array_given<allocate_zeros>, nb::arg("shape"), nb::arg("dtype"),
+             "As `empty`, of zeros; pages fresh from the system aren't touched.");
   module.def(
       "empty_like",
       [](nb::handle array) {

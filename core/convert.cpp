@@ -178,7 +178,7 @@ Plane plane_of(const Array& to, const Array& from) {
 void copy_planes(const Array& to, const Array& from, const Plane& plane) {
   int64_t rows = to.shape[plane.row], columns = to.shape[plane.column];
   int64_t height = columns < 16 ? 256 : 64, width = rows < 16 ? 256 : 64;
-  int64_t row_tiles = (rows + height - 1) / height, column_tiles = (columns + width - 1) / width;
+  int64_t row_tiles = divide_up(rows, height), column_tiles = divide_up(columns, width);
   int64_t planes = to.size() / (rows * columns);
   parallel_for(planes * row_tiles * column_tiles, 8, [&](int64_t begin, int64_t end) {
     for (int64_t index = begin; index < end; ++index) {

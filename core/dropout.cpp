@@ -90,7 +90,7 @@ template <class F, class Use>
 void for_blocks(Key key, double p, F kept, int64_t count, Use use) {
   uint32_t threshold = threshold_of(p);
   if (p >= 1) kept = 0;
-  parallel_for((count + block_size - 1) / block_size, grain, [=](int64_t begin, int64_t end) {
+  parallel_for(divide_up(count, block_size), grain, [=](int64_t begin, int64_t end) {
     uint32_t words[block_size];
     F factors[block_size];
     for (int64_t block = begin; block < end; ++block) {

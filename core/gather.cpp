@@ -56,7 +56,7 @@ void take(const T* from, const int64_t* at, T* to, const Slabs& slabs, const Sla
 template <class T, class Put>
 void bring(const T* x, const T* source, const int64_t* at, T* y, const Slabs& slabs, const Slabs& chosen, Put put) {
   const int64_t inner = slabs.inner, width = slabs.outer >= 8 ? std::max<int64_t>(1, inner) : 64;
-  const int64_t across = (inner + width - 1) / width;
+  const int64_t across = divide_up(inner, width);
   const int64_t work = std::max<int64_t>(1, (slabs.count + chosen.count) * std::min(width, inner));
   parallel_for(slabs.outer * across, move_grain / work, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
@@ -241,7 +241,7 @@ nb::object nonzero(nb::handle input, bool as_rows) {
   const Array& array = mask.array;
   if (array.dtype != DType::boolean || array.dimensions == 0) return not_implemented();
   constexpr int64_t block = 4096;
-  const int64_t size = array.size(), blocks = (size + block - 1) / block;
+  const int64_t size = array.size(), blocks = divide_up(size, block);
   const uint8_t* holds = array.as<uint8_t>();
   Scratch<int64_t> begins(blocks + 1);  // how many places lie before each block
   begins[0] = 0;

@@ -118,7 +118,7 @@ class Corners {
 
 template <class T>
 void sample(const T* x, const T* grid, T* y, const Sampling& by) {
-  const int64_t blocks = (by.points + at_once - 1) / at_once;
+  const int64_t blocks = divide_up(by.points, at_once);
   const int64_t grain = std::max<int64_t>(1, (1 << 14) / (at_once * by.corners * std::max<int64_t>(1, by.channels)));
   parallel_for(by.batch * blocks, grain, [&](int64_t begin, int64_t end) {
     Corners<T> corners;
@@ -140,7 +140,7 @@ void sample(const T* x, const T* grid, T* y, const Sampling& by) {
 
 template <class T>
 void bring_back(const T* g, const T* grid, T* of_x, const Sampling& by) {
-  const int64_t groups = (by.channels + channels_at_once - 1) / channels_at_once;
+  const int64_t groups = divide_up(by.channels, channels_at_once);
   parallel_for(by.batch * groups, 1, [&](int64_t begin, int64_t end) {
     Corners<T> corners;
     for (int64_t block = begin; block < end; ++block) {
@@ -166,7 +166,7 @@ void bring_back(const T* g, const T* grid, T* of_x, const Sampling& by) {
 
 template <class T>
 void move_grid(const T* g, const T* x, const T* grid, T* of_grid, const Sampling& by) {
-  const int64_t blocks = (by.points + at_once - 1) / at_once;
+  const int64_t blocks = divide_up(by.points, at_once);
   const int64_t grain = std::max<int64_t>(1, (1 << 13) / (at_once * by.corners * std::max<int64_t>(1, by.channels)));
   parallel_for(by.batch * blocks, grain, [&](int64_t begin, int64_t end) {
     Corners<T> corners;

@@ -54,7 +54,7 @@ void add_slices(const T* x, const T* source, const std::vector<int64_t>& chosen,
   // Columns of the slices are apart from each other: each task owns some of them and goes through all indices.
   int64_t count = static_cast<int64_t>(chosen.size()), inner = slabs.inner;
   int64_t width = slabs.outer >= 8 ? std::max<int64_t>(1, inner) : 64;
-  int64_t across = (inner + width - 1) / width;
+  int64_t across = divide_up(inner, width);
   int64_t work = std::max<int64_t>(1, (slabs.count + count) * std::min(width, inner));
   parallel_for(slabs.outer * across, move_grain / work, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {

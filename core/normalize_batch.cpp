@@ -223,7 +223,7 @@ constexpr int64_t columns = 32;
 // body(first, count) over blocks of columns
 template <class Body>
 void for_columns(const Channels& shape, Body&& body) {
-  int64_t blocks = (shape.channels + columns - 1) / columns;
+  int64_t blocks = divide_up(shape.channels, columns);
   parallel_for(blocks, blocks_of(shape.samples * columns), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) body(i * columns, std::min(columns, shape.channels - i * columns));
   });

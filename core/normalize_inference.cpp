@@ -72,7 +72,7 @@ nb::object batch_norm_sums(nb::handle gradient, nb::handle input, nb::handle mea
     const T *gs = g.array.as<T>(), *xs = x.array.as<T>();
     Unlocked unlocked;
     // Of one sample, or of some rows whose neighbours belong to different channels.
-    const int64_t together = length == 1 ? 64 : 1, groups = (shape.samples + together - 1) / together;
+    const int64_t together = length == 1 ? 64 : 1, groups = divide_up(shape.samples, together);
     std::vector<C> sums(static_cast<size_t>(groups * channels)), products(static_cast<size_t>(groups * channels));
     if (length == 1) {
       parallel_for(groups, blocks_of(together * channels), [&](int64_t begin, int64_t end) {

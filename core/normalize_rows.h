@@ -167,7 +167,7 @@ void norm_rows(const T* x, const C* weight, const C* bias, T* y, C* mean, C* var
   if constexpr (std::is_same_v<T, C>) {
     if (rows.length <= short_forward) {
       constexpr int64_t group = lanes<T>;
-      parallel_for((rows.count + group - 1) / group, blocks_of(rows.length * group), [&](int64_t begin, int64_t end) {
+      parallel_for(divide_up(rows.count, group), blocks_of(rows.length * group), [&](int64_t begin, int64_t end) {
         for (int64_t row = begin * group; row < std::min(end * group, rows.count); row += group) {
           RowGroup<T> some(x, rows, row, std::min(group, rows.count - row));
           norm_row_group<centered>(some, weight, bias, y, mean, variance, eps);

@@ -125,7 +125,7 @@ class Average {
   void for_each_band(int64_t extent, Work&& work) const {
     const int64_t in_step = std::max<int64_t>(1, window_.input() / std::max<int64_t>(1, extent));
     const int64_t wanted = std::clamp<int64_t>(band_items / in_step, 1, std::max<int64_t>(1, extent));
-    const int64_t bands = (extent + wanted - 1) / wanted, blocks = (planes_ + lanes<T> - 1) / lanes<T>;
+    const int64_t bands = divide_up(extent, wanted), blocks = divide_up(planes_, lanes<T>);
     const int64_t items = std::max<int64_t>(1, lanes<T> * window_.input() / std::max<int64_t>(1, bands));
     parallel_for(blocks * bands, work_grain / items, [&](int64_t begin, int64_t end) {
       for (int64_t task = begin; task < end; ++task) {

@@ -124,7 +124,7 @@ int64_t row_work(const Window& window) {
   auto longest = [](const Axis& axis) {
     int64_t length = 1;
     for (int64_t o = 0; o < axis.output; ++o) {
-      length = std::max(length, (axis.end[o] - axis.begin[o] + axis.step - 1) / axis.step);
+      length = std::max(length, divide_up(axis.end[o] - axis.begin[o], axis.step));
     }
     return length;
   };
@@ -170,7 +170,7 @@ class MaximaOfRows {
     int64_t low = 0, high = 0;
     for (const Tap& tap : width.taps) low = std::min(low, tap.offset), high = std::max(high, tap.offset);
     left_ = -low;
-    padded_ = (width.output + lanes<T> - 1) / lanes<T> * lanes<T>;
+    padded_ = round_up(width.output, lanes<T>);
     pitch_ = left_ + std::max(width.input, (padded_ - lanes<T>)*S + high + S * lanes<T>);
     first_.resize(static_cast<size_t>(padded_));
     for (int64_t o = 0; o < width.output; ++o) {
@@ -266,7 +266,7 @@ void for_each_band(int64_t planes, const Window& window, bool whole, Body&& body
     const int64_t rows = window.output_rows();
     const bool banded = !whole && window.depth().input == 1 && window.depth().output == 1;
     const int64_t band = banded ? std::clamp<int64_t>(work_grain / row_work(window), 1, rows) : rows;
-    const int64_t bands = (rows + band - 1) / band, size = maxima.memory(band);
+    const int64_t bands = divide_up(rows, band), size = maxima.memory(band);
     const int64_t work = std::max<int64_t>(1, band * row_work(window));
     parallel_for(planes * bands, std::max<int64_t>(1, work_grain / work), [&](int64_t begin, int64_t end) {
       const Scratch<T> memory(size);

@@ -133,7 +133,7 @@ class BackwardPass {
   }
 
   void turn_sums() {
-    const int64_t blocks = (wide_ + Packed::width - 1) / Packed::width;
+    const int64_t blocks = divide_up(wide_, Packed::width);
     parallel_for(blocks, serial_numbers / (columns() * Packed::width) + 1, [&](int64_t block, int64_t end) {
       for (; block < end; ++block) {
         const T* sums = sums_.get() + block * columns() * Packed::width;

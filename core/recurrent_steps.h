@@ -58,7 +58,7 @@ class Panels {
   static constexpr int64_t rows = most_sums / tile;
 
   Panels(Matrix<T> weights, int64_t depth, int64_t hidden, const T* bias)
-      : depth_(depth), blocks_((hidden + units - 1) / units), packed_(depth * blocks_ * width), bias_(blocks_ * width) {
+      : depth_(depth), blocks_(divide_up(hidden, units)), packed_(depth * blocks_ * width), bias_(blocks_ * width) {
     parallel_for(blocks_, std::max<int64_t>(1, serial_numbers / (depth * width)), [&](int64_t begin, int64_t end) {
       for (int64_t block = begin; block < end; ++block) {
         const int64_t unit = block * units, used = std::min(units, hidden - unit);
@@ -104,7 +104,7 @@ inline int64_t grain_of(int64_t work) { return (block_work + work) / std::max<in
 // Cuts [begin, end) into parts of about equal size, none above `most`.
 template <class Work>
 void for_even_parts(int64_t begin, int64_t end, int64_t most, Work&& work) {
-  const int64_t count = end - begin, parts = (count + most - 1) / most;
+  const int64_t count = end - begin, parts = divide_up(count, most);
   for (int64_t i = 0; i < parts; ++i) work(begin + count * i / parts, begin + count * (i + 1) / parts);
 }
 
@@ -113,7 +113,7 @@ void for_even_parts(int64_t begin, int64_t end, int64_t most, Work&& work) {
 template <class T, class Packed, class Work>
 void for_each_step(const Stretch& stretch, const Packed& panels, int64_t depth, Work&& work) {
   const Sequence& s = stretch.s;
-  const int64_t weights = panels.blocks() * Packed::width * depth, parts = (s.batch + Packed::rows - 1) / Packed::rows;
+  const int64_t weights = panels.blocks() * Packed::width * depth, parts = divide_up(s.batch, Packed::rows);
   if (parts > 1 && s.batch * weights < step_work && weights * static_cast<int64_t>(sizeof(T)) <= own_weights) {
     parallel_for(parts, 1, [&](int64_t begin, int64_t end) {
       for (int64_t place = stretch.begin; place < stretch.end; ++place) {

@@ -165,10 +165,10 @@ void reduce(const Reducer& reducer, const Array& array, const ReductionPlan& pla
   int64_t widest = plan.rows ? std::clamp<int64_t>(row_items / plan.reduced_count / 16 * 16, 16, reduction_columns)
                              : reduction_columns;
   int64_t width = plan.panels ? std::min(plan.columns, widest) : 1;
-  int64_t strips = plan.panels ? (plan.columns + width - 1) / width : 1;
+  int64_t strips = plan.panels ? divide_up(plan.columns, width) : 1;
   // A task reduces a chunk of the reduced items of a strip; small ones are put together.
   int64_t length = std::max<int64_t>(reduction_chunk / width, 1);
-  int64_t chunks = std::max<int64_t>((plan.reduced_count + length - 1) / length, 1);
+  int64_t chunks = std::max<int64_t>(divide_up(plan.reduced_count, length), 1);
   int64_t tasks = plan.kept_count * strips * chunks;
   int64_t work = std::max<int64_t>(std::min(plan.reduced_count, length) * width, 16);
   int64_t grain = std::max<int64_t>(reduction_chunk / 2 / work, 1);

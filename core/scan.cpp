@@ -41,7 +41,7 @@ void scan_rows(const T* x, T* y, int64_t rows, int64_t length, bool reverse) {
       }
     }
   };
-  const int64_t groups = (rows + group - 1) / group;
+  const int64_t groups = divide_up(rows, group);
   if (rows * length < 16384) {
     work(0, groups);
   } else {
@@ -70,7 +70,7 @@ nb::object scan(const Array& array, int dimension, bool reverse) {
     return std::move(made.object);
   }
   constexpr int64_t width = 256;  // columns that are scanned together
-  int64_t strips = (inner + width - 1) / width, tasks = total / (length * inner) * strips;
+  int64_t strips = divide_up(inner, width), tasks = total / (length * inner) * strips;
   auto work = [&](int64_t begin, int64_t end) {
     Wide running[width];
     for (int64_t task = begin; task < end; ++task) {

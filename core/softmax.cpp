@@ -83,7 +83,7 @@ constexpr int64_t turned_row = 32;
 template <class T>
 void softmax_turned_rows(const T* x, T* y, const Classes& shape, bool logarithm) {
   constexpr int64_t group = 4 * lanes<T>;
-  const int64_t n = shape.count, groups = (shape.outer + group - 1) / group;
+  const int64_t n = shape.count, groups = divide_up(shape.outer, group);
   parallel_for(groups, std::max<int64_t>(1, (1 << 13) / (n * group)), [&](int64_t begin, int64_t end) {
     Scratch<T> columns(n * group);
     std::fill_n(columns.get(), n * group, T(0));

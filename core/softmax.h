@@ -39,7 +39,7 @@ template <class T, class Group>
 void for_row_groups(const Classes& shape, Group&& group) {
   constexpr int64_t most = lanes<T>;
   const int64_t work = std::max<int64_t>(1, shape.count * most);
-  parallel_for((shape.outer + most - 1) / most, (1 << 13) / work, [&](int64_t begin, int64_t end) {
+  parallel_for(divide_up(shape.outer, most), (1 << 13) / work, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) group(i * most, std::min(most, shape.outer - i * most));
   });
 }
@@ -48,7 +48,7 @@ void for_row_groups(const Classes& shape, Group&& group) {
 // among the columns of all outer indices.
 template <class T, class Strip>
 void for_strips(const Classes& shape, Strip&& strip) {
-  int64_t across = (shape.inner + lanes<T> - 1) / lanes<T>;
+  int64_t across = divide_up(shape.inner, lanes<T>);
   int64_t work = std::max<int64_t>(1, shape.count * lanes<T>);
   parallel_for(shape.outer * across, (1 << 13) / work, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {

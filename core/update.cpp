@@ -70,7 +70,7 @@ void for_parts(int64_t block, int64_t blocks, int64_t size, int64_t place, int64
   }
   constexpr int64_t line = 64;
   const auto bound = [&](int64_t of_block) {
-    const int64_t first = (of_block * parts + blocks - 1) / blocks;  // of the parts that are in this block or behind
+    const int64_t first = divide_up(of_block * parts, blocks);  // of the parts that are in this block or behind
     return first == parts ? size : size * first / parts / line * line;
   };
   part(bound(block), bound(block + 1));
@@ -79,7 +79,7 @@ void for_parts(int64_t block, int64_t blocks, int64_t size, int64_t place, int64
 // step(count, gradient, parameter, states...) on pieces of neighbouring items.
 template <class T, size_t lists, class Step>
 void for_pieces(const Group& group, Step&& step) {
-  const int64_t total = group.starts.back(), blocks = std::min((total + block_items - 1) / block_items, most_blocks);
+  const int64_t total = group.starts.back(), blocks = std::min(divide_up(total, block_items), most_blocks);
   parallel_for(blocks, 1, [&](int64_t block, int64_t) {
     for (size_t k = 0; k + 1 < group.starts.size(); ++k) {
       const int64_t place = group.starts[k], size = group.starts[k + 1] - place;
