@@ -155,7 +155,7 @@ class Pool {
   }
 
   void sleep(Worker& worker, uint32_t seen) {
-    worker.thread = gettid();
+    if (worker.thread == 0) worker.thread = gettid();  // once: the caller may be reading it
     worker.asleep_on.store(sched_getcpu(), std::memory_order_release);
     sleepers_.fetch_add(1, std::memory_order_acq_rel);
     generation_.wait(seen);
