@@ -24,7 +24,8 @@ import numpy as np
 from rushlight.compiler.streams import Randomness, refuse_iterator
 from rushlight.compiler.trace import REPLACED, Trace
 from rushlight.compiler.watch import PLAIN, Watch, same_plain
-from rushlight.nn.modules.module import Module, global_hooks
+from rushlight.nn.modules.hooks import global_hooks
+from rushlight.nn.modules.module import Module
 from rushlight.optim.optimizer import Optimizer
 from rushlight.submodules import PACKAGES
 from rushlight.tensor.tensor import Tensor

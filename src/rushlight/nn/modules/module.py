@@ -1,68 +1,21 @@
-"""Module, the base class of all layers and networks: registration, traversal, conversion, hooks, state, printing."""
+"""Module, the base class of all layers and networks: registration, traversal, modes, conversion, printing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, Self
 
-from rushlight.autograd.hooks import Hooks, RemovableHandle
 from rushlight.autograd.modes import no_grad
 from rushlight.errors import DtypeError
-from rushlight.nn.modules.hooks import BackwardHooks, add_hook
+from rushlight.nn.modules.hooks import HookMethods
+from rushlight.nn.modules.hooks import register_module_forward_hook as register_module_forward_hook
+from rushlight.nn.modules.hooks import register_module_forward_pre_hook as register_module_forward_pre_hook
+from rushlight.nn.modules.hooks import register_module_full_backward_hook as register_module_full_backward_hook
+from rushlight.nn.modules.hooks import register_module_full_backward_pre_hook as register_module_full_backward_pre_hook
 from rushlight.nn.modules.location import locate
 from rushlight.nn.modules.state import StateMethods
 from rushlight.nn.parameter import Buffer, Parameter
 from rushlight.tensor.tensor import Tensor
-
-
-class _HookOptions(NamedTuple):
-    """How a forward hook or pre-hook wants to be called."""
-
-    with_kwargs: bool = False
-    always_call: bool = False
-
-
-class _GlobalHooks:
-    """The hooks that run for every module."""
-
-    def __init__(self) -> None:
-        self.forward_pre: Hooks = {}
-        self.forward: Hooks = {}
-        self.backward_pre: Hooks = {}
-        self.backward: Hooks = {}
-        self.options: dict[int, _HookOptions] = {}
-
-
-global_hooks = _GlobalHooks()
-_PLAIN = _HookOptions()
-
-
-def register_module_forward_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
-    """Adds a pre-hook `hook(module, args)` that runs for every module."""
-    Module._hooked = True
-    return add_hook(global_hooks.forward_pre, hook, False)
-
-
-def register_module_forward_hook(
-    hook: Callable[..., Any], *, with_kwargs: bool = False, always_call: bool = False
-) -> RemovableHandle:
-    """Adds a hook `hook(module, args, output)` that runs for every module."""
-    Module._hooked = True
-    handle = add_hook(global_hooks.forward, hook, False, global_hooks.options)
-    global_hooks.options[handle.id] = _HookOptions(with_kwargs, always_call)
-    return handle
-
-
-def register_module_full_backward_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
-    """Adds a backward pre-hook `hook(module, grad_output)` that runs for every module."""
-    Module._hooked = True
-    return add_hook(global_hooks.backward_pre, hook, False)
-
-
-def register_module_full_backward_hook(hook: Callable[..., Any]) -> RemovableHandle:
-    """Adds a backward hook `hook(module, grad_input, grad_output)` that runs for every module."""
-    Module._hooked = True
-    return add_hook(global_hooks.backward, hook, False)
 
 
 def _forward_missing(self: Module, *args: Any) -> Any:
@@ -70,7 +23,7 @@ def _forward_missing(self: Module, *args: Any) -> Any:
     raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function{listed}')
 
 
-class Module(StateMethods):
+class Module(HookMethods, StateMethods):
     """Base class of layers and networks.
 
     A subclass makes its parts in `__init__`, after `super().__init__()`, and computes in `forward`. Parameters,
@@ -97,7 +50,6 @@ class Module(StateMethods):
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
     _non_persistent_buffers_set: set[str]
-    _hooked: ClassVar[bool] = False  # True on an instance with hooks, and on the class once there are global ones
 
     # A class attribute, not a method, so that subclasses may choose their own arguments.
     forward: Callable[..., Any] = _forward_missing
@@ -131,108 +83,6 @@ class Module(StateMethods):
         if type(result) is Tensor and (result._producer is None or not self._modules):
             result._producer = self
         return result
-
-    def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        called: set[int] = set()
-        result: Any = None
-        try:
-            for key, hook in (*global_hooks.forward_pre.items(), *self._forward_pre_hooks.items()):
-                if self._hook_options.get(key, _PLAIN).with_kwargs:
-                    replaced = hook(self, args, kwargs)
-                    if replaced is not None:
-                        if not isinstance(replaced, tuple) or len(replaced) != 2:
-                            raise RuntimeError(
-                                "forward pre-hook must return None or a tuple of (new_args, new_kwargs), "
-                                f"but got {replaced}."
-                            )
-                        args, kwargs = replaced
-                else:
-                    replaced = hook(self, args)
-                    if replaced is not None:
-                        args = replaced if isinstance(replaced, tuple) else (replaced,)
-            backward = None
-            if self._backward_pre_hooks or self._backward_hooks or global_hooks.backward or global_hooks.backward_pre:
-                backward = BackwardHooks(
-                    self,
-                    (*global_hooks.backward_pre.values(), *self._backward_pre_hooks.values()),
-                    (*global_hooks.backward.values(), *self._backward_hooks.values()),
-                )
-                args = backward.around_inputs(args)
-            result = self.forward(*args, **kwargs)
-            for key, hook in self._all_forward_hooks():
-                called.add(key)
-                result = self._run_forward_hook(key, hook, args, kwargs, result)
-            return result if backward is None else backward.around_outputs(result)
-        except Exception:
-            for key, hook in self._all_forward_hooks():
-                if self._options_of(key).always_call and key not in called:
-                    try:
-                        result = self._run_forward_hook(key, hook, args, kwargs, result)
-                    except Exception as error:  # the first error is the one to report
-                        import warnings
-
-                        warnings.warn(f"a forward hook with always_call=True failed: {error}", stacklevel=3)
-            raise
-
-    def _all_forward_hooks(self) -> tuple[tuple[int, Any], ...]:
-        return (*global_hooks.forward.items(), *self._forward_hooks.items())
-
-    def _options_of(self, key: int) -> _HookOptions:
-        found: _HookOptions = self._hook_options.get(key) or global_hooks.options.get(key) or _PLAIN
-        return found
-
-    def _run_forward_hook(self, key: int, hook: Any, args: Any, kwargs: Any, result: Any) -> Any:
-        replaced = hook(self, args, kwargs, result) if self._options_of(key).with_kwargs else hook(self, args, result)
-        return result if replaced is None else replaced
-
-    # Hooks
-
-    def register_forward_pre_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
-    ) -> RemovableHandle:
-        """Adds `hook(module, args)`, called before `forward`; what it returns replaces the arguments.
-
-        with_kwargs: the hook is called as `hook(module, args, kwargs)` and returns both.
-        prepend: it runs before the hooks that are there already.
-        """
-        return self._add_hook(self._forward_pre_hooks, hook, prepend, _HookOptions(with_kwargs))
-
-    def register_forward_hook(
-        self,
-        hook: Callable[..., Any],
-        *,
-        prepend: bool = False,
-        with_kwargs: bool = False,
-        always_call: bool = False,
-    ) -> RemovableHandle:
-        """Adds `hook(module, args, output)`, called after `forward`; what it returns replaces the output.
-
-        with_kwargs: the hook is called as `hook(module, args, kwargs, output)`.
-        always_call: it is called even where `forward` raised, with output None.
-        """
-        return self._add_hook(self._forward_hooks, hook, prepend, _HookOptions(with_kwargs, always_call))
-
-    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
-        """Adds `hook(module, grad_output)`, called when the gradients of the outputs are known; may replace them."""
-        return self._add_hook(self._backward_pre_hooks, hook, prepend)
-
-    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
-        """Adds `hook(module, grad_input, grad_output)`, called when the gradients of the inputs are known.
-
-        What it returns, if anything, replaces the gradients of the inputs.
-        """
-        return self._add_hook(self._backward_hooks, hook, prepend)
-
-    register_backward_hook = register_full_backward_hook
-
-    def _add_hook(
-        self, hooks: Hooks, hook: Callable[..., Any], prepend: bool, options: _HookOptions | None = None
-    ) -> RemovableHandle:
-        self.__dict__["_hooked"] = True
-        handle = add_hook(hooks, hook, prepend, self._hook_options)
-        if options is not None:
-            self._hook_options[handle.id] = options
-        return handle
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Makes this module's call a native program, in place; the arguments are those of `rushlight.compile`."""
