@@ -9,8 +9,9 @@ import numpy as np
 
 from rushlight.errors import DtypeError, LinAlgError, ShapeError
 from rushlight.ops.declare import Sample, Spec, operation
+from rushlight.ops.joining import cat, tril
 from rushlight.ops.linear import matmul, swap_last
-from rushlight.ops.movement import cat, reshape, slice_, tril
+from rushlight.ops.movement import reshape, slice_
 from rushlight.ops.reduction import cumprod, sum_to
 
 

@@ -5,7 +5,8 @@ import numpy as np
 from rushlight.errors import ShapeError
 from rushlight.ops.declare import Sample, Spec, elementwise, operation
 from rushlight.ops.elementwise import sigmoid, tanh
-from rushlight.ops.movement import cat, normalize_dim, slice_
+from rushlight.ops.joining import cat
+from rushlight.ops.movement import normalize_dim, slice_
 from rushlight.ops.special import special
 
 

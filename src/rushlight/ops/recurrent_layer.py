@@ -10,8 +10,8 @@ from typing import Any
 from rushlight import dtypes
 from rushlight.errors import DtypeError, InputError, ShapeError
 from rushlight.ops.declare import Sample, Spec, differentiated, operation
+from rushlight.ops.joining import cat
 from rushlight.ops.linear import check_dtypes, matmul
-from rushlight.ops.movement import cat
 from rushlight.ops.reduction import sum_
 from rushlight.ops.special import special
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from rushlight import dtypes
 from rushlight.errors import DimensionError, DtypeError, ShapeError
-from rushlight.ops import gathering, movement, striding
+from rushlight.ops import gathering, joining, movement, striding
 from rushlight.ops.declare import routing
 from rushlight.tensor import arguments, shaping
 from rushlight.tensor import tensor as tensors_
@@ -31,7 +31,7 @@ def cat(tensors: Any, dim: int = 0, *, axis: int | None = None, out: Tensor | No
     full = [p for p in parts if p.array.shape != (0,)]
     parts = _of_one_dtype(full or parts, parts)
     options = {"dim": dim} if out is None else {"dim": dim, "out": out}
-    return routing.interpreter(movement.cat, tuple(parts), options)  # type: ignore[no-any-return]
+    return routing.interpreter(joining.cat, tuple(parts), options)  # type: ignore[no-any-return]
 
 
 def _of_one_dtype(parts: Any, deciding: Any) -> Sequence[Tensor]:
@@ -53,7 +53,7 @@ def stack(tensors: Any, dim: int = 0, *, axis: int | None = None, out: Tensor | 
     options: dict[str, Any] = {"dim": dim if axis is None else axis}
     if out is not None:
         options["out"] = out
-    return movement.stack(*_of_one_dtype(parts, parts), **options)  # type: ignore[no-any-return]
+    return joining.stack(*_of_one_dtype(parts, parts), **options)  # type: ignore[no-any-return]
 
 
 def hstack(tensors: Any, *, out: Tensor | None = None) -> Tensor:
@@ -167,14 +167,14 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
 def repeat(self: Tensor, *counts: Any, repeats: Any = None) -> Tensor:
     """Laid out `repeats` times along each dimension; further ones in front."""
     counts = arguments.integers("repeat", "repeats", counts if repeats is None else (repeats,))
-    return movement.repeat(self, repeats=counts)  # type: ignore[no-any-return]
+    return joining.repeat(self, repeats=counts)  # type: ignore[no-any-return]
 
 
 def tile(input: Tensor, *counts: Any, dims: Any = None) -> Tensor:
     """As `repeat`, where missing counts in front are 1."""
     counts = arguments.integers("tile", "dims", counts if dims is None else (dims,))
     counts = (1,) * (input.array.ndim - len(counts)) + counts
-    return movement.repeat(input, repeats=counts)  # type: ignore[no-any-return]
+    return joining.repeat(input, repeats=counts)  # type: ignore[no-any-return]
 
 
 @arguments.numpy_names
@@ -206,7 +206,7 @@ def repeat_interleave(
 
 def flip(input: Tensor, *along: Any, dims: Any = None) -> Tensor:
     """The entries along `dims` in reverse order."""
-    return movement.flip(input, dims=arguments.integers("flip", "dims", along if dims is None else (dims,)))  # type: ignore[no-any-return]
+    return joining.flip(input, dims=arguments.integers("flip", "dims", along if dims is None else (dims,)))  # type: ignore[no-any-return]
 
 
 def fliplr(input: Tensor) -> Tensor:
@@ -229,10 +229,10 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     if dims is None or dims == ():
         if len(by) != 1:
             raise ShapeError(f"shifts and dimensions must align. shifts: {len(by)}, dims:0")
-        rolled = movement.roll(input.reshape(-1), shifts=by, dims=(0,)).reshape(input.array.shape)
+        rolled = joining.roll(input.reshape(-1), shifts=by, dims=(0,)).reshape(input.array.shape)
         return tensors_.shown_as("RollBackward0", rolled)  # type: ignore[no-any-return]
     along = (dims,) if isinstance(dims, int) else tuple(dims)
-    return movement.roll(input, shifts=by, dims=along)  # type: ignore[no-any-return]
+    return joining.roll(input, shifts=by, dims=along)  # type: ignore[no-any-return]
 
 
 def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
@@ -255,12 +255,12 @@ def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
 
 def tril(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tensor:
     """The lower triangle of the matrices, zeros above its `diagonal`-th diagonal."""
-    return movement.tril(input, diagonal=diagonal, **({} if out is None else {"out": out}))  # type: ignore[no-any-return]
+    return joining.tril(input, diagonal=diagonal, **({} if out is None else {"out": out}))  # type: ignore[no-any-return]
 
 
 def triu(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tensor:
     """The upper triangle of the matrices, zeros below its `diagonal`-th diagonal."""
-    return movement.triu(input, diagonal=diagonal, **({} if out is None else {"out": out}))  # type: ignore[no-any-return]
+    return joining.triu(input, diagonal=diagonal, **({} if out is None else {"out": out}))  # type: ignore[no-any-return]
 
 
 def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = dtypes.int64, device: Any = None) -> Tensor:

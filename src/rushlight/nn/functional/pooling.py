@@ -12,7 +12,7 @@ from typing import Any
 
 from rushlight.errors import ShapeError
 from rushlight.nn.functional.dimensions import Sizes, check_spatial, per_dimension
-from rushlight.ops import elementwise, movement
+from rushlight.ops import elementwise, joining
 from rushlight.ops import pooling as ops
 from rushlight.tensor import Tensor
 from rushlight.tensor.tensor import shown_as
@@ -424,7 +424,7 @@ def avgmax_pool(dims: int, input: Tensor, output_size: OptionalSizes, mode: str)
     maximum: Tensor = adaptive_max_pool(f"{mode}_avgmax_pool{dims}d", dims, input, output_size, False)
     if mode == "add":
         return 0.5 * (average + maximum)
-    result: Tensor = movement.cat(average, maximum, dim=input.ndim - dims - 1)
+    result: Tensor = joining.cat(average, maximum, dim=input.ndim - dims - 1)
     return result
 
 
