@@ -6,7 +6,7 @@ from typing import Any
 
 from rushlight.ops import optimizer as operations
 from rushlight.ops.optimizer import Update
-from rushlight.optim.optimizer import Optimizer, Parameters, by_step, gradients_of, refuse_negative
+from rushlight.optim.optimizer import Optimizer, Parameters, by_step, by_values, gradients_of, refuse_negative
 from rushlight.tensor import Tensor
 
 
@@ -437,12 +437,9 @@ class NAdam(_Adaptive):
         beta1, decay = group["betas"][0], group["momentum_decay"]
         for step, positions in by_step(states, parameters):
             mu, mu_next = (beta1 * (1.0 - 0.5 * 0.96 ** (n * decay)) for n in (step, step + 1))
-            by_product: dict[float, list[int]] = {}
             for i in positions:
-                product = states[i]["mu_product"]
-                product.array *= mu
-                by_product.setdefault(float(product.array), []).append(i)
-            for product, alike in by_product.items():
+                states[i]["mu_product"].array *= mu
+            for (product,), alike in by_values(states, positions, "mu_product"):
                 chosen = [parameters[i] for i in alike]
                 lists = [[states[i][name] for i in alike] for name in self._states]
                 options = {**self._options(group, step), "mu": mu, "mu_next": mu_next, "product": product}

@@ -254,6 +254,17 @@ def by_step(states: list[dict[str, Any]], parameters: list[Tensor]) -> list[tupl
     return [(step, positions) for (step, _), positions in found.items()]
 
 
+def by_values(
+    states: list[dict[str, Any]], positions: list[int], *names: str
+) -> list[tuple[tuple[float, ...], list[int]]]:
+    """The numbers that states have under `names`, and the positions of those that have the same."""
+    found: dict[tuple[float, ...], list[int]] = {}
+    for position in positions:
+        numbers = tuple([float(states[position][name].array) for name in names])
+        found.setdefault(numbers, []).append(position)
+    return list(found.items())
+
+
 def count_step(steps: list[Any]) -> float:
     """Adds 1 to step counts, 0-d arrays, if they are equal and of one dtype: what they are then; -1 if they aren't."""
     if core.native is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rushlight.ops.optimizer import asgd_update, sgd_update
-from rushlight.optim.optimizer import Optimizer, Parameters, by_step, gradients_of, refuse_negative
+from rushlight.optim.optimizer import Optimizer, Parameters, by_step, by_values, gradients_of, refuse_negative
 from rushlight.tensor import Tensor
 
 
@@ -135,15 +135,12 @@ class ASGD(Optimizer):
                 self.state[p].update(zero, ax=p.detach().new_zeros(p.shape))
         states = [self.state[p] for p in parameters]
         for step, positions in by_step(states, parameters):
-            alike: dict[tuple[float, float], list[int]] = {}
-            for i in positions:
-                alike.setdefault((float(states[i]["eta"].array), float(states[i]["mu"].array)), []).append(i)
-            for (eta, mu), places in alike.items():
-                chosen = [parameters[i] for i in places]
+            for (eta, mu), alike in by_values(states, positions, "eta", "mu"):
+                chosen = [parameters[i] for i in alike]
                 asgd_update(
                     chosen,
                     gradients_of(chosen),
-                    [states[i]["ax"] for i in places],
+                    [states[i]["ax"] for i in alike],
                     eta=eta,
                     mu=mu,
                     lambd=lambd,
