@@ -20,6 +20,9 @@ namespace {
 
 using Sizes = std::vector<int64_t>;
 
+// Up to so many items maxima of equal windows are found faster as those of regular ones.
+constexpr int64_t small_window = 64;
+
 // ---- bindings ------------------------------------------------------------------------------------------------------
 
 std::span<const int64_t> trailing(const Array& array, size_t count) {
@@ -102,6 +105,20 @@ nb::object maximum_gradient_of(nb::handle gradient, nb::handle input, const std:
     maximum_gradient<T, PlaneIndex<T>>(g.array.as<T>(), x.array.as<T>(), gx.array.as<T>(), planes, *window);
   });
   return known ? gx.object : not_implemented();
+}
+
+// Adaptive windows of one size lie side by side, as regular ones.
+std::optional<Window> adaptive_maximum_window(nb::handle input, const Sizes& output) {
+  const auto spatial = trailing(borrow(input), output.size());
+  Sizes size;
+  int64_t items = 1;
+  for (size_t i = 0; i < spatial.size() && items <= small_window; ++i) {
+    if (output[i] < 1 || spatial[i] % output[i] != 0) break;
+    size.push_back(spatial[i] / output[i]);
+    items *= size.back();
+  }
+  if (size.size() < output.size() || items > small_window) return adaptive_window(spatial, output);
+  return regular_window(spatial, {size, size, Sizes(size.size(), 0), Sizes(size.size(), 1)});
 }
 
 bool averaged_natively(DType dtype) { return is_half(dtype) || dtype == DType::float32 || dtype == DType::float64; }
@@ -228,22 +245,19 @@ void bind_pooling(nb::module_& module) {
   define_kernel(
       module, "adaptive_max_pool",
       [](nb::handle x, const Sizes& output_size) {
-        size_t n = output_size.size();
-        return maximum_of(x, adaptive_window(trailing(borrow(x), n), output_size), n, false);
+        return maximum_of(x, adaptive_maximum_window(x, output_size), output_size.size(), false);
       },
       nb::arg("x"), nb::arg("output_size"));
   define_kernel(
       module, "adaptive_max_pool_with_indices",
       [](nb::handle x, const Sizes& output_size) {
-        size_t n = output_size.size();
-        return maximum_of(x, adaptive_window(trailing(borrow(x), n), output_size), n, true);
+        return maximum_of(x, adaptive_maximum_window(x, output_size), output_size.size(), true);
       },
       nb::arg("x"), nb::arg("output_size"));
   define_kernel(
       module, "adaptive_max_pool_gradient",
       [](nb::handle g, nb::handle x, const Sizes& output_size) {
-        size_t n = output_size.size();
-        return maximum_gradient_of(g, x, adaptive_window(trailing(borrow(x), n), output_size), n);
+        return maximum_gradient_of(g, x, adaptive_maximum_window(x, output_size), output_size.size());
       },
       nb::arg("g"), nb::arg("x"), nb::arg("output_size"));
   define_kernel(module, "max_unpool", &max_unpool, nb::arg("x"), nb::arg("indices"), nb::arg("output_size"));

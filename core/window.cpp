@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "threads.h"
+
 namespace rushlight {
 
 namespace {
@@ -9,7 +11,6 @@ namespace {
 constexpr int64_t largest_option = int64_t{1} << 31;
 
 int64_t floor_divide(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
-int64_t ceil_divide(int64_t a, int64_t b) { return -floor_divide(-a, b); }
 
 bool within(std::span<const int64_t> values, int64_t least) {
   return std::all_of(values.begin(), values.end(), [&](int64_t v) { return v >= least && v <= largest_option; });
@@ -34,14 +35,14 @@ Axis Axis::regular(int64_t input, int64_t kernel, int64_t stride, int64_t paddin
   for (int64_t o = 0; o < axis.output; ++o) {
     int64_t left = o * stride - padding;
     int64_t right = std::min(left + reach, input + padding);
-    axis.begin[o] = left >= 0 ? left : left + ceil_divide(-left, dilation) * dilation;
+    axis.begin[o] = left >= 0 ? left : left + divide_up(-left, dilation) * dilation;
     axis.end[o] = std::min(right, input);
     axis.extent[o] = count_padding ? right - left : axis.end[o] - axis.begin[o];
   }
-  int64_t nearest = std::max<int64_t>(0, ceil_divide(padding - (axis.output - 1) * stride, dilation));
+  int64_t nearest = std::max<int64_t>(0, divide_up(padding - (axis.output - 1) * stride, dilation));
   for (int64_t j = nearest; j < kernel && j * dilation < input + padding; ++j) {
     int64_t offset = j * dilation - padding;
-    int64_t first = std::max<int64_t>(0, ceil_divide(-offset, stride));
+    int64_t first = std::max<int64_t>(0, divide_up(-offset, stride));
     int64_t last = std::min(axis.output, floor_divide(input - 1 - offset, stride) + 1);
     if (first < last) axis.taps.push_back({offset, first, last});
   }
@@ -57,7 +58,7 @@ Axis Axis::adaptive(int64_t input, int64_t output) {
   axis.extent.resize(output);
   for (int64_t o = 0; o < output; ++o) {
     axis.begin[o] = o * input / output;
-    axis.end[o] = ((o + 1) * input + output - 1) / output;
+    axis.end[o] = divide_up((o + 1) * input, output);
     axis.extent[o] = axis.end[o] - axis.begin[o];
   }
   return axis;

@@ -15,7 +15,6 @@ from rushlight.nn.functional.dimensions import Sizes, check_spatial, per_dimensi
 from rushlight.ops import elementwise, joining
 from rushlight.ops import pooling as ops
 from rushlight.tensor import Tensor
-from rushlight.tensor.tensor import shown_as
 
 OptionalSizes = int | None | Sequence[int | None]
 
@@ -345,21 +344,9 @@ def adaptive_size(name: str, input: Tensor, output_size: OptionalSizes, dims: in
     return size
 
 
-_SMALL = 64  # items of a window, up to which those of one size are gone through faster than adaptive ones
-
-
 def adaptive_max_pool(name: str, dims: int, input: Tensor, output_size: OptionalSizes, return_indices: bool) -> Any:
     """`adaptive_max_pool1d`, `adaptive_max_pool2d` and `adaptive_max_pool3d`."""
     size = adaptive_size(name, input, output_size, dims)
-    sizes = tuple(input.array.shape[input.ndim - dims :])
-    window = tuple(n // m if m and n % m == 0 else 0 for n, m in zip(sizes, size, strict=True))
-    if 0 < math.prod(window) <= _SMALL:  # side by side
-        options = {
-            "kernel_size": window, "stride": window, "padding": (0,) * dims, "dilation": (1,) * dims, "ceil_mode": False
-        }  # fmt: skip
-        result = (ops.max_pool_with_indices if return_indices else ops.max_pool)(input, **options)
-        shown_as(f"AdaptiveMaxPool{dims}DBackward0", result[0] if return_indices else result)
-        return result
     operation = ops.adaptive_max_pool_with_indices if return_indices else ops.adaptive_max_pool
     return operation(input, output_size=size)
 
