@@ -127,6 +127,8 @@ class Operation:
         self.__name__ = self.name
         parameters = list(inspect.signature(meaning).parameters.values())[1:]
         self.parameters = [p for p in parameters if p.kind != p.KEYWORD_ONLY]
+        if kind == "elementwise" and any(p.default is not p.empty for p in parameters):
+            raise TypeError(f"operation {self.name!r}: the parameters of an elementwise meaning have no defaults")
         self.option_names = frozenset(["out", *(p.name for p in parameters if p.kind == p.KEYWORD_ONLY)])
         self.elementwise = kind == "elementwise"
         self.is_view = kind == "view"
@@ -439,6 +441,8 @@ def elementwise(
     piecewise_linear: bool = False,
 ) -> Callable[[Callable[..., Any]], Operation]:
     """Declares an elementwise operation by its meaning, which is compiled to a native program as it stands.
+
+    The parameters of the meaning are operands, tensors or numbers, and have no defaults: TypeError.
 
     promotion: "arithmetic" (PyTorch's promotion), "float" (integers become the default floating dtype), "boolean"
     (arithmetic promotion of the inputs, a bool result), "where" (the first input is a condition).
