@@ -159,10 +159,6 @@ NewArray empty(DType dtype, std::span<const int64_t> shape, const int* order) {
   return new_array(dtype, shape, order, &allocate);
 }
 
-NewArray zeros(DType dtype, std::span<const int64_t> shape) {
-  return new_array(dtype, shape, nullptr, &allocate_zeros);
-}
-
 static void* import_numpy() {
   import_array();  // a macro that returns nullptr where it fails
   return PyArray_API;

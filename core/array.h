@@ -62,7 +62,7 @@ struct Array {
 };
 
 bool is_array(nb::handle object);
-// Borrows `object`; raises TypeError where it is no NumPy array, or is misaligned or byte-swapped (dtype `other`).
+// Borrows `object`, as of dtype `other` where it is misaligned or byte-swapped; raises TypeError for no NumPy array.
 Array borrow(nb::handle object);
 // Where the items of a NumPy array lie, and another place for them: an Executor moves its own views.
 char* data_of(nb::handle array);
@@ -81,6 +81,5 @@ inline NewArray empty(DType dtype, std::initializer_list<int64_t> shape) {
 }
 // The same, dense with another order of the dimensions in memory: `order` lists them, outermost first.
 NewArray empty(DType dtype, std::span<const int64_t> shape, const int* order);
-NewArray zeros(DType dtype, std::span<const int64_t> shape);
 
 }  // namespace rushlight

@@ -52,7 +52,7 @@ def evaluate(operation: Operation, args: tuple[Any, ...], options: dict[str, Any
     if needs and not mode.grad_enabled:
         needs = 0
     if operation.is_view:
-        return _evaluate_view(operation, args, arrays, options, needs)
+        return evaluate_view(operation, args, arrays, options, needs)
     if operation.checks_first:
         operation.check(arrays, options)
     kernel = operation.kernel
@@ -66,12 +66,12 @@ def evaluate(operation: Operation, args: tuple[Any, ...], options: dict[str, Any
     if result is NotImplemented:
         result = _reference(operation, arrays, options)
     if needs and operation.gradient_rule is None:
-        return _without_gradient(operation, args, result)
+        return without_gradient(operation, args, result)
     if type(result) is not np.ndarray:
         if type(result) is tuple:
             outputs = tuple([wrap(r) for r in result])
             if needs:
-                _record(OperationNode(operation, args, options, needs, result), outputs)
+                record(OperationNode(operation, args, options, needs, result), outputs)
             return outputs
         result = np.asarray(result)
     output = wrap(result)
@@ -84,7 +84,7 @@ def evaluate(operation: Operation, args: tuple[Any, ...], options: dict[str, Any
     return output
 
 
-def _evaluate_view(
+def evaluate_view(
     operation: Operation, args: tuple[Any, ...], arrays: list[Any], options: dict[str, Any], needs: int
 ) -> Tensor:
     """A view of the first argument, which knows its base and how it came about; a copy where that can't be."""
@@ -113,7 +113,7 @@ def _evaluate_view(
     return output
 
 
-def _without_gradient(operation: Operation, args: Sequence[Any], result: Any) -> Any:
+def without_gradient(operation: Operation, args: Sequence[Any], result: Any) -> Any:
     """Results that floating inputs which require gradients have no gradient through: `backward` says so."""
     outputs = tuple([wrap(r) for r in (result if type(result) is tuple else (result,))])
     for output in outputs:
@@ -122,7 +122,7 @@ def _without_gradient(operation: Operation, args: Sequence[Any], result: Any) ->
     return outputs if type(result) is tuple else outputs[0]
 
 
-def _record(node: OperationNode, outputs: tuple[Tensor, ...]) -> None:
+def record(node: OperationNode, outputs: tuple[Tensor, ...]) -> None:
     """Makes `node` the one that made the outputs: the floating ones get their gradients through it."""
     if node.plan.reads_result:
         node.keep_results(outputs)

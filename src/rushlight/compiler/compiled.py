@@ -460,7 +460,7 @@ def _at_risk(program: Program) -> list[Array]:
             if any(value.dtype.kind in "iu" for value in node.values()):
                 refusing = position
     early = set(program.graph.nodes[:refusing])
-    writes = list(program._direct.items())
+    writes = list(program.direct.items())
     writes += [(v, target) for target, v in program.graph.writes if v.node and v.node.operation in UPDATES]
     changed = {target for value, target in writes if value.node in early and not target.is_gradient}
     return [target.array for target in changed]

@@ -167,8 +167,12 @@ class Graph:
 
         for node in self.nodes:
             node.substitute(final)
-        self.outputs = tuple([final(value) for value in self.outputs])
-        self.writes = [(target, final(value)) for target, value in self.writes]
+        self.substitute_results(final)
+
+    def substitute_results(self, replacement: Callable[[Value], Value]) -> None:
+        """Returns and writes `replacement(value)` in the place of each value."""
+        self.outputs = tuple([replacement(value) for value in self.outputs])
+        self.writes = [(target, replacement(value)) for target, value in self.writes]
 
     def uses(self) -> dict[Value, list[Node]]:
         """For each value, the nodes that read it, once each, in order."""

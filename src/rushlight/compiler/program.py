@@ -44,7 +44,7 @@ class Program:
             self._places = layout.places(graph)
         if _protect_overwritten(graph, self._places):
             self._places = layout.places(graph)
-        self._direct = layout.written_directly(graph, self._places)
+        self.direct = layout.written_directly(graph, self._places)  # what is computed right where it is written
         self._kept = self._kept_gradients()
         self._returned = [value for value in dict.fromkeys(graph.outputs) if self._is_returned(value)]
         self._offsets, self.arena_bytes = self._plan()
@@ -76,7 +76,7 @@ class Program:
         graph, found = self.graph, self._places
         last = layout.readers(graph, found)
         end = len(graph.nodes)
-        elsewhere = {*self._direct, *self._returned}
+        elsewhere = {*self.direct, *self._returned}
         taken = layout.in_place(graph, found, last, elsewhere)
         for value, first in taken.items():
             last[first] = max(last[first], last[value])
@@ -95,7 +95,7 @@ class Program:
         """The gradients that stay where they are computed, and their values; others are copied at the end."""
         found: dict[Value, Input] = {}
         for target, value in self.graph.writes:
-            own = self._places[value].root is value and value.node is not None and value not in self._direct
+            own = self._places[value].root is value and value.node is not None and value not in self.direct
             if target.is_gradient and own:
                 found.setdefault(value, target)
         return {target: value for value, target in found.items()}
@@ -103,7 +103,7 @@ class Program:
     def _is_returned(self, value: Value) -> bool:
         """Whether a result is computed right in the memory that the caller gets: small ones are copied."""
         own = self._places[value].root is value and not isinstance(value, Input)
-        settled = value in self._direct or value in self._kept.values()
+        settled = value in self.direct or value in self._kept.values()
         return own and not settled and value.nbytes > _COPIED
 
     def _argument(self, given: Input) -> Array:
@@ -127,8 +127,8 @@ class Program:
         if isinstance(value, Input):
             assert value.array is not None
             return value.array  # type: ignore[no-any-return]
-        if value in self._direct:
-            return self._direct[value].array  # type: ignore[no-any-return]
+        if value in self.direct:
+            return self.direct[value].array  # type: ignore[no-any-return]
         if value in self._returned:
             return core.empty(value.shape, value.dtype)
         return self._in_arena(value)
@@ -208,7 +208,7 @@ class Program:
         pending = []
         for target, value in self.graph.writes:
             root = self._places[value].root
-            in_place = self._direct.get(value) is target or self._kept.get(target) is value
+            in_place = self.direct.get(value) is target or self._kept.get(target) is value
             if in_place or (root is target and _changed_by_update(value)):
                 continue
             source = self._array(value)
@@ -422,9 +422,7 @@ def _protect_overwritten(graph: Graph, found: dict[Value, layout.Place]) -> bool
 
     for position, node in enumerate(graph.nodes):
         node.substitute(after(position))
-    everything = after(len(graph.nodes))
-    graph.outputs = tuple([everything(value) for value in graph.outputs])
-    graph.writes = [(target, everything(value)) for target, value in graph.writes]
+    graph.substitute_results(after(len(graph.nodes)))
     graph.nodes = nodes
     return True
 

@@ -217,10 +217,10 @@ class Trace:
         results = tuple([self._memory(value) for value in values])
         several = type(values) is tuple
         if needs and operation.gradient_rule is None:
-            return eager._without_gradient(operation, args, results if several else results[0])
+            return eager.without_gradient(operation, args, results if several else results[0])
         outputs = tuple([wrap(array) for array in results])
         if needs:
-            eager._record(OperationNode(operation, args, options, needs, results), outputs)
+            eager.record(OperationNode(operation, args, options, needs, results), outputs)
         return outputs if several else outputs[0]
 
     def _evaluate_constant(self, operation: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -234,7 +234,7 @@ class Trace:
     def _evaluate_view(
         self, operation: Operation, args: tuple[Any, ...], arrays: list[Any], options: dict[str, Any], needs: int
     ) -> Tensor:
-        output = eager._evaluate_view(operation, args, arrays, options, needs)
+        output = eager.evaluate_view(operation, args, arrays, options, needs)
         if output._base is None:  # a copy
             spec = (output.array.shape, output.array.dtype)
             output.array = self._memory(self.emit(operation.name, [self.read(arrays[0])], options, [spec])[0])
@@ -371,7 +371,6 @@ class Trace:
         found = self.known.values(self.read(array))
         if found is None:
             refuse(f"{what}() reads a tensor's values")
-            raise AssertionError
         return found
 
     def reads_gradient(self, leaf: Tensor) -> None:

@@ -6,7 +6,7 @@ Shapes, dtypes, strides and views are NumPy's own; whatever would read or write 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -34,7 +34,7 @@ def user_line() -> str:
     return "?"
 
 
-def refuse(what: str) -> None:
+def refuse(what: str) -> NoReturn:
     """Raises TraceError: `what` isn't possible while a function is traced."""
     raise TraceError(
         f"{what} while the function is being compiled (at {user_line()}): the values aren't known yet, the program "
@@ -43,7 +43,7 @@ def refuse(what: str) -> None:
     )
 
 
-def refuse_effect(what: str) -> None:
+def refuse_effect(what: str) -> NoReturn:
     """Raises TraceError: `what` would be done once, when the function is traced, and not by its program."""
     raise TraceError(
         f"{what} while the function is being compiled (at {user_line()}): a program does only what is done to the "
@@ -75,7 +75,7 @@ class Unread(np.ndarray[Any, Any]):
             return super().__array_function__(function, types, args, options)
         if function in _LIKE:
             return super().__array_function__(function, types, args, {**options, "subok": False})
-        return refuse(f"numpy.{function.__name__} reads a tensor's values")
+        refuse(f"numpy.{function.__name__} reads a tensor's values")
 
     def __getitem__(self, index: Any) -> Any:
         result = super().__getitem__(index)

@@ -30,8 +30,7 @@ def merge_common(graph: Graph) -> Graph:
         else:
             replaced.update(zip(node.outputs, first_node.outputs, strict=True))
     graph.nodes = nodes
-    graph.outputs = tuple([replaced.get(value, value) for value in graph.outputs])
-    graph.writes = [(target, replaced.get(value, value)) for target, value in graph.writes]
+    graph.substitute_results(lambda value: replaced.get(value, value))
     graph.inputs = [given for given in graph.inputs if given not in replaced]
     return graph
 

@@ -68,8 +68,7 @@ def attach_epilogues(graph: Graph) -> Graph:
         replaced[reader.outputs[0]] = node.outputs[0]
         original[node.outputs[0]] = reader.outputs[0]
     graph.nodes = [node for node in nodes if node not in gone]
-    graph.outputs = tuple([replaced.get(value, value) for value in graph.outputs])
-    graph.writes = [(target, replaced.get(value, value)) for target, value in graph.writes]
+    graph.substitute_results(lambda value: replaced.get(value, value))
     return graph
 
 

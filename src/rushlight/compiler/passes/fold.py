@@ -57,8 +57,7 @@ class _Folding:
             else:
                 replaced[node.outputs[0]] = result
         graph.nodes = self.nodes
-        graph.outputs = tuple([replaced.get(value, value) for value in graph.outputs])
-        graph.writes = [(target, replaced.get(value, value)) for target, value in graph.writes]
+        graph.substitute_results(lambda value: replaced.get(value, value))
         return graph
 
     # Making values

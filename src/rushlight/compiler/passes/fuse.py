@@ -228,8 +228,7 @@ class _Fusion:
             if node in self.views:
                 add(node)
         self.graph.nodes = list(nodes)
-        self.graph.outputs = tuple([replaced.get(value, value) for value in self.graph.outputs])
-        self.graph.writes = [(target, replaced.get(value, value)) for target, value in self.graph.writes]
+        self.graph.substitute_results(lambda value: replaced.get(value, value))
 
     def read_elsewhere(self, value: Value, members: set[Node]) -> bool:
         """Whether more than `members` need the value."""
