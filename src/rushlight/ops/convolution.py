@@ -157,16 +157,6 @@ def _(g: Any, _y: Any, x: Any, weight: Any, _bias: Any = None, **options: Any) -
     )
 
 
-@convolution.xla
-def _(
-    lax: Any, x: Any, weight: Any, bias: Any = None, *, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
-) -> Any:
-    result = lax.conv_general_dilated(
-        x, weight, stride, [(p, p) for p in padding], rhs_dilation=dilation, feature_group_count=groups
-    )
-    return result if bias is None else result + bias.reshape((-1, *(1 for _ in stride)))
-
-
 @operation(kernel="convolution")
 def convolution_activation(
     xp: Any, x: Any, weight: Any, bias: Any, residual: Any, *,
@@ -251,23 +241,6 @@ def _(g: Any, _y: Any, gy: Any, weight: Any, *, size: Sizes, **options: Any) -> 
     return (
         lambda: convolution(g, weight, None, **options),
         lambda: convolution_weight_gradient(gy, g, size=tuple(weight.shape), **options),
-    )
-
-
-@convolution_input_gradient.xla
-def _(
-    lax: Any, g: Any, weight: Any, *, size: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
-) -> Any:
-    kernel = weight.shape[2:]
-    turned = _in_groups(weight, groups, 0).swapaxes(1, 2)
-    turned = turned.reshape((size[1], weight.shape[0] // groups, *kernel))
-    turned = turned[(..., *(slice(None, None, -1) for _ in kernel))]
-    borders = []
-    for n, m, k, s, p, d in zip(size[2:], g.shape[2:], kernel, stride, padding, dilation, strict=True):
-        borders.append((d * (k - 1) - p, n - (m - 1) * s - 1 + p))
-    ones = [1] * len(kernel)
-    return lax.conv_general_dilated(
-        g, turned, ones, borders, lhs_dilation=stride, rhs_dilation=dilation, feature_group_count=groups
     )
 
 

@@ -1,6 +1,6 @@
-"""What an operation is: its meaning, shape rule, gradient, kernel, XLA lowering and samples, in one declaration.
+"""What an operation is: its meaning, shape rule, gradient, kernel and samples, in one declaration.
 
-Everything else follows from the list `OPERATIONS`: eager calls, the tape, tracing, both compile targets, the tests.
+Everything else follows from the list `OPERATIONS`: eager calls, the tape, tracing, compiled programs, the tests.
 A call is routed in one place, `Operation.__call__`, to the interpreter at work: eager, inline or trace.
 """
 
@@ -135,7 +135,6 @@ class Operation:
         self.shape_rule: Callable[..., Any] | None = None
         self.gradient_rule: Callable[..., Any] | None = None
         self.sample_rule: Callable[..., Iterator[Sample]] | None = None
-        self.xla_rule: Callable[..., Any] | None = None
         self.inplace_rule: Callable[..., None] | None = None
         self._checked: Any = None  # the signatures that the shape rule has passed
         self.gradient_plans: dict[tuple[int, int], GradientPlan] = {}
@@ -202,11 +201,6 @@ class Operation:
     def samples(self, rule: Callable[..., Iterator[Sample]]) -> Callable[..., Iterator[Sample]]:
         """Declares samples: `rule(make)` yields Sample; `make(*shape, low=, high=, dtype=)` makes an array."""
         self.sample_rule = rule
-        return rule
-
-    def xla(self, rule: Callable[..., Any]) -> Callable[..., Any]:
-        """Declares the lowering `(lax, *inputs, **options)` where jax.lax has the real thing."""
-        self.xla_rule = rule
         return rule
 
     def all_samples(self, make: Callable[..., Any]) -> Iterator[Sample]:

@@ -1,4 +1,4 @@
-"""Dropout: masks from a counter-based generator, the same in eager, compiled and XLA runs.
+"""Dropout: masks from a counter-based generator, the same in eager and compiled runs.
 
 The generator is Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011). Its
 key is drawn from the CPU generator (`tensor/random.py: draw_key`). An element's bits depend on the key and its index
