@@ -87,48 +87,19 @@ def array_of(data: Any, dtype: Dtype | None = None) -> np.ndarray[Any, Any]:
         array = data
     elif isinstance(data, np.generic):
         array = np.asarray(data)
-    elif isinstance(data, (str, bytes)):
-        raise TypeError("new(): invalid data type 'str'")
-    elif data is None:
-        raise InputError("Could not infer dtype of NoneType")
+    elif hasattr(data, "__array__") or hasattr(data, "__array_interface__"):
+        array = _of_numbers(np.asarray(data), data)
     else:
-        if hasattr(data, "__array__") or hasattr(data, "__array_interface__"):
+        data = _numbers(data)
+        try:
             array = np.asarray(data)
-        else:
-            if not isinstance(data, (int, float, complex, list, tuple)):
-                if isinstance(data, dict) or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
-                    if hasattr(data, "__index__"):
-                        data = data.__index__()
-                    elif hasattr(data, "__float__"):
-                        data = float(data)
-                    else:
-                        raise InputError(f"Could not infer dtype of {type(data).__name__}")
-                else:
-                    data = list(data)
-            if _holds_tensors(data):
-                data = _plain(data)
-            try:
-                array = np.asarray(data)
-            except ValueError as error:
-                raise ValueError(_ragged(data) or str(error)) from None
-            except OverflowError as error:
-                raise ValueError(f"Overflow when unpacking long long: {error}") from None
-            if dtype is None and array.dtype == np.float64 and not isinstance(
-                _first_leaf(data), (np.generic, np.ndarray)
-            ):  # fmt: skip
-                array = array.astype(dtypes.get_default_dtype().numpy)
-        if array.dtype.kind in "OUS":
-            uneven = _ragged(data)
-            if uneven:
-                raise ValueError(uneven)
-            leaf = _wrong_leaf(data)
-            if isinstance(leaf, int):
-                raise ValueError(f"Overflow when unpacking long long: {leaf}")
-            if leaf is None:
-                raise InputError("Could not infer dtype of NoneType")
-            raise TypeError(f"new(): invalid data type '{type(leaf).__name__}'")
-        if array.dtype == np.uint64 and not isinstance(_first_leaf(data), (np.generic, np.ndarray)):
-            raise ValueError("Overflow when unpacking long long: an int is beyond int64")
+        except ValueError as error:
+            raise ValueError(_ragged(data) or str(error)) from None
+        except OverflowError as error:
+            raise ValueError(f"Overflow when unpacking long long: {error}") from None
+        array = _of_numbers(array, data)
+        if dtype is None and array.dtype == np.float64 and not _is_of_numpy(_first_leaf(data)):
+            array = array.astype(dtypes.get_default_dtype().numpy)
     if dtype is None:
         if not array.dtype.isnative:
             array = array.astype(array.dtype.newbyteorder("="))
@@ -140,6 +111,45 @@ def array_of(data: Any, dtype: Dtype | None = None) -> np.ndarray[Any, Any]:
         dtypes.of_numpy(array.dtype)
     with np.errstate(all="ignore"):
         return array.astype(dtype.numpy)
+
+
+def _numbers(data: Any) -> Any:
+    """A number, or nested sequences of numbers, of what can be seen as such; raises TypeError or InputError."""
+    if isinstance(data, (str, bytes)):
+        raise TypeError("new(): invalid data type 'str'")
+    if data is None:
+        raise InputError("Could not infer dtype of NoneType")
+    if not isinstance(data, (int, float, complex, list, tuple)):
+        if not isinstance(data, dict) and hasattr(data, "__len__") and hasattr(data, "__getitem__"):
+            data = list(data)
+        elif hasattr(data, "__index__"):
+            data = data.__index__()
+        elif hasattr(data, "__float__"):
+            data = float(data)
+        else:
+            raise InputError(f"Could not infer dtype of {type(data).__name__}")
+    return _plain(data) if _holds_tensors(data) else data
+
+
+def _of_numbers(array: np.ndarray[Any, Any], data: Any) -> np.ndarray[Any, Any]:
+    """`array`, made of `data`, if it holds numbers; else raises in PyTorch's words."""
+    if array.dtype.kind in "OUS":
+        uneven = _ragged(data)
+        if uneven:
+            raise ValueError(uneven)
+        leaf = _wrong_leaf(data)
+        if isinstance(leaf, int):
+            raise ValueError(f"Overflow when unpacking long long: {leaf}")
+        if leaf is None:
+            raise InputError("Could not infer dtype of NoneType")
+        raise TypeError(f"new(): invalid data type '{type(leaf).__name__}'")
+    if array.dtype == np.uint64 and not _is_of_numpy(_first_leaf(data)):
+        raise ValueError("Overflow when unpacking long long: an int is beyond int64")
+    return array
+
+
+def _is_of_numpy(leaf: Any) -> bool:
+    return isinstance(leaf, (np.generic, np.ndarray))
 
 
 def _wrong_leaf(data: Any) -> Any:

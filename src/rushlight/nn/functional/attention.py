@@ -179,16 +179,8 @@ def multi_head_attention_forward(
     if embed_dim % num_heads:
         raise AssertedError(f"embed_dim {embed_dim} not divisible by num_heads {num_heads}")
     size = embed_dim // num_heads
-    biases = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
-    if use_separate_proj_weight:
-        weights: Any = (q_proj_weight, k_proj_weight, v_proj_weight)
-    else:
-        assert in_proj_weight is not None
-        weights = in_proj_weight.chunk(3)
-    if not use_separate_proj_weight and query is key and key is value:
-        q, k, v = _projected(query, in_proj_weight, in_proj_bias).chunk(3, -1)
-    else:
-        q, k, v = (_projected(t, w, b) for t, w, b in zip((query, key, value), weights, biases, strict=True))
+    weights = (q_proj_weight, k_proj_weight, v_proj_weight) if use_separate_proj_weight else in_proj_weight
+    q, k, v = _projections((query, key, value), weights, in_proj_bias)
     attn_mask = _added_mask(attn_mask, "attn_mask", q.dtype)
     key_padding_mask = _added_mask(key_padding_mask, "key_padding_mask", q.dtype)
     if attn_mask is not None and attn_mask.ndim == 3:
@@ -219,14 +211,9 @@ def multi_head_attention_forward(
         mask = padding if mask is None else mask + padding
     dropout_p = dropout_p if training else 0.0
     if need_weights:
-        scores = matmul(q * (1 / math.sqrt(size)), k.transpose(-2, -1))
-        heads = softmax(scores if mask is None else scores + mask, dim=-1)
-        if dropout_p > 0.0:
-            heads = dropout(heads, dropout_p)
-        result = matmul(heads, v)
+        result, heads = _attention_and_weights(q, k, v, mask, dropout_p)
     else:
-        heads = None
-        result = scaled_dot_product_attention(q, k, v, mask, dropout_p)
+        result, heads = scaled_dot_product_attention(q, k, v, mask, dropout_p), None
     if query.stride(0) < query.stride(1):
         result = result.transpose(1, 2).reshape((batch, length, embed_dim)).transpose(0, 1)
     else:
@@ -238,6 +225,28 @@ def multi_head_attention_forward(
         result = result.squeeze(1)
         heads = None if heads is None else heads.squeeze(0)
     return result, heads
+
+
+def _projections(tensors: tuple[Tensor, ...], weights: Any, bias: Tensor | None) -> Any:
+    """Query, key and value by their weights, three or one on top of the other: one product where it is one tensor."""
+    query, key, value = tensors
+    if isinstance(weights, Tensor):
+        if query is key and key is value:
+            return _projected(query, weights, bias).chunk(3, -1)
+        weights = weights.chunk(3)
+    biases = (None, None, None) if bias is None else bias.chunk(3)
+    return [_projected(t, w, b) for t, w, b in zip(tensors, weights, biases, strict=True)]
+
+
+def _attention_and_weights(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout_p: float
+) -> tuple[Tensor, Tensor]:
+    """As scaled_dot_product_attention, which makes no matrix of the weights; these as well."""
+    scores = matmul(q * (1 / math.sqrt(q.shape[-1])), k.transpose(-2, -1))
+    weights = softmax(scores if mask is None else scores + mask, dim=-1)
+    if dropout_p > 0.0:
+        weights = dropout(weights, dropout_p)
+    return matmul(weights, v), weights
 
 
 def _static(tensor: Tensor, like: Tensor) -> Tensor:

@@ -93,9 +93,6 @@ def embedding_bag(
     per_sample_weights: what each row is multiplied by, in the input's shape; with mode "sum" alone.
     include_last_offset: `offsets` ends with N. padding_idx: the index that doesn't count.
     """
-    from rushlight.tensor.creation import arange
-    from rushlight.tensor.ordering import searchsorted
-
     if mode not in ("sum", "mean", "max"):
         raise ValueError("mode has to be one of sum, mean or max")
     if per_sample_weights is not None and mode != "sum":
@@ -107,25 +104,7 @@ def embedding_bag(
             f"embedding_bag: If per_sample_weights ({tuple(per_sample_weights.shape)}) is not None, then it must have "
             f"the same shape as the input ({tuple(input.shape)})"
         )
-    if input.ndim == 2:
-        if offsets is not None:
-            raise ValueError("if input is 2D, then offsets has to be None, as input is treated is a mini-batch of bags")
-        bags, size = input.shape
-        bag_of = arange(bags).unsqueeze(1).expand(bags, size).reshape((-1,))
-    elif input.ndim == 1:
-        if offsets is None or offsets.ndim != 1:
-            raise ValueError("offsets has to be a 1D Tensor but got None, or another shape")
-        starts = offsets[:-1] if include_last_offset else offsets
-        bags, total = starts.numel(), input.numel()
-        if bags and has_values(starts):
-            known = starts.array
-            if known[0] != 0 or (np.diff(known) < 0).any() or known[-1] > total:
-                raise InputError(
-                    "embedding_bag: offsets must begin with 0, not decrease, and not pass the input's length"
-                )
-        bag_of = searchsorted(starts, arange(total, dtype=starts.dtype), right=True) - 1
-    else:
-        raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.ndim}")
+    bags, bag_of = _bags_of(input, offsets, include_last_offset)
     flat = input.reshape((-1,))
     rows = embedding(flat, weight, None, max_norm, norm_type, scale_grad_by_freq)
     width = weight.shape[1]
@@ -146,6 +125,29 @@ def embedding_bag(
         counts = rows.new_zeros((bags + 1,)).index_add(0, bag_of, counted)[:bags]
         result = result / counts.clamp(min=1).unsqueeze(1)
     return shown_as("EmbeddingBagBackward0", result)
+
+
+def _bags_of(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> tuple[int, Tensor]:
+    """How many bags there are, and which one each entry of the flattened input is in."""
+    from rushlight.tensor.creation import arange
+    from rushlight.tensor.ordering import searchsorted
+
+    if input.ndim == 2:
+        if offsets is not None:
+            raise ValueError("if input is 2D, then offsets has to be None, as input is treated is a mini-batch of bags")
+        bags, size = input.shape
+        return bags, arange(bags).unsqueeze(1).expand(bags, size).reshape((-1,))
+    if input.ndim != 1:
+        raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.ndim}")
+    if offsets is None or offsets.ndim != 1:
+        raise ValueError("offsets has to be a 1D Tensor but got None, or another shape")
+    starts = offsets[:-1] if include_last_offset else offsets
+    bags, total = starts.numel(), input.numel()
+    if bags and has_values(starts):
+        known = starts.array
+        if known[0] != 0 or (np.diff(known) < 0).any() or known[-1] > total:
+            raise InputError("embedding_bag: offsets must begin with 0, not decrease, and not pass the input's length")
+    return bags, searchsorted(starts, arange(total, dtype=starts.dtype), right=True) - 1
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
