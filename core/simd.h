@@ -400,17 +400,17 @@ inline V join_pairs(V a, V b, F f, std::integer_sequence<int, lane...>) {
 }
 
 // Lane i of the result: the lanes of x[i] joined with f, in pairs of neighbours, then of pairs ... Uses up x.
-template <class V, class F>
+template <class V, class F, int left = lanes<Lane<V>>>
 inline V reduce_lanes_of_all(V* x, F f) {
-  constexpr int n = lanes<Lane<V>>;
-#pragma GCC unroll 8
-  for (int left = n; left > 1; left /= 2) {
+  if constexpr (left == 1) {
+    return x[0];
+  } else {
 #pragma GCC unroll 64
     for (int i = 0; i < left / 2; ++i) {
-      x[i] = join_pairs(x[2 * i], x[2 * i + 1], f, std::make_integer_sequence<int, n>());
+      x[i] = join_pairs(x[2 * i], x[2 * i + 1], f, std::make_integer_sequence<int, lanes<Lane<V>>>());
     }
+    return reduce_lanes_of_all<V, F, left / 2>(x, f);
   }
-  return x[0];
 }
 
 template <class M>
