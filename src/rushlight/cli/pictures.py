@@ -9,6 +9,8 @@ import numpy as np
 
 from rushlight.cli.data_sets import DataSet
 
+_SIDE = 10  # test images along one side of the picture
+
 
 def draw(folder: Path, history: list[dict[str, Any]], data: DataSet, predictions: np.ndarray[Any, Any]) -> bool:
     """Writes curves.svg and, for images, predictions.png; returns False where matplotlib isn't there."""
@@ -43,16 +45,16 @@ def _curves(figure: Any, history: list[dict[str, Any]]) -> Any:
     return figure
 
 
-def _grid(figure: Any, data: DataSet, predictions: np.ndarray[Any, Any], side: int = 10) -> Any:
+def _grid(figure: Any, data: DataSet, predictions: np.ndarray[Any, Any]) -> Any:
     """A square of test images, the wrongly predicted ones first and in red: predicted, and in brackets the truth."""
     labels = data.test_labels
     wrong = np.flatnonzero(predictions != labels)
     right = np.flatnonzero(predictions == labels)
-    chosen = np.concatenate([wrong[: side * side // 2], right])[: side * side]
+    chosen = np.concatenate([wrong[: _SIDE * _SIDE // 2], right])[: _SIDE * _SIDE]
     figure.suptitle(
         f"{len(wrong)} of {len(labels)} test images are predicted wrongly (red: predicted, in brackets true)"
     )
-    for position, axes in enumerate(figure.subplots(side, side).flat):
+    for position, axes in enumerate(figure.subplots(_SIDE, _SIDE).flat):
         axes.axis("off")
         if position >= len(chosen):
             continue

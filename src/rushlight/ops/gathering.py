@@ -392,7 +392,7 @@ def index_add(xp, x, index, source, *, dim, alpha=1):
     return result
 
 
-def _index_add(x, index, source, *, dim, alpha=1):
+def _index_add(x, index, source, *, dim, alpha):
     check_index("index_add", index, x.shape[dim] if x.ndim else 1, dim)
     add_at(x, _slices(index.reshape(-1), dim, x.ndim), source if alpha == 1 else source * x.dtype.type(alpha))
 

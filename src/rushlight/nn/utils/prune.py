@@ -160,36 +160,38 @@ class Identity(BasePruningMethod):
         return default_mask
 
 
-class RandomUnstructured(BasePruningMethod):
+class _Unstructured(BasePruningMethod):
+    """Prunes weights, whatever their places: `amount` is their number, or a fraction."""
+
+    PRUNING_TYPE = "unstructured"
+
+    def __init__(self, amount: float) -> None:
+        self.amount = _checked(amount)
+
+    def _chosen(self, t: Tensor, count: int) -> Tensor:
+        """The places, in the flattened weights, of those that go."""
+        raise NotImplementedError
+
+    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
+        count = _count(self.amount, t.nelement())
+        mask = default_mask.clone()
+        if count:
+            mask.view(-1)[self._chosen(t, count)] = 0
+        return mask
+
+
+class RandomUnstructured(_Unstructured):
     """Prunes weights at random: `amount` is their number, or a fraction."""
 
-    PRUNING_TYPE = "unstructured"
-
-    def __init__(self, amount: float) -> None:
-        self.amount = _checked(amount)
-
-    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
-        count = _count(self.amount, t.nelement())
-        mask = default_mask.clone()
-        if count:
-            mask.view(-1)[rand(t.shape).view(-1).topk(count)[1]] = 0
-        return mask
+    def _chosen(self, t: Tensor, count: int) -> Tensor:
+        return rand(t.shape).view(-1).topk(count)[1]
 
 
-class L1Unstructured(BasePruningMethod):
+class L1Unstructured(_Unstructured):
     """Prunes the smallest weights: `amount` is their number, or a fraction."""
 
-    PRUNING_TYPE = "unstructured"
-
-    def __init__(self, amount: float) -> None:
-        self.amount = _checked(amount)
-
-    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
-        count = _count(self.amount, t.nelement())
-        mask = default_mask.clone()
-        if count:
-            mask.view(-1)[t.abs().view(-1).topk(count, largest=False)[1]] = 0
-        return mask
+    def _chosen(self, t: Tensor, count: int) -> Tensor:
+        return t.abs().view(-1).topk(count, largest=False)[1]
 
 
 class _Structured(BasePruningMethod):

@@ -8,13 +8,13 @@ from rushlight.ops.elementwise.functions import exp, normal_cdf, sigmoid, tanh
 from rushlight.ops.special import special
 
 
-def _with_parameters(operation, *parameters, low=-4.0, high=4.0):
+def _with_parameters(operation, *parameters):
     """Samples with these parameters."""
 
     @operation.samples
     def _(make):
-        yield Sample((make(3, 5, low=low, high=high), *parameters))
-        yield Sample((make(2, 1, 17, low=low, high=high), *parameters))
+        yield Sample((make(3, 5, low=-4.0, high=4.0), *parameters))
+        yield Sample((make(2, 1, 17, low=-4.0, high=4.0), *parameters))
 
 
 # Rectifiers
