@@ -59,6 +59,8 @@ _SPELLED = {
     "nn.modules.convolution": "nn.modules.conv", "nn.modules.fractional_pooling": "nn.modules.pooling",
     "nn.modules.parallel.DataParallel": "nn.parallel.data_parallel",
     "nn.modules.parallel.SyncBatchNorm": "nn.modules.batchnorm", "nn.modules.sequences": "nn.modules.loss",
+    "optim.adafactor": "optim", "optim.muon": "optim",
+    **{f"optim.lr_scheduler.{n}": "optim.lr_scheduler" for n in ("scheduler", "schedules", "cyclic", "composed")},
 }  # fmt: skip
 _STANDS_FOR = {"torch": "rushlight", "torchvision": "rushlight.vision"}
 PACKAGES = ("rushlight", *_STANDS_FOR)

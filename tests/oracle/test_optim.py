@@ -1,6 +1,7 @@
 """Optimizers and schedules against PyTorch's, step by step."""
 
 import warnings
+from operator import attrgetter
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rushlight
+from rushlight.submodules import path_of_class
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.oracle
@@ -200,3 +202,12 @@ def test_muon(options: dict) -> None:
     for library in (rushlight, torch):
         with pytest.raises(ValueError, match="2D"):
             library.optim.Muon([library.zeros(3, requires_grad=True)])
+
+
+@pytest.mark.parametrize("package", ["optim", "optim.lr_scheduler"])
+def test_classes_stand_where_pytorch_has_them(package: str) -> None:
+    ours, theirs = attrgetter(package)(rushlight), attrgetter(package)(torch)
+    shared = [name for name in vars(ours) if name[0].isupper() and isinstance(getattr(theirs, name, None), type)]
+    assert len(shared) > 10
+    for name in shared:
+        assert path_of_class(getattr(ours, name)) == getattr(theirs, name).__module__, name
