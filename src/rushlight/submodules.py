@@ -43,8 +43,7 @@ _PATHS = {
     "optim.asgd": "optim.sgd",
     "_dynamo": "compiler", "_tensor": "tensor.tensor", "amp.autocast_mode": "amp", "amp.grad_scaler": "amp",
     "autograd.grad_mode": "autograd.modes", "autograd.variable": "autograd",
-    "nn.modules.conv": "nn.modules.convolution", "nn.modules.utils": "nn.functional.dimensions", "nn.parallel":
-    "nn.modules.parallel", "nn.utils.clip_grad": "nn.utils.gradients", "nn.utils.spectral_norm":
+    "nn.modules.conv": "nn.modules.convolution", "nn.parallel": "nn.modules.parallel", "nn.utils.clip_grad": "nn.utils.gradients", "nn.utils.spectral_norm":
     "nn.utils.normalization", "nn.utils.weight_norm": "nn.utils.normalization", "random": "tensor.random",
     "distributions.utils": "distributions.distribution", "storage": "tensor.storage",
     "utils.data.distributed": "utils.data.sampler", "utils.model_zoo": "hub",
@@ -75,8 +74,6 @@ _ABSENT = {
     "stft": f"{_COMPLEX}, or transform x.unfold(...).numpy() with numpy.fft",
     "istft": _COMPLEX, "sparse": _SPARSE, "sparse_coo_tensor": _SPARSE, "sparse_csr_tensor": _SPARSE,
     "nested": "there are no nested tensors here: pad the sequences, nn.utils.rnn.pad_sequence",
-    "autograd.forward_ad": "gradients are computed backward only: autograd.functional.jvp gives products J v",
-    "autograd.graph": "utils.checkpoint keeps less for the backward pass, and node.register_hook() sees gradients pass",
     "export": "save model.state_dict(), and build the model again where it is loaded",
     "fx": "rushlight.compile(function).graph() prints a function's graph",
     "onnx": "save model.state_dict(), and build the model again where it is loaded",

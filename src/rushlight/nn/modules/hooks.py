@@ -1,11 +1,10 @@
-"""Hooks of modules: adding them in order, and the nodes of the graph that call full backward hooks."""
+"""Hooks of modules: the nodes of the graph that call full backward hooks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rushlight.autograd.hooks import RemovableHandle
 from rushlight.autograd.modes import is_grad_enabled
 from rushlight.autograd.tape import Node, edge_of
 from rushlight.ops.declare import Spec
@@ -13,17 +12,6 @@ from rushlight.tensor.tensor import Tensor, wrap
 
 if TYPE_CHECKING:
     from rushlight.nn.modules.module import Module
-
-
-def add_hook(hooks: dict[int, Any], hook: Any, prepend: bool, *companions: dict[int, Any]) -> RemovableHandle:
-    """Adds `hook` at the end of `hooks`, or at their beginning."""
-    handle = RemovableHandle(hooks, *companions)
-    others = dict(hooks) if prepend else {}
-    for key in others:
-        del hooks[key]
-    hooks[handle.id] = hook
-    hooks.update(others)
-    return handle
 
 
 class _Boundary(Node):

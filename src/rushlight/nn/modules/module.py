@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NamedTuple, Self
 
-from rushlight.autograd.hooks import Hooks, RemovableHandle
+from rushlight.autograd.hooks import Hooks, RemovableHandle, add_hook
 from rushlight.autograd.modes import no_grad
 from rushlight.errors import DtypeError
-from rushlight.nn.modules.hooks import BackwardHooks, add_hook
+from rushlight.nn.modules.hooks import BackwardHooks
 from rushlight.nn.modules.location import locate
 from rushlight.nn.modules.state import StateMethods
 from rushlight.nn.parameter import Buffer, Parameter
