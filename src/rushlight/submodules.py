@@ -43,8 +43,9 @@ _PATHS = {
     "optim.asgd": "optim.sgd",
     "_dynamo": "compiler", "_tensor": "tensor.tensor", "amp.autocast_mode": "amp", "amp.grad_scaler": "amp",
     "autograd.grad_mode": "autograd.modes", "autograd.variable": "autograd",
-    "nn.modules.conv": "nn.modules.convolution", "nn.parallel": "nn.modules.parallel", "nn.utils.clip_grad": "nn.utils.gradients", "nn.utils.spectral_norm":
-    "nn.utils.normalization", "nn.utils.weight_norm": "nn.utils.normalization", "random": "tensor.random",
+    "nn.modules.conv": "nn.modules.convolution", "nn.parallel": "nn.modules.parallel",
+    "nn.utils.clip_grad": "nn.utils.gradients", "nn.utils.spectral_norm": "nn.utils.normalization",
+    "nn.utils.weight_norm": "nn.utils.normalization", "random": "tensor.random",
     "distributions.utils": "distributions.distribution", "storage": "tensor.storage",
     "utils.data.distributed": "utils.data.sampler", "utils.model_zoo": "hub",
     "vision.models.mobilenetv2": "vision.models.mobilenet",

@@ -171,7 +171,9 @@ def jacobian_of(output: Tensor, arguments: list[Tensor], create_graph: bool, str
     for position in range(output.array.size):
         start = np.zeros(output.array.size, output.array.dtype)
         start[position] = 1
-        rows.append(vector_products([output], arguments, [wrap(start.reshape(output.array.shape))], create_graph, strict))
+        rows.append(
+            vector_products([output], arguments, [wrap(start.reshape(output.array.shape))], create_graph, strict)
+        )
     return [
         stack(column).reshape((*output.shape, *a.shape)) if column else wrap(np.zeros((*output.shape, *a.shape)))
         for a, column in zip(arguments, zip(*rows, strict=True) if rows else [()] * len(arguments), strict=True)

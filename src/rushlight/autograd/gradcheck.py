@@ -143,7 +143,8 @@ def _check_output(
 
 
 def _backward(
-    func: Callable[..., Any], arguments: tuple[Any, ...], places: list[int], number: int, output: Tensor, nondet_tol: float
+    func: Callable[..., Any], arguments: tuple[Any, ...], places: list[int], number: int, output: Tensor,
+    nondet_tol: float,
 ) -> list[np.ndarray[Any, Any]]:  # fmt: skip
     """The Jacobians for the inputs at `places` by backward passes, which must give the same twice."""
     tensors = [arguments[i] for i in places]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rushlight.autograd.hooks import RemovableHandle
 from rushlight.autograd.saving import disable_saved_tensors_hooks as disable_saved_tensors_hooks

@@ -135,6 +135,4 @@ class disable_saved_tensors_hooks:
 
 def pack_kept(kept: Sequence[Any]) -> list[Any]:
     """What a node kept of its arguments, the tensors among it packed."""
-    return [
-        (packed(entry[0]), 0) if type(entry) is tuple and isinstance(entry[0], Tensor) else entry for entry in kept
-    ]
+    return [(packed(entry[0]), 0) if type(entry) is tuple and isinstance(entry[0], Tensor) else entry for entry in kept]

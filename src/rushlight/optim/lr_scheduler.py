@@ -113,6 +113,11 @@ class LRScheduler:
 _LRScheduler = LRScheduler  # its older name, which schedulers of one's own derive from
 
 
+def _attributes(function: Any) -> dict[str, Any] | None:
+    """What a state dict holds of a callable object; None for plain functions, which are code."""
+    return None if function is None or hasattr(function, "__code__") else dict(function.__dict__)
+
+
 class _FunctionScheduler(LRScheduler):
     """A schedule by user functions, one for all groups or one for each. Function objects' attributes are saved."""
 
@@ -129,9 +134,7 @@ class _FunctionScheduler(LRScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         state = super().state_dict()
-        state["lr_lambdas"] = [
-            None if callable(f) and hasattr(f, "__code__") else dict(f.__dict__) for f in self.lr_lambdas
-        ]
+        state["lr_lambdas"] = [_attributes(function) for function in self.lr_lambdas]
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -572,6 +575,8 @@ class OneCycleLR(LRScheduler):
                 group["min_lr"] = group["initial_lr"] / final_div_factor
                 if cycle_momentum:
                     group["max_momentum"], group["base_momentum"] = high, low
+        if cycle_momentum:
+            self.use_beta1 = "betas" in optimizer.defaults
         super().__init__(optimizer, last_epoch)
 
     def _anneal(self, start: float, end: float, part: float) -> float:
@@ -617,8 +622,8 @@ class CyclicLR(LRScheduler):
         scale_fn: Callable[[float], float] | None = None,
         scale_mode: str = "cycle",
         cycle_momentum: bool = True,
-        base_momentum: float = 0.8,
-        max_momentum: float = 0.9,
+        base_momentum: float | Sequence[float] = 0.8,
+        max_momentum: float | Sequence[float] = 0.9,
         last_epoch: int = -1,
     ) -> None:
         if mode not in ("triangular", "triangular2", "exp_range") and scale_fn is None:
@@ -629,19 +634,20 @@ class CyclicLR(LRScheduler):
                 group["lr"] = low
         self.total_size = float(step_size_up + (step_size_up if step_size_down is None else step_size_down))
         self.step_ratio = step_size_up / self.total_size
-        self.mode, self.gamma, self.scale_fn = mode, gamma, scale_fn
+        self.mode, self.gamma, self._scale_fn_custom = mode, gamma, scale_fn
         self.scale_mode = "iterations" if scale_fn is None and mode == "exp_range" else scale_mode
         self.cycle_momentum = cycle_momentum
         if cycle_momentum:
             if not {"momentum", "betas"} & optimizer.defaults.keys():
                 raise ValueError("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
-            self.base_momentum, self.max_momentum = base_momentum, max_momentum
+            self.use_beta1 = "betas" in optimizer.defaults
+            self.base_momentums, self.max_momentums = _each(base_momentum, optimizer), _each(max_momentum, optimizer)
         super().__init__(optimizer, last_epoch)
         self.base_lrs = lows
 
     def _scale(self, x: float) -> float:
-        if self.scale_fn is not None:
-            return self.scale_fn(x)
+        if self._scale_fn_custom is not None:
+            return self._scale_fn_custom(x)
         if self.mode == "triangular":
             return 1.0
         return 1 / (2.0 ** (x - 1)) if self.mode == "triangular2" else float(self.gamma**x)
@@ -652,10 +658,23 @@ class CyclicLR(LRScheduler):
         height = x / self.step_ratio if x <= self.step_ratio else (x - 1) / (self.step_ratio - 1)
         scale = self._scale(cycle if self.scale_mode == "cycle" else self.last_epoch)
         if self.cycle_momentum:
-            momentum = self.max_momentum - (self.max_momentum - self.base_momentum) * height * scale
-            for group in self.optimizer.param_groups:
+            bounds = zip(self.base_momentums, self.max_momentums, strict=True)
+            for group, (low, high) in zip(self.optimizer.param_groups, bounds, strict=True):
+                momentum = high - (high - low) * height * scale
                 if "betas" in group:
                     group["betas"] = (momentum, *group["betas"][1:])
                 else:
                     group["momentum"] = momentum
         return [base + (top - base) * height * scale for base, top in zip(self.base_lrs, self.max_lrs, strict=True)]
+
+    def state_dict(self) -> dict[str, Any]:
+        state = super().state_dict()
+        state["_scale_fn_custom"] = _attributes(self._scale_fn_custom)
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        state = dict(state_dict)
+        attributes = state.pop("_scale_fn_custom", None)
+        if attributes is not None:
+            self._scale_fn_custom.__dict__.update(attributes)
+        super().load_state_dict(state)

@@ -145,7 +145,7 @@ class Optimizer:
                     param.grad.zero_()
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Calls hook(optimizer, args, kwargs) before each step; args are the optimizer and, if there is one, the closure."""
+        """Calls hook(optimizer, args, kwargs) before each step; args are the optimizer and its closure, if any."""
         return add_hook(self._step_pre_hooks, hook)
 
     def register_step_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:

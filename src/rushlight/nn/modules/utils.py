@@ -1,4 +1,4 @@
-"""PyTorch's path of what libraries of layers use: one int for all dimensions made one for each, and prefixes of keys."""
+"""What layers written for PyTorch import: one int for all dimensions made one for each, and prefixes of keys."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ _quadruple = _ntuple(4, "_quadruple")
 
 
 def consume_prefix_in_state_dict_if_present(state_dict: dict[str, Any], prefix: str) -> None:
-    """Takes `prefix` off the keys that begin with it, in place and in their order: "module." of DataParallel, say."""
-    items = list(state_dict.items())
-    state_dict.clear()
-    state_dict.update({key.removeprefix(prefix): value for key, value in items})
+    """Takes `prefix` off the keys that begin with it, in place: "module." of DataParallel, say."""
+    for key in [key for key in state_dict if key.startswith(prefix)]:
+        state_dict[key.removeprefix(prefix)] = state_dict.pop(key)
     metadata = getattr(state_dict, "_metadata", None)
     if metadata is not None:
         for key in [key for key in metadata if key.startswith(prefix.removesuffix("."))]:
