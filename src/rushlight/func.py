@@ -112,7 +112,10 @@ class _Call:
             result = func(*given, **kwargs)
         if has_aux and not (isinstance(result, tuple) and len(result) == 2):
             raise RuntimeError("with has_aux=True the function must return (outputs, aux)")
-        self.outputs, self.aux = result if has_aux else (result, None)
+        self.outputs: Any = result
+        self.aux: Any = None
+        if has_aux:
+            self.outputs, self.aux = result
         self.inputs = [given[number] for number in numbers]
         self.leaves: list[Tensor] = [leaf for leaf in _leaves(self.inputs) if isinstance(leaf, Tensor)]
         self.results: list[Tensor] = _leaves(self.outputs)
@@ -282,10 +285,10 @@ def vmap(
             raise ValueError(f"vmap: in_dims has {len(dims)} entries for {len(args)} arguments")
         spread = [_spread(dim, arg) for dim, arg in zip(dims, args, strict=True)]
         count = _batch_size(spread, args, kwargs)
-        state = None if randomness == "different" else default_generator.state_bytes()
+        state = default_generator.state_bytes()
         results = []
         for index in range(count):
-            if state is not None and index and randomness == "same":
+            if index and randomness == "same":
                 default_generator.restore_bytes(state)
             one = functools.partial(_one, index)
             chosen = [_map(one, d, a) for d, a in zip(spread, args, strict=True)]

@@ -38,7 +38,7 @@ _PATHS = {
                                               "relaxed_categorical", "transformed_distribution")],
         "distributions.composed"),
     **dict.fromkeys([f"optim.{name}" for name in ("adadelta", "adagrad", "adam", "adamax", "adamw", "nadam", "radam",
-                                                  "rmsprop")],
+                                                  "rmsprop", "sparse_adam")],
                     "optim.adaptive"),
     "optim.asgd": "optim.sgd",
     "_dynamo": "compiler", "_tensor": "tensor.tensor", "amp.autocast_mode": "amp", "amp.grad_scaler": "amp",
