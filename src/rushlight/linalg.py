@@ -111,19 +111,7 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
 
 def matrix_exp(A: Tensor) -> Tensor:
     """The exponential of square matrices, the sum of A^n / n!."""
-    if A.ndim < 2 or A.shape[-1] != A.shape[-2]:
-        raise ShapeError(f"linalg.matrix_exp: A must be batches of square matrices, but they are {tuple(A.shape)}")
-    # exp(A) = exp(A / 2^s)^(2^s), where the series for the small A / 2^s is short.
-    largest = float(A.detach().abs().sum(-1).max()) if A.numel() else 0.0
-    halvings = max(0, math.ceil(math.log2(largest)) + 1) if 0 < largest < math.inf else 0
-    small = A / 2**halvings
-    identity = creation.eye(A.shape[-1], dtype=A.dtype).expand(A.shape)
-    result = identity
-    for n in range(14, 0, -1):
-        result = identity + matmul(small, result) / n
-    for _ in range(halvings):
-        result = matmul(result, result)
-    return result
+    return decompositions.matrix_exp(A)  # type: ignore[no-any-return]
 
 
 def householder_product(A: Tensor, tau: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -137,6 +138,44 @@ def _(make: Callable[..., Any]) -> Iterator[Sample]:
 
 
 # Determinants
+
+
+@operation()
+def matrix_exp(xp: Any, a: Any) -> Any:
+    """The exponential of square matrices, the sum of a^n / n!."""
+    # exp(a) = exp(a / 2^s)^(2^s), where the series for the small a / 2^s is short.
+    largest = float(xp.abs(a).sum(-1).max()) if a.size else 0.0
+    halvings = max(0, math.ceil(math.log2(largest)) + 1) if 0 < largest < math.inf else 0
+    small = a / a.dtype.type(2**halvings)
+    identity = xp.broadcast_to(xp.eye(a.shape[-1], dtype=a.dtype), a.shape)
+    result = identity
+    for n in range(14, 0, -1):
+        result = identity + small @ result / a.dtype.type(n)
+    for _ in range(halvings):
+        result = result @ result
+    return result
+
+
+@matrix_exp.shape
+def _(a: Any) -> Spec:
+    _check("matrix_exp", a)
+    return Spec(tuple(a.shape), a.dtype)
+
+
+@matrix_exp.gradient
+def _(g: Any, _y: Any, a: Any) -> Any:
+    """The derivative at the transposed matrix in direction g, a block of the exponential of one of twice the size."""
+    n, turned = a.shape[-1], swap_last(a)
+    upper = cat(turned, g, dim=-1)
+    lower = cat(g.new_zeros(tuple(g.shape)), turned, dim=-1)
+    index = (Ellipsis, slice(0, n), slice(n, 2 * n))
+    return slice_(matrix_exp(cat(upper, lower, dim=-2)), index=index)
+
+
+@matrix_exp.samples
+def _(make: Callable[..., Any]) -> Iterator[Sample]:
+    yield Sample((make(3, 3),), {})
+    yield Sample((make(2, 4, 4),), {})
 
 
 @operation()
