@@ -287,9 +287,11 @@ class Function:
         outputs = result if isinstance(result, tuple) else (result,)
         found = None
         if forward_ad.is_active() and cls.jvp is not Function.jvp:
-            tangents = [forward_ad.unpack_dual(a).tangent if isinstance(a, Tensor) else None for a in args]
-            if any(tangent is not None for tangent in tangents):
-                found = cls.jvp(ctx, *tangents)
+            duals = [forward_ad.unpack_dual(a) if isinstance(a, Tensor) else (None, None) for a in args]
+            if any(tangent is not None for _, tangent in duals):
+                differentiable = any(primal is not None and primal.requires_grad for primal, _ in duals)
+                with set_grad_enabled(mode.grad_enabled and differentiable):
+                    found = cls.jvp(ctx, *[tangent for _, tangent in duals])
                 found = found if isinstance(found, tuple) else (found,)
         finished = node.finish(args, outputs, recorded)
         if found is not None:
