@@ -11,7 +11,7 @@ import numpy as np
 from rushlight.errors import DtypeError, LinAlgError, ShapeError
 from rushlight.ops.declare import Sample, Spec, operation
 from rushlight.ops.linear import matmul, swap_last
-from rushlight.ops.movement import cat, reshape, slice_, tril
+from rushlight.ops.movement import cat, reshape, slice_, tril, triu
 from rushlight.ops.reduction import cumprod, sum_to
 
 
@@ -403,3 +403,53 @@ def _(make: Callable[..., Any]) -> Iterator[Sample]:
     yield from _square_samples(make)
     yield Sample((_well_conditioned(make, 2, 4, 2),))
     yield Sample((_well_conditioned(make, 2, 2, 3),))
+
+
+@operation()
+def lu_factor(xp: Any, a: Any) -> Any:
+    """Gaussian elimination with row exchanges, A = P L U: L and U in one matrix, the exchanges (from 1), and P."""
+    rows, columns = a.shape[-2:]
+    packed = np.array(a).reshape(-1, rows, columns)
+    matrices = np.arange(len(packed))
+    order = np.tile(np.arange(rows), (len(packed), 1))
+    pivots = np.zeros((len(packed), min(rows, columns)), np.int32)
+    for step in range(min(rows, columns)):
+        largest = np.abs(packed[:, step:, step]).argmax(1) + step
+        pivots[:, step] = largest + 1
+        for kept in (packed, order):
+            kept[matrices, step], kept[matrices, largest] = kept[matrices, largest], kept[matrices, step].copy()
+        divisor = packed[:, step, step, None]
+        packed[:, step + 1 :, step] /= np.where(divisor == 0, 1, divisor)
+        packed[:, step + 1 :, step + 1 :] -= packed[:, step + 1 :, step, None] * packed[:, step, None, step + 1 :]
+    permutation = np.zeros((len(packed), rows, rows), a.dtype)
+    permutation[matrices[:, None], order, np.arange(rows)] = 1
+    batch = a.shape[:-2]
+    return packed.reshape(a.shape), pivots.reshape(*batch, -1), permutation.reshape(*batch, rows, rows)
+
+
+@lu_factor.shape
+def _(a: Any) -> tuple[Spec, Spec, Spec]:
+    _check("lu_factor", a, square=False)
+    *batch, rows, columns = a.shape
+    return (
+        Spec(tuple(a.shape), a.dtype),
+        Spec((*batch, min(rows, columns)), np.dtype(np.int32)),
+        Spec((*batch, rows, rows), a.dtype),
+    )
+
+
+@lu_factor.gradient
+def _(g: Any, y: Any, a: Any) -> Any:
+    packed, _, permutation = y
+    if a.shape[-1] != a.shape[-2]:
+        raise LinAlgError("linalg.lu: the gradient is implemented for square matrices only")
+    of_lower, of_upper = tril(g[0], diagonal=-1), triu(g[0])
+    lower, upper = tril(packed, diagonal=-1) + _identity(packed), triu(packed)
+    inner = tril(matmul(swap_last(lower), of_lower), diagonal=-1) + triu(matmul(of_upper, swap_last(upper)))
+    left = solve(swap_last(lower), inner)
+    return matmul(permutation, swap_last(solve(upper, swap_last(left))))
+
+
+@lu_factor.samples
+def _(make: Callable[..., Any]) -> Iterator[Sample]:
+    yield from _square_samples(make)

@@ -280,6 +280,9 @@ class Methods:
     cholesky = linalg.older_cholesky
     cholesky_solve = linalg.cholesky_solve
     cholesky_inverse = linalg.cholesky_inverse
+    lu = linalg.older_lu
+    lu_solve = linalg.older_lu_solve
+    triangular_solve = linalg.triangular_solve
     qr = linalg.older_qr
     svd = linalg.older_svd
     cov = statistics.cov
