@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,15 @@ def _first_leaf(data: Any) -> Any:
     while isinstance(data, (list, tuple)) and data:
         data = data[0]
     return data
+
+
+def _promoted(data: Any) -> Dtype:
+    """The dtype of nested numbers: Python's floats count as the default dtype, NumPy's and tensors' keep theirs."""
+    if isinstance(data, (np.generic, np.ndarray)):
+        return dtypes.of_numpy(data.dtype)
+    if isinstance(data, (list, tuple)) and data:
+        return functools.reduce(dtypes.promote_types, {_promoted(item) for item in data})
+    return dtypes.int64 if isinstance(data, int) else dtypes.get_default_dtype()
 
 
 def _plain(data: Any) -> Any:
@@ -105,7 +115,8 @@ def array_of(data: Any, dtype: Dtype | None = None) -> np.ndarray[Any, Any]:
                         raise InputError(f"Could not infer dtype of {type(data).__name__}")
                 else:
                     data = list(data)
-            if _holds_tensors(data):
+            mixed = _holds_tensors(data)
+            if mixed:
                 data = _plain(data)
             try:
                 array = np.asarray(data)
@@ -113,10 +124,9 @@ def array_of(data: Any, dtype: Dtype | None = None) -> np.ndarray[Any, Any]:
                 raise ValueError(_ragged(data) or str(error)) from None
             except OverflowError as error:
                 raise ValueError(f"Overflow when unpacking long long: {error}") from None
-            if dtype is None and array.dtype == np.float64 and not isinstance(
-                _first_leaf(data), (np.generic, np.ndarray)
-            ):  # fmt: skip
-                array = array.astype(dtypes.get_default_dtype().numpy)
+            if dtype is None and array.dtype == np.float64:
+                plain = not mixed and not isinstance(_first_leaf(data), (np.generic, np.ndarray))
+                array = array.astype((dtypes.get_default_dtype() if plain else _promoted(data)).numpy, copy=False)
         if array.dtype.kind in "OUS":
             uneven = _ragged(data)
             if uneven:
