@@ -17,8 +17,8 @@ __version__ = "0.1.0"
 
 _SUBMODULES = frozenset(
     ["_C", "accelerator", "amp", "autograd", "backends", "compiler", "cuda", "distributed", "distributions", "func",
-     "hub", "io", "jit", "linalg", "mps", "multiprocessing", "nn", "optim", "profiler", "serialization", "special",
-     "testing", "types", "utils", "version", "vision", "xpu"]
+     "hub", "io", "jit", "linalg", "mps", "multiprocessing", "nn", "optim", "profiler", "serialization", "sparse",
+     "special", "testing", "types", "utils", "version", "vision", "xpu"]
 )  # fmt: skip
 # Modules of PyTorch that stand here under another path.
 _PATHS = {
@@ -65,7 +65,7 @@ PACKAGES = ("rushlight", *_STANDS_FOR)
 """What the path of a class of ours begins with; with PyTorch's names under `rushlight run` (`cli/run.py`)."""
 _COMPLEX = "there are no complex numbers here: keep the real and the imaginary part in two tensors"
 _QUANTIZED = "there are no quantized numbers here: .half() or .bfloat16() makes a model smaller"
-_SPARSE = "there are no sparse tensors here: use dense ones, or index_add_, scatter_add_ and gather"
+_SPARSE = "sparse tensors are made by sparse_coo_tensor here, of the places of their entries"
 # Parts of PyTorch that aren't here, with what to do instead.
 _ABSENT = {
     "ao": _QUANTIZED, "quantization": _QUANTIZED, "quantize_per_tensor": _QUANTIZED, "qint8": _QUANTIZED,
@@ -73,7 +73,7 @@ _ABSENT = {
     "complex": _COMPLEX, "polar": _COMPLEX, "view_as_complex": _COMPLEX, "view_as_real": _COMPLEX, "imag": _COMPLEX,
     "fft": f"{_COMPLEX}, or transform x.numpy() with numpy.fft",
     "stft": f"{_COMPLEX}, or transform x.unfold(...).numpy() with numpy.fft",
-    "istft": _COMPLEX, "sparse": _SPARSE, "sparse_coo_tensor": _SPARSE, "sparse_csr_tensor": _SPARSE,
+    "istft": _COMPLEX, "sparse_csr_tensor": _SPARSE, "sparse_csc_tensor": _SPARSE, "sparse_bsr_tensor": _SPARSE,
     "nested": "there are no nested tensors here: pad the sequences, nn.utils.rnn.pad_sequence",
     "export": "save model.state_dict(), and build the model again where it is loaded",
     "fx": "rushlight.compile(function).graph() prints a function's graph",
@@ -98,6 +98,8 @@ _ELSEWHERE = {
     "Variable": ("rushlight.autograd", "Variable"), "autocast": ("rushlight.amp", "autocast"),
     "GradScaler": ("rushlight.amp", "GradScaler"), "compile": ("rushlight.compiler", "compile"),
     "vmap": ("rushlight.func", "vmap"),
+    "sparse_coo_tensor": ("rushlight.sparse", "sparse_coo_tensor"), "spmm": ("rushlight.sparse", "mm"),
+    "sparse_coo": ("rushlight.tensor.layout", "sparse_coo"),
     "is_anomaly_enabled": ("rushlight.autograd.gradients", "is_anomaly_enabled"),
     "set_anomaly_enabled": ("rushlight.autograd.gradients", "set_detect_anomaly"),
     "is_autocast_enabled": ("rushlight.amp", "is_autocast_enabled"),

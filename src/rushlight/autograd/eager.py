@@ -20,6 +20,7 @@ _PLAIN = frozenset([int, float, bool, type(None)])
 _CONVERSIONS = {
     "ndarray": "torch.from_numpy() makes one of it",
     "list": "torch.tensor() makes one of numbers, torch.stack() of tensors",
+    "SparseTensor": "a @ b, torch.sparse.mm(a, b) and torch.spmm(a, b) multiply by one, a.to_dense() makes one of it",
     "tuple": "take it out of the tuple, as in output, state = layer(x)",
 }
 

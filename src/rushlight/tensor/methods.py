@@ -431,6 +431,7 @@ class Methods:
     clone = conversion.clone
     contiguous = conversion.contiguous
     to_dense = conversion.to_dense
+    to_sparse = to_sparse_coo = conversion.to_sparse
     is_contiguous = conversion.is_contiguous
     copy_ = conversion.copy_
     fill_ = conversion.fill_
