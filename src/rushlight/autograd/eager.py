@@ -318,6 +318,9 @@ def check_writable(name: str, tensor: Tensor) -> None:
             f"{what} that requires grad is being used in an in-place operation. ({name}: do it under no_grad(), "
             "or on .data, or out of place)"
         )
+    node = base._node
+    if type(node) is OperationNode and node.results is not None and node.operation.result_stands_in:
+        node.copy_result(base)
     if not tensor.array.flags.writeable:
         raise InputError(
             f"{name}: unsupported operation: more than one element of the written-to tensor refers to a single memory "

@@ -15,11 +15,13 @@ import numpy as np
 
 from rushlight import dtypes
 from rushlight.autograd.hooks import Hooks, RemovableHandle, add_hook
+from rushlight.autograd.modes import no_grad
 from rushlight.autograd.names import printed_name
 from rushlight.autograd.saving import Packed, are_hooks_in_force, ever_used, pack_kept, packed
 from rushlight.ops.declare import Operation, Spec, routing
 from rushlight.ops.derivatives import derivative
 from rushlight.ops.elementwise.arithmetic import tied
+from rushlight.ops.movement import clone
 from rushlight.ops.reduction import sum_to
 from rushlight.tensor.tensor import Tensor, wrap
 
@@ -191,6 +193,14 @@ class OperationNode(Node):
                 self.results.append((kept, [0], 0))
             else:
                 self.results.append((tensor.array, tensor._counter, tensor._counter[0]))
+
+    def copy_result(self, tensor: Tensor) -> None:
+        """Keeps a copy of a result that is about to be overwritten; see `Operation.result_stands_in`."""
+        for index, (array, counter, version) in enumerate(self.results or ()):
+            if array is tensor.array and counter[0] == version:
+                assert self.results is not None
+                with no_grad():
+                    self.results[index] = (clone(tensor.detach()).array, [0], 0)
 
     def __getattr__(self, name: str) -> Any:
         """What the node keeps: `_saved_self`, `_saved_other`, `_saved_result`, as far as its gradient reads it."""
