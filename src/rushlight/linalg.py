@@ -423,6 +423,11 @@ def older_cholesky(input: Tensor, upper: bool = False) -> Tensor:
     return cholesky(input, upper=upper)
 
 
+def older_pinv(input: Tensor, rcond: float = 1e-15) -> Tensor:
+    """The pseudoinverse: singular values up to `rcond` times the largest count as zero."""
+    return pinv(input, rcond)
+
+
 def older_lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
     """(LU, pivots) as `linalg.lu_factor`; with `get_infos` also what went wrong, 0 for nothing."""
     found = tuple(lu_factor_ex(A, pivot=pivot))

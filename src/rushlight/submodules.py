@@ -31,10 +31,12 @@ _PATHS = {
                                               "negative_binomial", "one_hot_categorical", "poisson")],
         "distributions.discrete"),
     **dict.fromkeys(
-        [f"distributions.{name}" for name in ("beta", "chi2", "dirichlet", "inverse_gamma", "studentT")],
+        [f"distributions.{name}" for name in ("beta", "chi2", "dirichlet", "fishersnedecor", "inverse_gamma",
+                                              "studentT")],
         "distributions.gamma"),
     **dict.fromkeys(
-        [f"distributions.{name}" for name in ("independent", "log_normal", "mixture_same_family", "relaxed_bernoulli",
+        [f"distributions.{name}" for name in ("independent", "kumaraswamy", "log_normal", "logistic_normal",
+                                              "mixture_same_family", "relaxed_bernoulli",
                                               "relaxed_categorical", "transformed_distribution")],
         "distributions.composed"),
     **dict.fromkeys([f"optim.{name}" for name in ("adadelta", "adagrad", "adam", "adamax", "adamw", "nadam", "radam",
@@ -46,6 +48,7 @@ _PATHS = {
     "nn.modules.conv": "nn.modules.convolution", "nn.parallel": "nn.modules.parallel",
     "nn.utils.clip_grad": "nn.utils.gradients", "nn.utils.spectral_norm": "nn.utils.normalization",
     "nn.utils.weight_norm": "nn.utils.normalization", "random": "tensor.random",
+    "distributions.lowrank_multivariate_normal": "distributions.multivariate_normal",
     "distributions.utils": "distributions.distribution", "storage": "tensor.storage",
     "utils.data.distributed": "utils.data.sampler", "utils.model_zoo": "hub",
     "vision.models.mobilenetv2": "vision.models.mobilenet",

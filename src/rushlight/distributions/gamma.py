@@ -274,3 +274,44 @@ class StudentT(Distribution):
         beta = half.lgamma() + math.lgamma(0.5) - (0.5 * (self.df + 1)).lgamma()
         spread = 0.5 * (self.df + 1) * ((0.5 * (self.df + 1)).digamma() - half.digamma())
         return self.scale.log() + spread + 0.5 * self.df.log() + beta
+
+
+class FisherSnedecor(Distribution):
+    """The F distribution of `df1` and `df2` degrees of freedom, of the ratio of two mean squares."""
+
+    arg_constraints = {"df1": constraints.positive, "df2": constraints.positive}
+    support = constraints.positive
+    has_rsample = True
+
+    def __init__(self, df1: Any, df2: Any, validate_args: bool | None = None) -> None:
+        self.df1, self.df2 = broadcast_all(df1, df2)
+        self._above = Gamma(self.df1 * 0.5, self.df1)
+        self._below = Gamma(self.df2 * 0.5, self.df2)
+        super().__init__(self.df1.size(), validate_args=validate_args)
+
+    @property
+    def mean(self) -> Tensor:
+        return (self.df2 / (self.df2 - 2)).masked_fill(self.df2 <= 2, math.nan)
+
+    @property
+    def mode(self) -> Tensor:
+        return ((self.df1 - 2) / self.df1 * self.df2 / (self.df2 + 2)).masked_fill(self.df1 <= 2, math.nan)
+
+    @property
+    def variance(self) -> Tensor:
+        first, second = self.df1, self.df2
+        found = 2 * second.pow(2) * (first + second - 2) / (first * (second - 2).pow(2) * (second - 4))
+        return found.masked_fill(second <= 4, math.nan)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        above, below = self._above.rsample(sample_shape), self._below.rsample(sample_shape)
+        least = smallest(below)
+        return (above / below.clamp(min=least)).clamp(min=least)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        first, second, ratio = self.df1 * 0.5, self.df2 * 0.5, self.df1 / self.df2
+        beta = first.lgamma() + second.lgamma() - (first + second).lgamma()
+        power = first * ratio.log() + (first - 1) * value.log()
+        return power - (first + second) * (ratio * value).log1p() - beta

@@ -274,7 +274,7 @@ class Methods:
     logdet = linalg.logdet
     slogdet = linalg.older_slogdet
     inverse = linalg.inv
-    pinverse = linalg.pinv
+    pinverse = linalg.older_pinv
     matrix_power = linalg.matrix_power
     matrix_exp = linalg.matrix_exp
     cholesky = linalg.older_cholesky
