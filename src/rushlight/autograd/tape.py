@@ -202,22 +202,29 @@ class OperationNode(Node):
                 with no_grad():
                     self.results[index] = (clone(tensor.detach()).array, [0], 0)
 
-    def __getattr__(self, name: str) -> Any:
-        """What the node keeps: `_saved_self`, `_saved_other`, `_saved_result`, as far as its gradient reads it."""
-        places = {"_saved_self": 0, "_saved_input": 0, "_saved_other": 1, "_saved_result": -1}
-        if name in places and self.kept is not _FREED:
-            place = places[name]
-            if place < 0:
-                if self.results is not None:
-                    return self._result(0, True)
-            elif place < len(self.kept) and self.plan.reads_inputs[place]:
-                return self._input(place)
-        elif name in places:
+    # What the node keeps, by PyTorch's names, as far as its gradient reads it. (No __getattr__: that makes attributes
+    # slow.)
+    _saved_self = property(lambda self: self._saved(0))
+    _saved_input = property(lambda self: self._saved(0))
+    _saved_other = property(lambda self: self._saved(1))
+
+    @property
+    def _saved_result(self) -> Any:
+        if self.kept is not _FREED and self.results is None:
+            raise AttributeError(f"{self.name()} keeps no result")
+        return self._saved(None)
+
+    def _saved(self, place: int | None) -> Any:
+        if self.kept is _FREED:
             raise RuntimeError(
                 f"Trying to access what {self.operation.name} saved for its gradient after it was freed by backward(). "
                 "Pass retain_graph=True"
             )
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        if place is None:
+            return self._result(0, True)
+        if place >= len(self.kept) or not self.plan.reads_inputs[place]:
+            raise AttributeError(f"{self.name()} doesn't keep its argument {place + 1}")
+        return self._input(place)
 
     def name(self) -> str:
         """The name, such as `MulBackward0`."""
