@@ -88,6 +88,45 @@ def test_the_layers_of_one_who_writes_them_by_hand() -> None:
     assert compiled.cache_info().hits == 2
 
 
+def test_a_hook_that_puts_activations_into_a_dictionary() -> None:
+    net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    seen: dict[str, Any] = {}
+    for name, layer in net.named_children():
+        layer.register_forward_hook(lambda module, args, output, name=name: seen.__setitem__(name, output.detach()))
+    compiled = rl.compile(lambda x: net(x).sum())
+    for number in range(4):
+        (x,) = inputs(number)
+        compiled(x)
+        found = dict(seen)
+        net(x)
+        for name in ("0", "1", "2"):
+            rl.testing.assert_close(found[name], seen[name])
+    assert compiled.cache_info().hits == 2
+
+
+class Smoothed(nn.Module):
+    """Fills a tensor that it makes, and keeps that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.targets: Any = None
+
+    def forward(self, scores: Any, classes: Any) -> Any:
+        self.targets = rl.full_like(scores, 0.1).scatter_(1, classes.unsqueeze(1), 0.7)
+        return F.kl_div(scores.log_softmax(1), self.targets, reduction="batchmean")
+
+
+def test_what_is_made_as_a_constant_and_filled() -> None:
+    criterion = Smoothed()
+    compiled = rl.compile(criterion)
+    for number in range(4):
+        scores, classes = numbers(2, 4, seed=number), rl.tensor([number % 4, 1])
+        loss, targets = compiled(scores, classes), criterion.targets
+        rl.testing.assert_close(loss, criterion(scores, classes))
+        rl.testing.assert_close(targets, criterion.targets)
+    assert compiled.cache_info().hits == 2
+
+
 def test_two_functions_that_set_the_same_attribute_leave_each_other_alone() -> None:
     net = Attention()
     first, second = rl.compile(net), rl.compile(lambda x: net(x).mean())

@@ -1,20 +1,20 @@
 """Attributes that a compiled function sets to tensors which it makes: `self.attention = weights` in a forward.
 
-They are results of the program beside those that the function returns, and each run sets them, to tensors outside the
-graph. The guards look at what stood there when the function was traced, not at what a run or the user has put in its
-place since. So it has to be a tensor whose memory the function doesn't read: else it would be one that the last call
-left for this one. Where there is none yet, the call runs eagerly, and the next one finds that.
+So are entries of dictionaries: `activations["conv1"] = output` in a hook. They are results of the program beside those
+that the function returns, and each run sets them, to tensors outside the graph. The guards look at what stood there
+when the function was traced, not at what a run or the user has put in its place since. So it has to be a tensor whose
+memory the function doesn't read: else it would be one that the last call left for this one. Where there is none yet,
+the call runs eagerly, and the next one finds that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from rushlight.tensor.tensor import Tensor
-from rushlight.tensor.unread import Unread
 
 Array = np.ndarray[Any, Any]
 
@@ -22,7 +22,7 @@ Array = np.ndarray[Any, Any]
 class Attribute:
     """One of them: the dictionary that it stands in, its name, and what stood there before the trace."""
 
-    def __init__(self, attributes: dict[str, Any], name: str, before: Any) -> None:
+    def __init__(self, attributes: dict[Any, Any], name: Any, before: Any) -> None:
         self.attributes = attributes
         self.name = name
         self.before = before
@@ -43,13 +43,15 @@ class NotYet(Exception):
     """Attributes that the function sets aren't tensors yet: this call runs eagerly, which makes them so."""
 
 
-def set_while_tracing(dictionaries: Iterable[tuple[dict[str, Any], dict[str, Any]]]) -> dict[Attribute, Tensor]:
+def set_while_tracing(
+    dictionaries: Iterable[tuple[dict[Any, Any], dict[Any, Any]]], is_computed: Callable[[Array], bool]
+) -> dict[Attribute, Tensor]:
     """The attributes that hold a traced function's tensors now; given are dictionaries, now and as they were before."""
     return {
         Attribute(now, name, before.get(name)): value
         for now, before in dictionaries
         for name, value in now.items()
-        if isinstance(value, Tensor) and type(value.array) is Unread and before.get(name) is not value
+        if isinstance(value, Tensor) and before.get(name) is not value and is_computed(value.array)
     }
 
 

@@ -199,7 +199,7 @@ class Compiled:
             result = self._function(*called[0], **called[1])
             structure = _flatten(result, outputs, keep=True)
             read = [given.array for given in trace.graph.inputs if given.kind == "state" and given.array is not None]
-            set_here = results_among(surroundings.set_attributes(), read, waits)
+            set_here = results_among(surroundings.set_attributes(trace), read, waits)
             outputs.extend([tensor.detach() for tensor in set_here.values()])
             _refresh_all(outputs)
             cut = [tensor for tensor, leaf in zip(tensors, given, strict=True) if tensor is not leaf]

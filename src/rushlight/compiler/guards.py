@@ -110,7 +110,7 @@ class Surroundings:
         # What has attributes, those looked at, and the names in its class, which may come to stand there too.
         self._objects: list[tuple[Mapping[str, Any], set[str], frozenset[str]]] = []
         self._randomness = Randomness()
-        self._attributes: list[tuple[dict[str, Any], dict[str, Any]]] = []  # those of objects, and what they were
+        self._attributes: list[tuple[dict[Any, Any], dict[Any, Any]]] = []  # those of objects, and what they were
         self.tensors: set[int] = set()
         self.arrays: list[np.ndarray[Any, Any]] = []
         self._look_at(function)
@@ -135,9 +135,9 @@ class Surroundings:
                         found.append(f"{name!r} from {was!r} to {is_now!r}" if isinstance(was, PLAIN) else f"{name!r}")
         return found
 
-    def set_attributes(self) -> dict[Attribute, Tensor]:
-        """The attributes that hold tensors which a trace has made now."""
-        return set_while_tracing(self._attributes)
+    def set_attributes(self, trace: Trace) -> dict[Attribute, Tensor]:
+        """The attributes, and entries of dictionaries, that hold tensors which the trace has computed."""
+        return set_while_tracing(self._attributes, trace.is_computed)
 
     def put_back(self) -> None:
         """Makes all that was seen what it was."""
@@ -198,6 +198,7 @@ class Surroundings:
                 self._look_at(entry)
         elif isinstance(value, dict):
             self._watch_dictionary(value)
+            self._attributes.append((value, dict(value)))
             for key in list(value)[:_MOST]:
                 self._look_at(value[key])
         elif isinstance(value, (set, collections.deque)):
