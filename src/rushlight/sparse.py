@@ -174,6 +174,9 @@ class SparseTensor:
 
     matmul = mm = __matmul__
 
+    def __rmatmul__(self, other: Tensor) -> Tensor:
+        return mm(self.t(), other) if other.dim() == 1 else mm(self.t(), other.mT).mT
+
     def _scaled(self, other: Any, operation: Callable[[Tensor, Any], Tensor]) -> SparseTensor:
         if isinstance(other, SparseTensor) or (isinstance(other, Tensor) and other.dim()):
             if not isinstance(other, Tensor):

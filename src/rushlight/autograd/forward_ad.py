@@ -22,11 +22,13 @@ from rushlight.tensor.tensor import Tensor, wrap
 __all__ = ["UnpackedDualTensor", "dual_level", "enter_dual_level", "exit_dual_level", "make_dual", "unpack_dual"]
 
 
-class _Levels(threading.local):
-    depth = 0
+class _Level(threading.local):
+    def __init__(self) -> None:
+        self.entered = False
+        self.duals: list[_Dual] = []
 
 
-_levels = _Levels()
+_level = _Level()
 
 
 class UnpackedDualTensor(NamedTuple):
@@ -45,30 +47,27 @@ class _Dual(Passing):
         self.tangent: Tensor | None = tangent
 
 
-_duals: list[_Dual] = []  # those of the level that is entered
-
-
 def is_active() -> bool:
     """Whether tensors may carry tangents now, in this thread."""
-    return _levels.depth > 0
+    return _level.entered
 
 
 def enter_dual_level() -> int:
     """Begins a level, in which tensors may carry tangents. Raises RuntimeError within another one."""
-    if _levels.depth:
+    if _level.entered:
         raise RuntimeError("Nested forward mode AD is not supported at the moment")
-    _levels.depth = 1
+    _level.entered = True
     return 0
 
 
 def exit_dual_level(*, level: int | None = None) -> None:
     """Ends the level: its tensors have no tangents any more."""
-    if not _levels.depth:
+    if not _level.entered:
         raise RuntimeError("Trying to exit a forward AD level that does not exist: enter_dual_level() begins one")
-    _levels.depth = 0
-    for dual in _duals:
+    _level.entered = False
+    for dual in _level.duals:
         dual.tangent = None
-    _duals.clear()
+    _level.duals.clear()
 
 
 class dual_level:
@@ -89,7 +88,7 @@ def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> T
     Raises RuntimeError outside of `dual_level`, ValueError where a tensor isn't floating, and ShapeError where the
     shapes differ.
     """
-    if not _levels.depth:
+    if not _level.entered:
         raise RuntimeError(
             "Trying to create a dual Tensor for forward AD but no level exists, make sure to enter_dual_level() first."
         )
@@ -100,14 +99,14 @@ def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> T
         raise ShapeError(f"make_dual: the tangent has shape {tuple(tangent.shape)}, the tensor {tuple(tensor.shape)}")
     dual = tensor.detach()
     node = _Dual(tensor, tangent)
-    _duals.append(node)
+    _level.duals.append(node)
     dual._node, dual._requires_grad = node, True
     return dual
 
 
 def unpack_dual(tensor: Tensor, *, level: int | None = None) -> UnpackedDualTensor:
     """The tensor and its tangent: that of a dual tensor, or of what was computed from such."""
-    if not _levels.depth:
+    if not _level.entered:
         return UnpackedDualTensor(tensor, None)
     if type(tensor._node) is _Dual:
         return UnpackedDualTensor(tensor._node.primal, tensor._node.tangent)

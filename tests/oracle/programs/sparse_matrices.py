@@ -28,6 +28,7 @@ values = torch.randn(4, requires_grad=True)
 a = torch.sparse_coo_tensor(i, values, (2, 3))
 for product in (a @ dense, torch.sparse.mm(a, dense), torch.spmm(a, dense), a.matmul(dense)):
     print(product.detach())
+print((torch.ones(4, 2) @ s).shape, torch.ones(4, 2) @ s.coalesce())
 (a @ dense).pow(2).sum().backward()
 print(values.grad, dense.grad)
 a = torch.sparse_coo_tensor(i, values, (2, 3))
