@@ -109,6 +109,7 @@ _ELSEWHERE = {
     "get_autocast_dtype": ("rushlight.amp", "get_autocast_dtype"),
     "clear_autocast_cache": ("rushlight.amp", "clear_autocast_cache"),
     "polygamma": ("rushlight.special", "polygamma"), "mvlgamma": ("rushlight.special", "multigammaln"),
+    "i0": ("rushlight.special", "i0"),
 }  # fmt: skip
 
 
