@@ -122,7 +122,7 @@ def _bessel(x: np.ndarray[Any, Any], order: int) -> np.ndarray[Any, Any]:
         term = -term * (4 * order**2 - (2 * k - 1) ** 2) / (8 * k * large)
         asymptotic += term
     found: np.ndarray[Any, Any] = np.where(size <= 20, series, asymptotic)
-    return np.sign(x) * found if order else found  # type: ignore[no-any-return]
+    return np.sign(x) * found if order else found
 
 
 def _of_order(input: Tensor, order: int, scaled: bool) -> Tensor:
