@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from rushlight import dtypes
-from rushlight.autograd.function import Function
+from rushlight.ops.bessel import bessel
 from rushlight.ops.elementwise import digamma as digamma
 from rushlight.ops.elementwise import digamma as psi
 from rushlight.ops.elementwise import erf as erf
@@ -21,15 +19,12 @@ from rushlight.ops.elementwise import log1p as log1p
 from rushlight.ops.elementwise import sigmoid as expit
 from rushlight.ops.elementwise import sinc as sinc
 from rushlight.ops.elementwise import trigamma as trigamma
-from rushlight.ops.elementwise import where
 from rushlight.ops.elementwise import xlogy as xlogy
 from rushlight.tensor.pointwise import log_softmax as log_softmax
 from rushlight.tensor.pointwise import logit as logit
 from rushlight.tensor.pointwise import round as round
 from rushlight.tensor.pointwise import softmax as softmax
 from rushlight.tensor.reducing import logsumexp as logsumexp
-from rushlight.tensor.tensor import wrap
-from rushlight.tensor.unread import values_of
 
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
@@ -82,53 +77,9 @@ def multigammaln(a: Tensor, p: int) -> Tensor:
     return total + p * (p - 1) / 4 * math.log(math.pi)
 
 
-class _Bessel(Function):
-    """The modified Bessel function of the first kind, of order 0 or 1; `scaled`, times e^-|x|."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, order: int, scaled: bool) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.order, ctx.scaled = order, scaled
-        wide = values_of(x, "bessel").astype(np.float64)
-        found = _bessel(wide, order)
-        with np.errstate(over="ignore"):
-            return wrap((found if scaled else found * np.exp(np.abs(wide))).astype(x.array.dtype))
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (x,) = ctx.saved_tensors
-        values = _Bessel.apply(x, 0, ctx.scaled), _Bessel.apply(x, 1, ctx.scaled)
-        slope = values[1]
-        if ctx.order == 1:
-            slope = values[0] - where(x == 0, 0.5, values[1] / where(x == 0, 1.0, x))
-        if ctx.scaled:
-            slope = slope - x.sign() * values[ctx.order]
-        return gradient * slope, None, None
-
-
-def _bessel(x: np.ndarray[Any, Any], order: int) -> np.ndarray[Any, Any]:
-    """By the series of positive terms up to 20, by the asymptotic one beyond."""
-    size = np.abs(x)
-    small = np.minimum(size, 20.0)
-    term = (small / 2) ** order * np.exp(-small)
-    series = term.copy()
-    for k in range(1, 70):
-        term = term * (small / 2) ** 2 / (k * (k + order))
-        series += term
-    large = np.maximum(size, 20.0)
-    term = 1 / np.sqrt(2 * np.pi * large)
-    asymptotic = term.copy()
-    for k in range(1, 20):
-        term = -term * (4 * order**2 - (2 * k - 1) ** 2) / (8 * k * large)
-        asymptotic += term
-    found: np.ndarray[Any, Any] = np.where(size <= 20, series, asymptotic)
-    return np.sign(x) * found if order else found
-
-
 def _of_order(input: Tensor, order: int, scaled: bool) -> Tensor:
     x = input if input.is_floating_point() else input.to(dtypes.get_default_dtype())
-    found: Tensor = _Bessel.apply(x, order, scaled)
-    return found
+    return bessel(x, order=order, scaled=scaled)  # type: ignore[no-any-return]
 
 
 def i0(input: Tensor) -> Tensor:
