@@ -237,6 +237,21 @@ void bind_move(nb::module_& module) {
         return select_gradient(g, indices[0], shape, dims[0], true);
       },
       nb::arg("g"), nb::arg("indices"), nb::arg("shape"), nb::arg("dims"));
+  // The rows of x at indices of any shape.
+  define_kernel(
+      module, "embedding", [](nb::handle x, nb::handle index) { return select(x, index, 0, false); }, nb::arg("x"),
+      nb::arg("index"));
+  define_kernel(
+      module, "embedding_gradient",
+      [](nb::handle g, nb::handle index, int64_t rows) {
+        Array array = borrow(g);
+        int dimensions = array.dimensions - borrow(index).dimensions;
+        if (dimensions < 0) return not_implemented();
+        Sizes shape(array.shape + borrow(index).dimensions, array.shape + array.dimensions);
+        shape.insert(shape.begin(), rows);
+        return select_gradient(g, index, shape, 0, false);
+      },
+      nb::arg("g"), nb::arg("index"), nb::arg("rows"));
   define_kernel(
       module, "index_select",
       [](nb::handle x, nb::handle index, int64_t dim) {

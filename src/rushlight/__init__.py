@@ -132,8 +132,9 @@ from rushlight.ops.linear import (
 from rushlight.linalg import (
     cholesky_inverse as cholesky_inverse, cholesky_solve as cholesky_solve, det as det, householder_product as orgqr,
     inv as inverse, logdet as logdet, matrix_exp as matrix_exp, matrix_power as matrix_power,
-    older_cholesky as cholesky, older_qr as qr, older_slogdet as slogdet, older_svd as svd, pinv as pinverse,
-    chain_matmul as chain_matmul, pca_lowrank as pca_lowrank, svd_lowrank as svd_lowrank,
+    older_cholesky as cholesky, older_qr as qr, older_slogdet as slogdet, older_svd as svd, older_pinv as pinverse,
+    chain_matmul as chain_matmul, lu_unpack as lu_unpack, older_lu as lu, older_lu_solve as lu_solve,
+    triangular_solve as triangular_solve, pca_lowrank as pca_lowrank, svd_lowrank as svd_lowrank,
 )
 from rushlight.tensor.statistics import (
     cdist as cdist, corrcoef as corrcoef, cov as cov, cumulative_trapezoid as cumulative_trapezoid, pdist as pdist,

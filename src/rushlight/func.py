@@ -7,23 +7,28 @@ one, gradients too, at the speed of a loop.
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from rushlight.autograd import functional
-from rushlight.autograd.gradients import grad as _gradients
 from rushlight.autograd.modes import enable_grad
+from rushlight.autograd.walk import leads_beyond
 from rushlight.errors import ShapeError
+from rushlight.nn.modules.batchnorm import _BatchNorm
 from rushlight.nn.utils.stateless import functional_call as functional_call
 from rushlight.tensor import creation
 from rushlight.tensor.joining import stack
+from rushlight.tensor.random import default_generator
 from rushlight.tensor.tensor import Tensor
 
 Function = Callable[..., Any]
 
 __all__ = [
-    "functional_call", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "stack_module_state", "vjp",
-    "vmap",
+    "functional_call", "functionalize", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize",
+    "replace_all_batch_norm_modules_", "stack_module_state", "vjp", "vmap",
 ]  # fmt: skip
 
 
@@ -59,7 +64,8 @@ def _spread(value: Any, structure: Any) -> Any:
     return _map(lambda _: value, structure)
 
 
-# Gradients
+# Gradients. Results stay in the graph where something beside the arguments that are differentiated, at which gradients
+# from outside arrive, took part in them: an argument of an outer transformation, or a parameter.
 
 
 def grad_and_value(func: Function, argnums: int | tuple[int, ...] = 0, has_aux: bool = False) -> Function:
@@ -71,34 +77,81 @@ def grad_and_value(func: Function, argnums: int | tuple[int, ...] = 0, has_aux: 
 
     @functools.wraps(func)
     def function(*args: Any, **kwargs: Any) -> Any:
-        numbers = (argnums,) if isinstance(argnums, int) else argnums
+        call = _Call(func, args, kwargs, argnums, has_aux)
+        value = call.outputs
+        if not isinstance(value, Tensor) or value.dim() != 0:
+            what = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise RuntimeError(
+                f"grad: the function must return a scalar tensor, but it returned {what}. vjp and jacrev "
+                "differentiate functions that return others"
+            )
+        gradients = call.filled(call.products(None, call.joined))
+        return gradients, (call.shown(value), call.shown(call.aux)) if has_aux else call.shown(value)
+
+    return function
+
+
+_finished: weakref.WeakSet[Tensor] = weakref.WeakSet()  # the leaves of calls that have returned
+
+
+class _Call:
+    """A call of a function with arguments that it is differentiated for, those of the numbers `argnums`."""
+
+    def __init__(
+        self, func: Function, args: Sequence[Any], kwargs: dict[str, Any], argnums: Any = None, has_aux: bool = False
+    ) -> None:
+        self.one = isinstance(argnums, int)
+        numbers = range(len(args)) if argnums is None else (argnums,) if self.one else argnums
+        for number in numbers:
+            if not -len(args) <= number < len(args):
+                raise RuntimeError(f"Got argnum={number}, but only {len(args)} positional inputs")
         given = list(args)
         with enable_grad():
             for number in numbers:
                 given[number] = _map(_tracked, given[number])
-            value = func(*given, **kwargs)
-            value, aux = value if has_aux else (value, None)
-            if not isinstance(value, Tensor) or value.dim() != 0:
-                what = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-                raise RuntimeError(f"grad: the function must return a scalar tensor, but it returned {what}")
-            leaves = [leaf for number in numbers for leaf in _leaves(given[number]) if isinstance(leaf, Tensor)]
-            outer = any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in _leaves(list(args)))
-            found: Any = _gradients(value, leaves, create_graph=True, allow_unused=True) if value.requires_grad else []
-        kept = iter(found or [None] * len(leaves))
+            result = func(*given, **kwargs)
+        if has_aux and not (isinstance(result, tuple) and len(result) == 2):
+            raise RuntimeError("with has_aux=True the function must return (outputs, aux)")
+        self.outputs: Any = result
+        self.aux: Any = None
+        if has_aux:
+            self.outputs, self.aux = result
+        self.inputs = [given[number] for number in numbers]
+        self.leaves: list[Tensor] = [leaf for leaf in _leaves(self.inputs) if isinstance(leaf, Tensor)]
+        self.results: list[Tensor] = _leaves(self.outputs)
+        for output in self.results:
+            if not isinstance(output, Tensor):
+                raise RuntimeError(f"the function must only return Tensors, got {type(output).__name__}")
+        self.joined = any(leaf._node is not None for leaf in self.leaves) or leads_beyond(
+            self.results, {*self.leaves, *_finished}
+        )
+        _finished.update(self.leaves)
 
-        def gradient(leaf: Any) -> Any:
-            if not isinstance(leaf, Tensor):
-                return leaf
-            entry = next(kept)
-            entry = creation.zeros_like(leaf) if entry is None else entry
-            return entry if outer else entry.detach()
+    def products(self, vectors: list[Tensor] | None, create_graph: bool) -> list[Tensor]:
+        """Of vectors, one for each result, with the Jacobian: one for each leaf of the arguments."""
+        return functional.vector_products(self.results, self.leaves, vectors, create_graph, False)
 
-        results = [_map(gradient, given[number]) for number in numbers]
-        gradients = results[0] if isinstance(argnums, int) else tuple(results)
-        value = value if outer else value.detach()
-        return gradients, (value, aux) if has_aux else value
+    def pushed(self, vectors: list[Tensor]) -> Any:
+        """The product of the Jacobian with vectors, one for each leaf of the arguments.
 
-    return function
+        By differentiating the product of a vector with the Jacobian for that vector, on which it depends linearly.
+        """
+        joined = self.joined or any(vector.requires_grad for vector in vectors)
+        with enable_grad():
+            duals = [creation.zeros_like(result).requires_grad_() for result in self.results]
+            found = functional.vector_products(self.products(duals, True), duals, vectors, joined, False)
+        kept = iter(found if joined else [vector.detach() for vector in found])
+        return _map(lambda _: next(kept), self.outputs)
+
+    def shown(self, outputs: Any) -> Any:
+        """The outputs as the caller sees them."""
+        return outputs if self.joined else _map(lambda o: o.detach() if isinstance(o, Tensor) else o, outputs)
+
+    def filled(self, values: Sequence[Any]) -> Any:
+        """The arguments with `values` in place of their leaves; of a single one that one."""
+        kept = iter(values)
+        found = [_map(lambda leaf: next(kept) if isinstance(leaf, Tensor) else leaf, each) for each in self.inputs]
+        return found[0] if self.one else tuple(found)
 
 
 def _tracked(value: Any) -> Any:
@@ -127,67 +180,63 @@ def grad(func: Function, argnums: int | tuple[int, ...] = 0, has_aux: bool = Fal
 
 def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
     """`(outputs, function)`, where `function(cotangents)` gives their products with the Jacobian, as `primals` are."""
-    with enable_grad():
-        inputs = _map(_tracked, primals)
-        outputs = func(*inputs)
-        outputs, aux = outputs if has_aux else (outputs, None)
-    leaves = _leaves(inputs)
+    call = _Call(func, primals, {}, has_aux=has_aux)
 
     def function(cotangents: Any, *more: Any) -> Any:
-        several = cotangents if not more else (cotangents, *more)
-        found = _gradients(
-            _leaves(outputs), leaves, _leaves(several), retain_graph=True, create_graph=True, allow_unused=True
-        )
-        kept = iter(found)
+        vectors = _leaves(cotangents if not more else (cotangents, *more))
+        return call.filled(call.products(vectors, call.joined or any(vector.requires_grad for vector in vectors)))
 
-        def gradient(leaf: Tensor) -> Tensor:
-            entry = next(kept)
-            return creation.zeros_like(leaf) if entry is None else entry.detach()
-
-        return _map(gradient, inputs)
-
-    shown = _map(lambda o: o.detach(), outputs)
-    return (shown, function, aux) if has_aux else (shown, function)
+    shown = call.shown(call.outputs)
+    return (shown, function, call.shown(call.aux)) if has_aux else (shown, function)
 
 
-def jvp(func: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
-    """`(outputs, J tangents)`: the product of the Jacobian at `primals` with vectors."""
-    return functional.jvp(func, tuple(primals), tuple(tangents))
+def jvp(
+    func: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...], *, strict: bool = False, has_aux: bool = False
+) -> Any:
+    """`(outputs, J tangents)`: the product of the Jacobian at `primals` with vectors. strict: taken for PyTorch's sake.
+
+    Raises RuntimeError where `primals` and `tangents` aren't tuples of tensors, or structures of them, of one form.
+    """
+    if not (isinstance(primals, tuple) and isinstance(tangents, tuple)):
+        raise RuntimeError("jvp(f, primals, tangents): Expected primals and tangents to be tuples of Tensors")
+    call = _Call(func, primals, {}, has_aux=has_aux)
+    product = call.pushed(_tangents(call, tangents))
+    shown = call.shown(call.outputs)
+    return (shown, product, call.shown(call.aux)) if has_aux else (shown, product)
+
+
+def _tangents(call: _Call, tangents: Any) -> list[Tensor]:
+    vectors = [leaf for leaf in _leaves(tangents) if isinstance(leaf, Tensor)]
+    shapes = [[tuple(tensor.shape) for tensor in tensors] for tensors in (vectors, call.leaves)]
+    if shapes[0] != shapes[1]:
+        raise RuntimeError(f"tangents must have the shapes of the primals: got {shapes[0]}, needed {shapes[1]}")
+    return vectors
+
+
+def linearize(func: Function, *primals: Any) -> tuple[Any, Function]:
+    """`(outputs, function)`, where `function(*tangents)` gives the product of the Jacobian at `primals` with them."""
+    call = _Call(func, primals, {})
+    return call.shown(call.outputs), lambda *tangents: call.pushed(_tangents(call, tangents))
 
 
 def jacrev(func: Function, argnums: int | tuple[int, ...] = 0, *, has_aux: bool = False, **options: Any) -> Function:
-    """A function that returns the Jacobian of `func` for its arguments `argnums`, of shape (*output, *argument)."""
+    """A function that returns the Jacobian of `func` for its arguments `argnums`, of shape (*output, *argument).
+
+    Outputs and arguments may be structures of tensors: the form of the outputs with the form of the arguments in each.
+    """
 
     @functools.wraps(func)
     def function(*args: Any, **kwargs: Any) -> Any:
-        numbers = (argnums,) if isinstance(argnums, int) else argnums
-        kept: list[Any] = []
+        call = _Call(func, args, kwargs, argnums, has_aux)
 
-        def of_chosen(*chosen: Any) -> Any:
-            given = list(args)
-            for number, value in zip(numbers, chosen, strict=True):
-                given[number] = value
-            result = func(*given, **kwargs)
-            if has_aux:
-                kept.append(result[1])
-                return result[0]
-            return result
+        def rows(output: Tensor) -> Any:
+            found = functional.jacobian_of(output, call.leaves, call.joined, False)
+            return call.filled(found if call.joined else [part.detach() for part in found])
 
-        outer = any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in _leaves(list(args)))
-        inputs = tuple(args[number] for number in numbers)
-        found = functional.jacobian(of_chosen, inputs, create_graph=outer)
-        if isinstance(argnums, int):
-            found = _map_rows(found)
-        return (found, kept[0]) if has_aux else found
+        found = _map(rows, call.outputs)
+        return (found, call.shown(call.aux)) if has_aux else found
 
     return function
-
-
-def _map_rows(found: Any) -> Any:
-    """The Jacobian for one argument, which stands in a tuple of one for each output."""
-    if isinstance(found[0], tuple):
-        return tuple(row[0] for row in found)
-    return found[0]
 
 
 def jacfwd(func: Function, argnums: int | tuple[int, ...] = 0, has_aux: bool = False, **options: Any) -> Function:
@@ -195,17 +244,14 @@ def jacfwd(func: Function, argnums: int | tuple[int, ...] = 0, has_aux: bool = F
     return jacrev(func, argnums, has_aux=has_aux)
 
 
-def hessian(func: Function, argnums: int = 0) -> Function:
-    """A function that returns the Hessian of `func`, a scalar, for its argument `argnums`."""
+def hessian(func: Function, argnums: int | tuple[int, ...] = 0) -> Function:
+    """A function that returns the Hessian of `func` for its arguments `argnums`: the Jacobian of its Jacobian."""
+    return jacfwd(jacrev(func, argnums), argnums)
 
-    @functools.wraps(func)
-    def function(*args: Any, **kwargs: Any) -> Any:
-        def of_chosen(value: Any) -> Any:
-            return func(*args[:argnums], value, *args[argnums + 1 :], **kwargs)
 
-        return functional.hessian(of_chosen, args[argnums])
-
-    return function
+def functionalize(func: Function, *, remove: str = "mutations") -> Function:
+    """`func` itself: compiling takes functions that write in place as they are. remove: taken for PyTorch's sake."""
+    return func
 
 
 # Batches
@@ -221,7 +267,8 @@ def vmap(
         in_dims: the dimension of the batch in each argument, None for an argument that all elements share; or one for
             all arguments.
         out_dims: the dimension of the batch in each result.
-        randomness: with "same" all elements see the same random numbers; else each draws its own.
+        randomness: with "same" all elements see the same random numbers, with "different" each draws its own; by
+            default a function that draws any raises RuntimeError.
         chunk_size: taken for PyTorch's sake.
 
     Example:
@@ -238,20 +285,20 @@ def vmap(
             raise ValueError(f"vmap: in_dims has {len(dims)} entries for {len(args)} arguments")
         spread = [_spread(dim, arg) for dim, arg in zip(dims, args, strict=True)]
         count = _batch_size(spread, args, kwargs)
-        state = None
+        state = default_generator.state_bytes()
         results = []
         for index in range(count):
-            if randomness == "same":
-                from rushlight.tensor.random import default_generator
-
-                if state is None:
-                    state = default_generator.state_bytes()
-                else:
-                    default_generator.restore_bytes(state)
+            if index and randomness == "same":
+                default_generator.restore_bytes(state)
             one = functools.partial(_one, index)
             chosen = [_map(one, d, a) for d, a in zip(spread, args, strict=True)]
             shared = _map(functools.partial(one, 0), kwargs)
             results.append(func(*chosen, **shared))
+            if randomness == "error" and not np.array_equal(state, default_generator.state_bytes()):
+                raise RuntimeError(
+                    "vmap: called random operation while in randomness error mode. Please either use the 'same' or "
+                    "'different' randomness flags on vmap or perform the randomness operation out of vmap"
+                )
         return _map(_stacked, _spread(out_dims, results[0]), *results)
 
     return function
@@ -299,3 +346,12 @@ def stack_module_state(models: Sequence[Any]) -> tuple[dict[str, Any], dict[str,
         {name: stack([p[name] for p in parameters]).detach().requires_grad_() for name in parameters[0]},
         {name: stack([b[name] for b in buffers]) for name in buffers[0]},
     )
+
+
+def replace_all_batch_norm_modules_(root: Any) -> Any:
+    """Has all batch norm layers in `root` take the batch's own statistics and keep none, in place; returns `root`."""
+    for module in root.modules():
+        if isinstance(module, _BatchNorm):
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+            module.track_running_stats = False
+    return root

@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from rushlight import dtypes
 from rushlight.errors import LinAlgError as LinAlgError
 from rushlight.errors import ShapeError
@@ -15,17 +17,19 @@ from rushlight.ops.decompositions import det as det
 from rushlight.ops.decompositions import inv as inv
 from rushlight.ops.linear import matmul as matmul
 from rushlight.tensor import creation, reducing, results
+from rushlight.tensor import tensor as tensors
 from rushlight.tensor.pointwise import cross as cross
 from rushlight.tensor.shaping import diagonal as diagonal
+from rushlight.tensor.unread import values_of
 
 if TYPE_CHECKING:
     from rushlight.tensor.tensor import Tensor
 
 __all__ = [
     "LinAlgError", "cholesky", "cholesky_ex", "cond", "cross", "det", "diagonal", "eigh", "eigvalsh",
-    "householder_product", "inv", "inv_ex", "lstsq", "matmul", "matrix_exp", "matrix_norm", "matrix_power",
-    "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve", "solve_ex", "solve_triangular", "svd",
-    "svdvals", "tensorinv", "tensorsolve", "vander", "vecdot", "vector_norm",
+    "householder_product", "inv", "inv_ex", "lstsq", "lu", "lu_factor", "lu_factor_ex", "lu_solve", "matmul",
+    "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve",
+    "solve_ex", "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve", "vander", "vecdot", "vector_norm",
 ]  # fmt: skip
 
 # Norms
@@ -111,19 +115,7 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
 
 def matrix_exp(A: Tensor) -> Tensor:
     """The exponential of square matrices, the sum of A^n / n!."""
-    if A.ndim < 2 or A.shape[-1] != A.shape[-2]:
-        raise ShapeError(f"linalg.matrix_exp: A must be batches of square matrices, but they are {tuple(A.shape)}")
-    # exp(A) = exp(A / 2^s)^(2^s), where the series for the small A / 2^s is short.
-    largest = float(A.detach().abs().sum(-1).max()) if A.numel() else 0.0
-    halvings = max(0, math.ceil(math.log2(largest)) + 1) if 0 < largest < math.inf else 0
-    small = A / 2**halvings
-    identity = creation.eye(A.shape[-1], dtype=A.dtype).expand(A.shape)
-    result = identity
-    for n in range(14, 0, -1):
-        result = identity + matmul(small, result) / n
-    for _ in range(halvings):
-        result = matmul(result, result)
-    return result
+    return decompositions.matrix_exp(A)  # type: ignore[no-any-return]
 
 
 def householder_product(A: Tensor, tau: Tensor) -> Tensor:
@@ -337,6 +329,70 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
     return results.linalg_qr(creation.empty(0, dtype=A.dtype) if mode == "r" else Q, R)
 
 
+def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> Any:
+    """`lu_factor` as (LU, pivots, info), `info` int32, not 0 where U has a zero on its diagonal."""
+    _with_exchanges("lu_factor", pivot)
+    packed, pivots, _ = decompositions.lu_factor(A)
+    info = (packed.detach().diagonal(dim1=-2, dim2=-1) == 0).any(-1).to(dtypes.int32)
+    if check_errors and bool(info.any()):
+        raise LinAlgError("linalg.lu_factor: U has a zero on its diagonal, and using it to solve systems fails")
+    return results.linalg_lu_factor_ex(packed, pivots, info)
+
+
+def lu_factor(A: Tensor, *, pivot: bool = True) -> Any:
+    """(LU, pivots) of A = P L U, for `lu_solve`: the triangles in one matrix, and the row exchanged in each step.
+
+    Shapes: A (..., m, n) -> LU (..., m, n), pivots (..., min(m, n)) of int32, counted from 1.
+    """
+    _with_exchanges("lu_factor", pivot)
+    return results.linalg_lu_factor(*decompositions.lu_factor(A)[:2])
+
+
+def lu(A: Tensor, *, pivot: bool = True) -> Any:
+    """P, L, U with A = P L U, a permutation, a lower triangle with ones on its diagonal, and an upper triangle.
+
+    Shapes: A (..., m, n) -> P (..., m, m), L (..., m, k), U (..., k, n), k the smaller of m and n.
+    """
+    _with_exchanges("lu", pivot)
+    packed, _, permutation = decompositions.lu_factor(A)
+    return results.linalg_lu(permutation, *_triangles(packed))
+
+
+def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False) -> Tensor:
+    """The X for which A X = B (or with `left=False` X A = B), A given by `lu_factor`; adjoint: for its transpose."""
+    if not left:
+        return lu_solve(LU, pivots, B.mT, adjoint=not adjoint).mT  # type: ignore[no-any-return]
+    permutation, (lower, upper) = _permutation(pivots, LU), _triangles(LU)
+    if adjoint:
+        return matmul(permutation, decompositions.solve(lower.mT, decompositions.solve(upper.mT, B)))  # type: ignore[no-any-return]
+    return decompositions.solve(upper, decompositions.solve(lower, matmul(permutation.mT, B)))  # type: ignore[no-any-return]
+
+
+def _with_exchanges(name: str, pivot: bool) -> None:
+    if not pivot:
+        raise LinAlgError(f"linalg.{name}: LU without pivoting is not implemented on the CPU")
+
+
+def _triangles(packed: Tensor) -> tuple[Tensor, Tensor]:
+    rows, columns = packed.shape[-2:]
+    least = min(rows, columns)
+    lower = packed[..., :, :least].tril(-1) + creation.eye(rows, least, dtype=packed.dtype)
+    return lower, packed[..., :least, :].triu()
+
+
+def _permutation(pivots: Tensor, like: Tensor) -> Tensor:
+    """The matrix P of the row exchanges that `lu_factor` gives."""
+    exchanges = values_of(pivots, "lu_unpack").reshape(-1, pivots.shape[-1])
+    rows = like.shape[-2]
+    made = np.zeros((len(exchanges), rows, rows), like.array.dtype)
+    for matrix, steps in zip(made, exchanges, strict=True):
+        order = list(range(rows))
+        for step, other in enumerate(steps):
+            order[step], order[other - 1] = order[other - 1], order[step]
+        matrix[order, range(rows)] = 1
+    return tensors.wrap(made.reshape(*pivots.shape[:-1], rows, rows))
+
+
 # Under PyTorch's older names, which are functions of `rushlight` and methods of Tensor
 
 
@@ -365,6 +421,38 @@ def older_qr(input: Tensor, some: bool = True) -> Any:
 def older_cholesky(input: Tensor, upper: bool = False) -> Tensor:
     """The lower triangular L with input = L L^T, or the upper one."""
     return cholesky(input, upper=upper)
+
+
+def older_pinv(input: Tensor, rcond: float = 1e-15) -> Tensor:
+    """The pseudoinverse: singular values up to `rcond` times the largest count as zero."""
+    return pinv(input, rcond)
+
+
+def older_lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
+    """(LU, pivots) as `linalg.lu_factor`; with `get_infos` also what went wrong, 0 for nothing."""
+    found = tuple(lu_factor_ex(A, pivot=pivot))
+    return found if get_infos else found[:2]
+
+
+def older_lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
+    """The X for which A X = b, A given by its LU factors."""
+    return lu_solve(LU_data, LU_pivots, b)
+
+
+def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True) -> Any:
+    """P, L, U from what `lu_factor` gives; empty tensors for what isn't asked for."""
+    nothing = creation.empty(0, dtype=LU_data.dtype)
+    lower, upper = _triangles(LU_data) if unpack_data else (nothing, nothing)
+    return results.lu_unpack(_permutation(LU_pivots, LU_data) if unpack_pivots else nothing, lower, upper)
+
+
+def triangular_solve(
+    b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False
+) -> Any:
+    """(solution, A): the X for which A X = b with the upper or lower triangle of A, or of its transpose."""
+    triangle, up = (A.mT, not upper) if transpose else (A, upper)
+    solution = solve_triangular(triangle, b, upper=up, unitriangular=unitriangular)
+    return results.triangular_solve(solution, A.clone())
 
 
 def chain_matmul(*matrices: Tensor) -> Tensor:

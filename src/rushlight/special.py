@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from rushlight import dtypes
+from rushlight.ops.bessel import bessel
 from rushlight.ops.elementwise import digamma as digamma
 from rushlight.ops.elementwise import digamma as psi
 from rushlight.ops.elementwise import erf as erf
@@ -75,7 +77,33 @@ def multigammaln(a: Tensor, p: int) -> Tensor:
     return total + p * (p - 1) / 4 * math.log(math.pi)
 
 
+def _of_order(input: Tensor, order: int, scaled: bool) -> Tensor:
+    x = input if input.is_floating_point() else input.to(dtypes.get_default_dtype())
+    return bessel(x, order=order, scaled=scaled)  # type: ignore[no-any-return]
+
+
+def i0(input: Tensor) -> Tensor:
+    """The modified Bessel function of the first kind, of order 0."""
+    return _of_order(input, 0, False)
+
+
+def i0e(input: Tensor) -> Tensor:
+    """`i0` times e^-|x|."""
+    return _of_order(input, 0, True)
+
+
+def i1(input: Tensor) -> Tensor:
+    """The modified Bessel function of the first kind, of order 1."""
+    return _of_order(input, 1, False)
+
+
+def i1e(input: Tensor) -> Tensor:
+    """`i1` times e^-|x|."""
+    return _of_order(input, 1, True)
+
+
 __all__ = [
-    "digamma", "entr", "erf", "erfc", "erfinv", "exp2", "expit", "expm1", "gammaln", "log1p", "log_softmax", "logit",
-    "logsumexp", "multigammaln", "ndtr", "ndtri", "polygamma", "psi", "round", "sinc", "softmax", "xlog1py", "xlogy",
+    "digamma", "entr", "erf", "erfc", "erfinv", "exp2", "expit", "expm1", "gammaln", "i0", "i0e", "i1", "i1e",
+    "log1p", "log_softmax", "logit", "logsumexp", "multigammaln", "ndtr", "ndtri", "polygamma", "psi", "round",
+    "sinc", "softmax", "xlog1py", "xlogy",
 ]  # fmt: skip

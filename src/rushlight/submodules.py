@@ -17,8 +17,8 @@ __version__ = "0.1.0"
 
 _SUBMODULES = frozenset(
     ["_C", "accelerator", "amp", "autograd", "backends", "compiler", "cuda", "distributed", "distributions", "func",
-     "hub", "io", "jit", "linalg", "mps", "multiprocessing", "nn", "optim", "profiler", "serialization", "special",
-     "testing", "types", "utils", "version", "vision", "xpu"]
+     "hub", "io", "jit", "linalg", "mps", "multiprocessing", "nn", "optim", "profiler", "serialization", "sparse",
+     "special", "testing", "types", "utils", "version", "vision", "xpu"]
 )  # fmt: skip
 # Modules of PyTorch that stand here under another path.
 _PATHS = {
@@ -31,21 +31,24 @@ _PATHS = {
                                               "negative_binomial", "one_hot_categorical", "poisson")],
         "distributions.discrete"),
     **dict.fromkeys(
-        [f"distributions.{name}" for name in ("beta", "chi2", "dirichlet", "inverse_gamma", "studentT")],
+        [f"distributions.{name}" for name in ("beta", "chi2", "dirichlet", "fishersnedecor", "inverse_gamma",
+                                              "studentT")],
         "distributions.gamma"),
     **dict.fromkeys(
-        [f"distributions.{name}" for name in ("independent", "log_normal", "mixture_same_family", "relaxed_bernoulli",
+        [f"distributions.{name}" for name in ("independent", "kumaraswamy", "log_normal", "logistic_normal",
+                                              "mixture_same_family", "relaxed_bernoulli",
                                               "relaxed_categorical", "transformed_distribution")],
         "distributions.composed"),
     **dict.fromkeys([f"optim.{name}" for name in ("adadelta", "adagrad", "adam", "adamax", "adamw", "nadam", "radam",
-                                                  "rmsprop")],
+                                                  "rmsprop", "sparse_adam")],
                     "optim.adaptive"),
     "optim.asgd": "optim.sgd",
     "_dynamo": "compiler", "_tensor": "tensor.tensor", "amp.autocast_mode": "amp", "amp.grad_scaler": "amp",
     "autograd.grad_mode": "autograd.modes", "autograd.variable": "autograd",
-    "nn.modules.conv": "nn.modules.convolution", "nn.modules.utils": "nn.functional.dimensions", "nn.parallel":
-    "nn.modules.parallel", "nn.utils.clip_grad": "nn.utils.gradients", "nn.utils.spectral_norm":
-    "nn.utils.normalization", "nn.utils.weight_norm": "nn.utils.normalization", "random": "tensor.random",
+    "nn.modules.conv": "nn.modules.convolution", "nn.parallel": "nn.modules.parallel",
+    "nn.utils.clip_grad": "nn.utils.gradients", "nn.utils.spectral_norm": "nn.utils.normalization",
+    "nn.utils.weight_norm": "nn.utils.normalization", "random": "tensor.random",
+    "distributions.lowrank_multivariate_normal": "distributions.multivariate_normal",
     "distributions.utils": "distributions.distribution", "storage": "tensor.storage",
     "utils.data.distributed": "utils.data.sampler", "utils.model_zoo": "hub",
     "vision.models.mobilenetv2": "vision.models.mobilenet",
@@ -67,7 +70,7 @@ PACKAGES = ("rushlight", *_STANDS_FOR)
 """What the path of a class of ours begins with; with PyTorch's names under `rushlight run` (`cli/run.py`)."""
 _COMPLEX = "there are no complex numbers here: keep the real and the imaginary part in two tensors"
 _QUANTIZED = "there are no quantized numbers here: .half() or .bfloat16() makes a model smaller"
-_SPARSE = "there are no sparse tensors here: use dense ones, or index_add_, scatter_add_ and gather"
+_SPARSE = "sparse tensors are made by sparse_coo_tensor here, of the places of their entries"
 # Parts of PyTorch that aren't here, with what to do instead.
 _ABSENT = {
     "ao": _QUANTIZED, "quantization": _QUANTIZED, "quantize_per_tensor": _QUANTIZED, "qint8": _QUANTIZED,
@@ -75,10 +78,8 @@ _ABSENT = {
     "complex": _COMPLEX, "polar": _COMPLEX, "view_as_complex": _COMPLEX, "view_as_real": _COMPLEX, "imag": _COMPLEX,
     "fft": f"{_COMPLEX}, or transform x.numpy() with numpy.fft",
     "stft": f"{_COMPLEX}, or transform x.unfold(...).numpy() with numpy.fft",
-    "istft": _COMPLEX, "sparse": _SPARSE, "sparse_coo_tensor": _SPARSE, "sparse_csr_tensor": _SPARSE,
+    "istft": _COMPLEX, "sparse_csr_tensor": _SPARSE, "sparse_csc_tensor": _SPARSE, "sparse_bsr_tensor": _SPARSE,
     "nested": "there are no nested tensors here: pad the sequences, nn.utils.rnn.pad_sequence",
-    "autograd.forward_ad": "gradients are computed backward only: autograd.functional.jvp gives products J v",
-    "autograd.graph": "utils.checkpoint keeps less for the backward pass, and node.register_hook() sees gradients pass",
     "export": "save model.state_dict(), and build the model again where it is loaded",
     "fx": "rushlight.compile(function).graph() prints a function's graph",
     "onnx": "save model.state_dict(), and build the model again where it is loaded",
@@ -102,12 +103,15 @@ _ELSEWHERE = {
     "Variable": ("rushlight.autograd", "Variable"), "autocast": ("rushlight.amp", "autocast"),
     "GradScaler": ("rushlight.amp", "GradScaler"), "compile": ("rushlight.compiler", "compile"),
     "vmap": ("rushlight.func", "vmap"),
+    "sparse_coo_tensor": ("rushlight.sparse", "sparse_coo_tensor"), "spmm": ("rushlight.sparse", "mm"),
+    "sparse_coo": ("rushlight.tensor.layout", "sparse_coo"),
     "is_anomaly_enabled": ("rushlight.autograd.gradients", "is_anomaly_enabled"),
     "set_anomaly_enabled": ("rushlight.autograd.gradients", "set_detect_anomaly"),
     "is_autocast_enabled": ("rushlight.amp", "is_autocast_enabled"),
     "get_autocast_dtype": ("rushlight.amp", "get_autocast_dtype"),
     "clear_autocast_cache": ("rushlight.amp", "clear_autocast_cache"),
     "polygamma": ("rushlight.special", "polygamma"), "mvlgamma": ("rushlight.special", "multigammaln"),
+    "i0": ("rushlight.special", "i0"),
 }  # fmt: skip
 
 

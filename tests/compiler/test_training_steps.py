@@ -41,6 +41,7 @@ OPTIMIZERS: dict[str, Any] = {
     "radam": lambda p: optim.RAdam(p, lr=0.01),
     "rprop": lambda p: optim.Rprop(p, lr=0.01),
     "asgd": lambda p: optim.ASGD(p, lr=0.1, lambd=0.1, t0=2, weight_decay=0.01),
+    "sparse_adam": lambda p: optim.SparseAdam(p, lr=0.01),
     "adafactor": lambda p: optim.Adafactor(p, lr=0.05, weight_decay=0.1),
     "muon": lambda p: muon(list(p)),
 }

@@ -185,3 +185,35 @@ def test_functional(function: str) -> None:
             results.append(getattr(lib.autograd.functional, name)(lambda t, lib=lib: lib.exp(t) * t[0], x, lib.ones(3)))
         for a, b in zip(*results, strict=True):
             np.testing.assert_allclose(b.numpy(), a.numpy(), rtol=1e-5)
+
+
+OVERWRITABLE = {
+    "leaky_relu": lambda t, x: t.nn.functional.leaky_relu(x, 0.1),
+    "erfinv": lambda t, x: t.erfinv(x / 4),
+    "sinc": lambda t, x: t.sinc(x),
+    "gelu": lambda t, x: t.nn.functional.gelu(x),
+    "elu": lambda t, x: t.nn.functional.elu(x),
+    "softplus": lambda t, x: t.nn.functional.softplus(x),
+    "hardtanh": lambda t, x: t.nn.functional.hardtanh(x),
+    "layer_norm": lambda t, x: t.nn.functional.layer_norm(x, (4,)),
+    "batch_norm": lambda t, x: t.nn.functional.batch_norm(x[0], None, None, training=True),
+    "matmul": lambda t, x: x @ x.mT,
+    "gru": lambda t, x: t.nn.GRU(4, 3)(x)[0],
+    "rnn": lambda t, x: t.nn.RNN(4, 3, batch_first=True)(x)[0],
+}
+
+
+@pytest.mark.parametrize("name", OVERWRITABLE)
+def test_results_that_may_be_overwritten(name):
+    """A gradient that doesn't read the result in PyTorch is right here, too, where the program overwrites that."""
+    numbers = np.random.default_rng(0).standard_normal((2, 3, 4)).astype(np.float32)
+    found = []
+    for library in (torch, rushlight):
+        library.manual_seed(0)
+        x = library.tensor(numbers, requires_grad=True)
+        y = OVERWRITABLE[name](library, x * 1)
+        y[0] += 1.0
+        y.mul_(3.0).clamp_(-2.0, 2.0)
+        y.pow(2).sum().backward()
+        found.append(x.grad.numpy())
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4, atol=1e-5)

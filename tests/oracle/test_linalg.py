@@ -42,6 +42,19 @@ CASES = {
     "qr, wide": (lambda t, a: t.linalg.qr(a).R, WIDE),
     "pinv": (lambda t, a: t.linalg.pinv(a), TALL),
     "lstsq": (lambda t, a, b: t.linalg.lstsq(a, b).solution, TALL, RANDOM.standard_normal((4, 3))),
+    "lu": (lambda t, a: sum((i + 1) * part for i, part in enumerate(t.linalg.lu(a))), SQUARE),
+    "lu, tall": (lambda t, a: t.linalg.lu(a.detach()).L, TALL),
+    "lu, wide": (lambda t, a: t.linalg.lu(a.detach()).U, WIDE),
+    "lu_factor": (lambda t, a: t.linalg.lu_factor(a).LU, SQUARE),
+    "pivots": (lambda t, a: t.linalg.lu_factor(a).pivots, SQUARE),
+    "lu_unpack": (lambda t, a: t.lu_unpack(*t.linalg.lu_factor(a)).P @ a, SQUARE),
+    "lu_solve": (lambda t, a, b: t.linalg.lu_solve(*t.linalg.lu_factor(a), b), SQUARE, RIGHT),
+    "lu_solve, adjoint": (lambda t, a, b: t.linalg.lu_solve(*t.linalg.lu_factor(a), b, adjoint=True), SQUARE, RIGHT),
+    "lu_solve from the right": (
+        lambda t, a, b: t.linalg.lu_solve(*t.linalg.lu_factor(a), b.mT, left=False), SQUARE, RIGHT,
+    ),
+    "triangular_solve": (lambda t, a, b: t.triangular_solve(b, a, upper=False).solution, SQUARE, RIGHT),
+    "triangular_solve, transposed": (lambda t, a, b: t.triangular_solve(b, a, transpose=True).solution, SQUARE, RIGHT),
     "matrix_exp": (lambda t, a: t.matrix_exp(a), SQUARE),
     "matrix_power": (lambda t, a: t.linalg.matrix_power(a, -2), SQUARE),
     "householder_product": (lambda t, a, b: t.linalg.householder_product(a, b), TALL, np.array([0.3, 0.7])),
@@ -62,6 +75,7 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:torch.triangular_solve is deprecated")
 @pytest.mark.parametrize("name", CASES)
 def test_values_and_gradients(name: str) -> None:
     function, *arrays = CASES[name]

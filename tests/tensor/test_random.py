@@ -315,5 +315,7 @@ def test_moments_of_numbers_by_rejection():
     assert abs(gammas.mean().item() - 1.5) < 0.03 and abs(gammas.var().item() - 0.75) < 0.05
     with pytest.raises(RuntimeError, match="in \\[0, 1\\]"):
         rushlight.binomial(rushlight.ones(1), rushlight.tensor([1.5]))
-    with pytest.raises(NotImplementedError, match="no gradient for the concentration"):
-        rushlight.distributions.Gamma(rushlight.ones(1, requires_grad=True), 1.0).rsample().sum().backward()
+    # The mean is concentration / rate: so moves, on average, what is drawn.
+    concentration = rushlight.full((20000,), 3.0, requires_grad=True)
+    rushlight.distributions.Gamma(concentration, 2.0).rsample().sum().backward()
+    assert abs(concentration.grad.mean().item() - 0.5) < 0.01

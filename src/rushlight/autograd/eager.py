@@ -20,6 +20,7 @@ _PLAIN = frozenset([int, float, bool, type(None)])
 _CONVERSIONS = {
     "ndarray": "torch.from_numpy() makes one of it",
     "list": "torch.tensor() makes one of numbers, torch.stack() of tensors",
+    "SparseTensor": "a @ b, torch.sparse.mm(a, b) and torch.spmm(a, b) multiply by one, a.to_dense() makes one of it",
     "tuple": "take it out of the tuple, as in output, state = layer(x)",
 }
 
@@ -317,6 +318,9 @@ def check_writable(name: str, tensor: Tensor) -> None:
             f"{what} that requires grad is being used in an in-place operation. ({name}: do it under no_grad(), "
             "or on .data, or out of place)"
         )
+    node = base._node
+    if type(node) is OperationNode and node.results is not None and node.operation.result_stands_in:
+        node.copy_result(base)
     if not tensor.array.flags.writeable:
         raise InputError(
             f"{name}: unsupported operation: more than one element of the written-to tensor refers to a single memory "

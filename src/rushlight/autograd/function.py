@@ -10,8 +10,9 @@ from typing import Any, cast
 import numpy as np
 
 from rushlight import dtypes
-from rushlight.autograd import eager
+from rushlight.autograd import eager, forward_ad
 from rushlight.autograd.modes import mode, no_grad, set_grad_enabled
+from rushlight.autograd.saving import Packed, packed
 from rushlight.autograd.tape import Node, edge_of
 from rushlight.ops.declare import Spec
 from rushlight.ops.reduction import sum_to
@@ -47,7 +48,9 @@ class FunctionCtx:
         self._to_save = tensors
 
     def save_for_forward(self, *tensors: Tensor | None) -> None:
-        """Takes the tensors of forward-mode differentiation, which doesn't exist here."""
+        """Keeps inputs or results for `jvp`, where they are `ctx.saved_tensors`."""
+        if self._to_save is None:
+            self.save_for_backward(*tensors)
 
     def mark_dirty(self, *tensors: Tensor) -> None:
         """Says which inputs `forward` changes in place."""
@@ -82,6 +85,8 @@ class FunctionCtx:
                 f"{self._name} saved a tensor of shape {tuple(tensor.shape)}, which was overwritten "
                 f"{counter[0] - version} time(s) since"
             )
+        if type(tensor) is Packed:
+            tensor = tensor.unpack() if index is None else tensor.unpack().array
         if index is None:
             return tensor  # type: ignore[no-any-return]
         result = wrap(tensor)
@@ -150,6 +155,9 @@ class FunctionNode(Node):
     def _pack(self, tensor: Tensor, places: dict[int, int], inputs: set[int]) -> tuple[Any, ...]:
         if tensor._counter is None:
             tensor._counter = [0]
+        kept = packed(tensor.detach() if id(tensor) in places else tensor)
+        if type(kept) is Packed:
+            return kept, places.get(id(tensor)), [0], 0
         if id(tensor) in places:  # a result holds this node, which mustn't hold the result
             return tensor.array, places[id(tensor)], tensor._counter, tensor._counter[0]
         return tensor, None, tensor._counter, tensor._counter[0]
@@ -249,6 +257,13 @@ class Function:
 
     vjp = backward
 
+    @staticmethod
+    def jvp(ctx: Any, *grad_inputs: Any) -> Any:
+        """The tangents of the results, from those of the arguments of `forward`; None where one has none."""
+        raise NotImplementedError(
+            "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
+        )
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError(
             "Legacy autograd function with non-static forward method is deprecated. Define forward and backward as "
@@ -270,7 +285,17 @@ class Function:
                 result = cls.forward(*args, **kwargs)
                 cls.setup_context(ctx, args, result)
         outputs = result if isinstance(result, tuple) else (result,)
+        found = None
+        if forward_ad.is_active() and cls.jvp is not Function.jvp:
+            duals = [forward_ad.unpack_dual(a) if isinstance(a, Tensor) else (None, None) for a in args]
+            if any(tangent is not None for _, tangent in duals):
+                differentiable = any(primal is not None and primal.requires_grad for primal, _ in duals)
+                with set_grad_enabled(mode.grad_enabled and differentiable):
+                    found = cls.jvp(ctx, *[tangent for _, tangent in duals])
+                found = found if isinstance(found, tuple) else (found,)
         finished = node.finish(args, outputs, recorded)
+        if found is not None:
+            finished = [r if t is None else forward_ad.make_dual(r, t) for r, t in zip(finished, found, strict=True)]
         return tuple(finished) if isinstance(result, tuple) else finished[0]
 
 

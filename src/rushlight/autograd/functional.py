@@ -21,7 +21,7 @@ def vjp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool
     with enable_grad():
         outputs, single = _call(func, arguments)
         vectors = _vectors(v, outputs, "outputs")
-        found = _gradients(outputs, arguments, vectors, create_graph, strict)
+        found = vector_products(outputs, arguments, vectors, create_graph, strict)
     return _finish(outputs, single, create_graph), _finish(found, one, create_graph)
 
 
@@ -35,8 +35,8 @@ def jvp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool
     with enable_grad():
         outputs, single = _call(func, arguments)
         duals = [wrap(np.zeros_like(o.array)).requires_grad_() for o in outputs]
-        products = _gradients(outputs, arguments, duals, True, strict)
-        found = _gradients(products, duals, vectors, create_graph, strict)
+        products = vector_products(outputs, arguments, duals, True, strict)
+        found = vector_products(products, duals, vectors, create_graph, strict)
     return _finish(outputs, single, create_graph), _finish(found, single, create_graph)
 
 
@@ -55,7 +55,7 @@ def jacobian(
     arguments, one = _prepare(inputs, create_graph)
     with enable_grad():
         outputs, single = _call(func, arguments)
-        rows = [_finish(_jacobian_of(o, arguments, create_graph, strict), one, create_graph) for o in outputs]
+        rows = [_finish(jacobian_of(o, arguments, create_graph, strict), one, create_graph) for o in outputs]
     return rows[0] if single else tuple(rows)
 
 
@@ -74,7 +74,7 @@ def hessian(
         with enable_grad():
             output = func(*arguments)
         _scalar(output, "hessian")
-        return tuple(_gradients([output], list(arguments), None, True, strict))
+        return tuple(vector_products([output], list(arguments), None, True, strict))
 
     found = jacobian(gradient, (inputs,) if one else inputs, create_graph, False)
     return found[0][0] if one else found
@@ -87,8 +87,8 @@ def vhp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool
     with enable_grad():
         outputs, single = _call(func, arguments)
         _scalar(outputs[0] if single else outputs, "vhp")
-        first = _gradients(outputs, arguments, None, True, strict)
-        found = _gradients(first, arguments, vectors, create_graph, strict)
+        first = vector_products(outputs, arguments, None, True, strict)
+        found = vector_products(first, arguments, vectors, create_graph, strict)
     return _finish(outputs, single, create_graph), _finish(found, one, create_graph)
 
 
@@ -138,9 +138,10 @@ def _scalar(output: Any, name: str) -> None:
         raise RuntimeError(f"The function given to {name} should return a single Tensor with a single element")
 
 
-def _gradients(
+def vector_products(
     outputs: list[Tensor], inputs: list[Tensor], vectors: Any, create_graph: bool, strict: bool
 ) -> list[Tensor]:
+    """The gradients for `inputs`; zeros, or with `strict` an error, where an output doesn't depend on an input."""
     places = [i for i, o in enumerate(outputs) if o.requires_grad]
     if strict and len(places) < len(outputs):
         raise RuntimeError("an output of the function is independent of the inputs; this isn't allowed in strict mode")
@@ -162,14 +163,17 @@ def _gradients(
     return results
 
 
-def _jacobian_of(output: Tensor, arguments: list[Tensor], create_graph: bool, strict: bool) -> list[Tensor]:
+def jacobian_of(output: Tensor, arguments: list[Tensor], create_graph: bool, strict: bool) -> list[Tensor]:
+    """The Jacobian of one output for each of its arguments."""
     from rushlight import stack
 
     rows = []
     for position in range(output.array.size):
         start = np.zeros(output.array.size, output.array.dtype)
         start[position] = 1
-        rows.append(_gradients([output], arguments, [wrap(start.reshape(output.array.shape))], create_graph, strict))
+        rows.append(
+            vector_products([output], arguments, [wrap(start.reshape(output.array.shape))], create_graph, strict)
+        )
     return [
         stack(column).reshape((*output.shape, *a.shape)) if column else wrap(np.zeros((*output.shape, *a.shape)))
         for a, column in zip(arguments, zip(*rows, strict=True) if rows else [()] * len(arguments), strict=True)

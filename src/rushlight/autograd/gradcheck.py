@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.autograd.forward_ad import dual_level, make_dual, unpack_dual
 from rushlight.autograd.gradients import grad
 from rushlight.tensor.tensor import Tensor, wrap
 
@@ -27,6 +28,9 @@ def gradcheck(
     check_undefined_grad: bool = True,
     check_grad_dtypes: bool = False,
     check_batched_grad: bool = False,
+    check_batched_forward_grad: bool = False,
+    check_forward_ad: bool = False,
+    check_backward_ad: bool = True,
     fast_mode: bool = False,
 ) -> bool:
     """Compares the gradients of `func(*inputs)` with central differences of step `eps`.
@@ -38,8 +42,10 @@ def gradcheck(
         atol, rtol: the tolerances, absolute and relative to the finite differences.
         raise_exception: raise GradcheckError instead of returning False.
         nondet_tol: how far the gradients of two runs may be apart.
-        check_undefined_grad, check_grad_dtypes, check_batched_grad, fast_mode: accepted as PyTorch's; the whole
-            Jacobian is always compared.
+        check_forward_ad, check_backward_ad: whether to compare what `autograd.forward_ad` finds, and what backward
+            passes find.
+        check_undefined_grad, check_grad_dtypes, check_batched_grad, check_batched_forward_grad, fast_mode: accepted as
+            PyTorch's; the whole Jacobian is always compared.
 
     Returns:
         True where all agree.
@@ -54,7 +60,12 @@ def gradcheck(
         raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of them does")
     try:
         for number, output in enumerate(_differentiable(func(*arguments))):
-            _check_output(func, arguments, places, number, output, eps, atol, rtol, nondet_tol)
+            found = []
+            if check_backward_ad:
+                found.append(_backward(func, arguments, places, number, output, nondet_tol))
+            if check_forward_ad:
+                found.append([_forward(func, arguments, place, number, output) for place in places])
+            _check_output(func, arguments, places, number, found, eps, atol, rtol)
     except GradcheckError:
         if raise_exception:
             raise
@@ -116,9 +127,26 @@ def _differentiable(result: Any) -> list[Tensor]:
 
 
 def _check_output(
-    func: Callable[..., Any], arguments: tuple[Any, ...], places: list[int], number: int, output: Tensor,
-    eps: float, atol: float, rtol: float, nondet_tol: float,
+    func: Callable[..., Any], arguments: tuple[Any, ...], places: list[int], number: int,
+    jacobians: list[list[np.ndarray[Any, Any]]], eps: float, atol: float, rtol: float,
 ) -> None:  # fmt: skip
+    for place, *several in zip(places, *jacobians, strict=True):
+        if not several or several[0].size == 0:
+            continue
+        expected = _numerical(func, arguments, place, number, eps)
+        for found in several:
+            if not np.allclose(found, expected, rtol=rtol, atol=atol, equal_nan=True):
+                raise GradcheckError(
+                    f"Jacobian mismatch for output {number} with respect to input {place},\n"
+                    f"numerical:{expected}\nanalytical:{found}\n"
+                )
+
+
+def _backward(
+    func: Callable[..., Any], arguments: tuple[Any, ...], places: list[int], number: int, output: Tensor,
+    nondet_tol: float,
+) -> list[np.ndarray[Any, Any]]:  # fmt: skip
+    """The Jacobians for the inputs at `places` by backward passes, which must give the same twice."""
     tensors = [arguments[i] for i in places]
     analytical = _analytical(output, tensors)
     if output.requires_grad:
@@ -126,15 +154,25 @@ def _check_output(
         for first, second in zip(analytical, repeated, strict=True):
             if not np.allclose(first, second, rtol=0, atol=nondet_tol, equal_nan=True):
                 raise GradcheckError("Backward is not reentrant: two runs on the same inputs gave different gradients")
-    for place, found in zip(places, analytical, strict=True):
-        if found.size == 0:
-            continue
-        expected = _numerical(func, arguments, place, number, eps)
-        if not np.allclose(found, expected, rtol=rtol, atol=atol, equal_nan=True):
-            raise GradcheckError(
-                f"Jacobian mismatch for output {number} with respect to input {place},\n"
-                f"numerical:{expected}\nanalytical:{found}\n"
-            )
+    return analytical
+
+
+def _forward(
+    func: Callable[..., Any], arguments: tuple[Any, ...], place: int, number: int, output: Tensor
+) -> np.ndarray[Any, Any]:
+    """The Jacobian for the input at `place` from the tangents of its elements, one after the other."""
+    tensor = arguments[place]
+    jacobian = np.zeros((tensor.array.size, output.array.size))
+    for row in range(tensor.array.size):
+        direction = np.zeros(tensor.array.size, tensor.array.dtype)
+        direction[row] = 1
+        with dual_level():
+            dual = make_dual(tensor.detach(), wrap(direction.reshape(tensor.array.shape)))
+            result = _differentiable(func(*arguments[:place], dual, *arguments[place + 1 :]))[number]
+            tangent = unpack_dual(result).tangent
+        if tangent is not None:
+            jacobian[row] = tangent.array.reshape(-1)
+    return jacobian
 
 
 def _analytical(output: Tensor, tensors: list[Tensor]) -> list[np.ndarray[Any, Any]]:

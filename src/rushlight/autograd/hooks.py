@@ -30,10 +30,14 @@ class RemovableHandle:
         self.remove()
 
 
-def add_hook(hooks: Hooks, hook: Callable[..., Any]) -> RemovableHandle:
-    """Adds `hook` at the end of `hooks`."""
-    handle = RemovableHandle(hooks)
+def add_hook(hooks: dict[int, Any], hook: Any, prepend: bool = False, *companions: dict[int, Any]) -> RemovableHandle:
+    """Adds `hook` at the end of `hooks`, or with `prepend` at their beginning."""
+    handle = RemovableHandle(hooks, *companions)
+    others = dict(hooks) if prepend else {}
+    for number in others:
+        del hooks[number]
     hooks[handle.id] = hook
+    hooks.update(others)
     return handle
 
 

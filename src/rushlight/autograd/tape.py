@@ -15,10 +15,13 @@ import numpy as np
 
 from rushlight import dtypes
 from rushlight.autograd.hooks import Hooks, RemovableHandle, add_hook
+from rushlight.autograd.modes import no_grad
 from rushlight.autograd.names import printed_name
+from rushlight.autograd.saving import Packed, are_hooks_in_force, ever_used, pack_kept, packed
 from rushlight.ops.declare import Operation, Spec, routing
 from rushlight.ops.derivatives import derivative
 from rushlight.ops.elementwise.arithmetic import tied
+from rushlight.ops.movement import clone
 from rushlight.ops.reduction import sum_to
 from rushlight.tensor.tensor import Tensor, wrap
 
@@ -51,8 +54,11 @@ class Node:
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
         """The nodes that the gradients go to, with the number of their result; None for constants."""
         return tuple(
-            [(None, 0) if e is None else e if type(e) is tuple else (AccumulateGrad(e), 0) for e in self.edges]
+            [(None, 0) if e is None else e if type(e) is tuple else (AccumulateGrad(e), 0) for e in self._shown_edges()]
         )
+
+    def _shown_edges(self) -> list[Any]:
+        return self.edges
 
     @property
     def metadata(self) -> dict[Any, Any]:
@@ -114,6 +120,19 @@ class AccumulateGrad:
         return id(self.variable)
 
 
+class Passing(Node):
+    """Hands the gradient on to a tensor that this node's result stands for."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        super().__init__([edge_of(tensor)], [Spec(tensor.array.shape, tensor.array.dtype)])
+
+    def name(self) -> str:
+        return "AliasBackward0"
+
+    def backward(self, gradients: list[Tensor | None], create_graph: bool) -> Sequence[Tensor | None]:
+        return gradients[:1]
+
+
 def edge_of(tensor: Tensor) -> Any:
     """Where the gradient of `tensor` goes."""
     if not tensor._requires_grad:
@@ -155,7 +174,7 @@ class OperationNode(Node):
                 edges.append(None)
                 kept.append(argument)
         self.edges = edges
-        self.kept: Any = kept
+        self.kept: Any = pack_kept(kept) if ever_used.any and are_hooks_in_force() else kept
         self.sequence = next(_sequence)
         self.operation = operation
         self.options = options
@@ -169,7 +188,43 @@ class OperationNode(Node):
         for tensor in tensors:
             if tensor._counter is None:
                 tensor._counter = [0]
-            self.results.append((tensor.array, tensor._counter, tensor._counter[0]))
+            kept = packed(tensor.detach()) if ever_used.any else tensor
+            if type(kept) is Packed:
+                self.results.append((kept, [0], 0))
+            else:
+                self.results.append((tensor.array, tensor._counter, tensor._counter[0]))
+
+    def copy_result(self, tensor: Tensor) -> None:
+        """Keeps a copy of a result that is about to be overwritten; see `Operation.result_stands_in`."""
+        for index, (array, counter, version) in enumerate(self.results or ()):
+            if array is tensor.array and counter[0] == version:
+                assert self.results is not None
+                with no_grad():
+                    self.results[index] = (clone(tensor.detach()).array, [0], 0)
+
+    # What the node keeps, by PyTorch's names, as far as its gradient reads it. (No __getattr__: that makes attributes
+    # slow.)
+    _saved_self = property(lambda self: self._saved(0))
+    _saved_input = property(lambda self: self._saved(0))
+    _saved_other = property(lambda self: self._saved(1))
+
+    @property
+    def _saved_result(self) -> Any:
+        if self.kept is not _FREED and self.results is None:
+            raise AttributeError(f"{self.name()} keeps no result")
+        return self._saved(None)
+
+    def _saved(self, place: int | None) -> Any:
+        if self.kept is _FREED:
+            raise RuntimeError(
+                f"Trying to access what {self.operation.name} saved for its gradient after it was freed by backward(). "
+                "Pass retain_graph=True"
+            )
+        if place is None:
+            return self._result(0, True)
+        if place >= len(self.kept) or not self.plan.reads_inputs[place]:
+            raise AttributeError(f"{self.name()} doesn't keep its argument {place + 1}")
+        return self._input(place)
 
     def name(self) -> str:
         """The name, such as `MulBackward0`."""
@@ -178,6 +233,14 @@ class OperationNode(Node):
     def name_of(self, result: int) -> str:
         """The name as a result prints it."""
         return self.shown or printed_name(self, result)
+
+    def _shown_edges(self) -> list[Any]:
+        """As PyTorch has them, where a function is one node there and two here: of both, those of the first."""
+        edge = self.edges[0] if self.edges else None
+        if self.shown is None or type(edge) is not tuple or type(edge[0]) is not OperationNode:
+            return self.edges
+        first = edge[0]
+        return first.edges if first.shown is None and first.name() == self.shown else self.edges
 
     def release(self) -> None:
         if self.results is not None or True in self.plan.reads_inputs:
@@ -275,7 +338,7 @@ class OperationNode(Node):
         counter = tensor._counter
         if counter is not None and counter[0] != version:
             raise self._overwritten(f"an input of shape {tuple(tensor.array.shape)}", counter[0] - version)
-        return tensor
+        return tensor if type(tensor) is not Packed else tensor.unpack()
 
     def _result(self, index: int, create_graph: bool) -> Any:
         """A result as a tensor with its place in the graph; its Spec where the rule doesn't read it."""
@@ -284,7 +347,8 @@ class OperationNode(Node):
         array, counter, version = self.results[index]
         if counter[0] != version:
             raise self._overwritten(f"its result, of shape {array.shape}", counter[0] - version)
-        tensor = wrap(array)
+        tensor = wrap(array) if type(array) is not Packed else array.unpack().detach()
+        array = tensor.array
         tensor._counter = counter
         if create_graph and array.dtype.kind not in "iub":
             tensor._node, tensor._index, tensor._requires_grad = self, index, True

@@ -164,6 +164,21 @@ def _leading_to(wanted: set[Any], roots: Sequence[Tensor]) -> set[Node]:
     return useful
 
 
+def leads_beyond(roots: Iterable[Tensor], ends: set[Tensor]) -> bool:
+    """Whether gradients of `roots` arrive at leaves that aren't among `ends`."""
+    seen: set[Node] = set()
+    edges = [edge_of(root) for root in roots]
+    while edges:
+        edge = edges.pop()
+        if type(edge) is tuple:
+            if edge[0] not in seen:
+                seen.add(edge[0])
+                edges.extend(edge[0].edges)
+        elif edge is not None and edge not in ends:
+            return True
+    return False
+
+
 def _continues(node: Node, useful: set[Node], wanted: set[Any]) -> bool:
     return any((e[0] in useful if type(e) is tuple else e in wanted) for e in node.edges if e is not None)
 

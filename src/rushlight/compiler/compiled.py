@@ -19,6 +19,7 @@ import numpy as np
 from rushlight import settings
 from rushlight.autograd.eager import refresh
 from rushlight.autograd.modes import mode
+from rushlight.compiler.attributes import Attribute, NotYet, results_among
 from rushlight.compiler.differentiable import Differentiable, NotNative, WayBack, detached
 from rushlight.compiler.gradients import Gradients
 from rushlight.compiler.graph import Graph, Input
@@ -74,6 +75,7 @@ class Compiled:
         self._hits = self._misses = 0
         self._seconds = 0.0
         self._last: _Entry | _Refusal | None = None
+        self._waited: set[Any] = set()  # signatures of which a call ran eagerly, so that attributes are tensors
         self._lock = threading.RLock()  # a program has one memory
         _all.add(self)
         self.__name__ = getattr(function, "__name__", type(function).__name__)
@@ -97,7 +99,7 @@ class Compiled:
         key = (structure, named, kinds, mode.grad_enabled, mode.inference, get_default_dtype())
         with self._lock:
             for entry in self._entries.get(key, ()):
-                if entry.hold(tensors) and entry.start():
+                if entry.holds(tensors):
                     self._hits += 1
                     self._last = entry
                     if len(self._entries) > 1:
@@ -108,7 +110,11 @@ class Compiled:
                     return entry.run(self._function, args, options, tensors)
             known = self._entries.get(key, [])
             try:
-                entry, result = self._trace(args, options, tensors, known)
+                entry, result = self._trace(args, options, tensors, known, key not in self._waited)
+            except NotYet:
+                self._waited.add(key)
+                self._misses += 1
+                return self._function(*args, **options)
             except TraceError as error:
                 if self.fullgraph:
                     raise
@@ -135,11 +141,11 @@ class Compiled:
                 del self._entries[oldest]
 
     def _trace(
-        self, args: Any, options: Any, tensors: list[Tensor], known: Sequence[_Entry | _Refusal]
+        self, args: Any, options: Any, tensors: list[Tensor], known: Sequence[_Entry | _Refusal], waits: bool
     ) -> tuple[_Entry, Any]:
         start = time.perf_counter()
         with _without_collection():
-            trace, entry = self._compile(args, options, tensors, known)
+            trace, entry = self._compile(args, options, tensors, known, waits)
         self._seconds += time.perf_counter() - start
         if entry.program is None:
             trace.undo()
@@ -147,14 +153,14 @@ class Compiled:
         return entry, entry.run(self._function, args, options, tensors)
 
     def _compile(
-        self, args: Any, options: Any, tensors: list[Tensor], known: Sequence[_Entry | _Refusal]
+        self, args: Any, options: Any, tensors: list[Tensor], known: Sequence[_Entry | _Refusal], waits: bool
     ) -> tuple[Trace, _Entry]:
         objects = [*_objects_in(_flatten((args, options), []))]
         surroundings = before = Surroundings(self._function, objects)
         for attempt in range(2):
             trace = Trace([t.array for t in tensors])
             try:
-                entry = self._record(trace, args, options, tensors, surroundings)
+                entry = self._record(trace, args, options, tensors, surroundings, waits)
                 changes = surroundings.changes()
                 settled = not changes and not trace.left_behind
                 if attempt and not settled:
@@ -182,7 +188,7 @@ class Compiled:
         return trace, entry
 
     def _record(
-        self, trace: Trace, args: Any, options: Any, tensors: list[Tensor], surroundings: Surroundings
+        self, trace: Trace, args: Any, options: Any, tensors: list[Tensor], surroundings: Surroundings, waits: bool
     ) -> _Entry:
         """Calls the function and takes down what it does."""
         given = detached(tensors) if mode.grad_enabled else tensors
@@ -192,6 +198,9 @@ class Compiled:
             called: Any = _rebuild(_flatten((args, options), [], keep=True), iter(given))
             result = self._function(*called[0], **called[1])
             structure = _flatten(result, outputs, keep=True)
+            read = [given.array for given in trace.graph.inputs if given.kind == "state" and given.array is not None]
+            set_here = results_among(surroundings.set_attributes(trace), read, waits)
+            outputs.extend([tensor.detach() for tensor in set_here.values()])
             _refresh_all(outputs)
             cut = [tensor for tensor, leaf in zip(tensors, given, strict=True) if tensor is not leaf]
             if any(id(tensor) in surroundings.tensors for tensor in cut):
@@ -206,8 +215,11 @@ class Compiled:
         if isinstance(back, str):
             trace.undo_histories()
         entry = _Entry(trace, tensors, structure, outputs, back)
+        entry.attributes = [*set_here]
+        for attribute in entry.attributes:
+            attribute.set(attribute.before)
         entry.shared = [(place, t) for place, t in enumerate(tensors) if id(t) in surroundings.tensors]
-        del result, outputs, called, given, cut
+        del result, outputs, called, given, cut, set_here, read
         escaped = trace.forget()
         if escaped:
             raise TraceError(
@@ -272,10 +284,7 @@ class _Refusal:
     def __init__(self, why: str) -> None:
         self.eager = why
 
-    def hold(self, tensors: list[Tensor]) -> bool:
-        return True
-
-    def start(self) -> bool:
+    def holds(self, tensors: list[Tensor]) -> bool:
         return True
 
     def run(self, function: Any, args: Any, options: Any, tensors: list[Tensor]) -> Any:
@@ -299,6 +308,7 @@ class _Entry:
         self.program: Program | None = None
         self.differentiable: Differentiable | None = None
         self.shared: list[tuple[int, Tensor]] = []  # arguments that the function also sees otherwise, with their places
+        self.attributes: list[Attribute] = []  # that each run sets, to the last of the results
         self._holds_always = False
         self._values_of: list[tuple[int, Array]] = []  # arguments whose values it has read, by their places: the values
         self._values_in: list[tuple[Array, Array]] = []  # the same of memory that it closes over
@@ -371,8 +381,19 @@ class _Entry:
                 self._argument_gradients.append((positions[id(leaf)], kept))
         self._gradients = Gradients(left)
 
-    def hold(self, tensors: list[Tensor]) -> bool:
-        """Whether the program is right for this call."""
+    def holds(self, tensors: list[Tensor]) -> bool:
+        """Whether the program is right for this call; if so, all that happens in Python before its run is done."""
+        if not self.attributes:
+            return self._hold(tensors) and self._start()
+        values = [attribute.put_back() for attribute in self.attributes]
+        right = self._hold(tensors) and self._start()
+        if not right:
+            for attribute, value in zip(self.attributes, values, strict=True):
+                if attribute.attributes.get(attribute.name) is not value:
+                    attribute.set(value)
+        return right
+
+    def _hold(self, tensors: list[Tensor]) -> bool:
         if self._holds_always:
             return True
         for place, tensor in self.shared:
@@ -386,7 +407,7 @@ class _Entry:
                 return False
         return self._guards.hold()
 
-    def start(self) -> bool:
+    def _start(self) -> bool:
         """Does what happens in Python before a run; False where an optimizer does something else than before."""
         if self.program is None:
             return True
@@ -436,6 +457,9 @@ class _Entry:
         if self.differentiable is not None:
             outputs = outputs[: self.differentiable.results]
             self.differentiable.record(outputs, results[self.differentiable.results :], tensors)
+        if self.attributes:
+            for attribute, tensor in zip(self.attributes, outputs[-len(self.attributes) :], strict=True):
+                attribute.set(tensor)
         return _rebuild(self._structure, iter(outputs))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import dis
 import functools
 import operator
 import os
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.compiler.attributes import Attribute, set_while_tracing
 from rushlight.compiler.streams import Randomness, refuse_iterator
 from rushlight.compiler.trace import REPLACED, Trace
 from rushlight.compiler.watch import PLAIN, Watch, same_plain
@@ -109,6 +111,7 @@ class Surroundings:
         # What has attributes, those looked at, and the names in its class, which may come to stand there too.
         self._objects: list[tuple[Mapping[str, Any], set[str], frozenset[str]]] = []
         self._randomness = Randomness()
+        self._attributes: list[tuple[dict[Any, Any], dict[Any, Any]]] = []  # those of objects, and what they were
         self.tensors: set[int] = set()
         self.arrays: list[np.ndarray[Any, Any]] = []
         self._look_at(function)
@@ -132,6 +135,10 @@ class Surroundings:
                     if is_now is not was and not same_plain(is_now, was):
                         found.append(f"{name!r} from {was!r} to {is_now!r}" if isinstance(was, PLAIN) else f"{name!r}")
         return found
+
+    def set_attributes(self, trace: Trace) -> dict[Attribute, Tensor]:
+        """The attributes, and entries of dictionaries, that hold tensors which the trace has computed."""
+        return set_while_tracing(self._attributes, trace.is_computed)
 
     def put_back(self) -> None:
         """Makes all that was seen what it was."""
@@ -192,6 +199,7 @@ class Surroundings:
                 self._look_at(entry)
         elif isinstance(value, dict):
             self._watch_dictionary(value)
+            self._attributes.append((value, dict(value)))
             for key in list(value)[:_MOST]:
                 self._look_at(value[key])
         elif isinstance(value, (set, collections.deque)):
@@ -232,6 +240,7 @@ class Surroundings:
             attributes = getattr(value, "__dict__", None)
             if type(attributes) is dict:
                 self._objects.append((attributes, set(), _names_in_class(kind)))
+                self._attributes.append((attributes, dict(attributes)))
             slots = _Slots(value)
             if len(slots):
                 self._objects.append((slots, set(), frozenset()))
@@ -271,7 +280,7 @@ class Surroundings:
         used = _names(function.__code__)
         self._names |= used
         variables_of_module = function.__globals__
-        names = [name for name in used if name in variables_of_module]
+        names = [name for name in _global_names(function.__code__) if name in variables_of_module]
         self._watch_names(variables_of_module, names)
         for name in names:
             self._look_at(variables_of_module[name])
@@ -279,6 +288,7 @@ class Surroundings:
     def _look_at_module(self, module: Module) -> None:
         self._look_at_hooks_of_all_modules()
         attributes = module.__dict__
+        self._attributes.append((attributes, dict(attributes)))
         without_hooks = "_hooked" not in attributes  # which the attributes tell
         for name, entries in attributes.items():
             if name.startswith("_") and isinstance(entries, dict):  # parameters, buffers, submodules, hooks
@@ -384,6 +394,18 @@ def _names(code: types.CodeType) -> frozenset[str]:
             names |= _names(constant)
         elif isinstance(constant, str) and constant.isidentifier():
             names.add(constant)  # getattr(self, "name")
+    return frozenset(names)
+
+
+@functools.cache
+def _global_names(code: types.CodeType) -> frozenset[str]:
+    """The names that code looks for among the variables of its module; `loss`, but not for `self.loss`."""
+    if "globals" in code.co_names:
+        return _names(code)
+    names = {step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names |= _global_names(constant)
     return frozenset(names)
 
 

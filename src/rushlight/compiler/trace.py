@@ -442,6 +442,14 @@ class Trace:
         given = None if known is None else known.given
         return type(array) is Unread or (given is not None and given.kind in ("constant", "drawn"))
 
+    def is_computed(self, array: Array) -> bool:
+        """Whether what stands in the memory comes of the function's operations; also in what it made as a constant."""
+        known = self._locations.get(id(array))
+        given = None if known is None else known.given
+        return type(array) is Unread or (
+            known is not None and given is not None and given.kind == "constant" and known.value is not given
+        )
+
     def keep(self, array: Array) -> Input:
         """Has each run leave what stands in `array` in memory of the program."""
         target = Input("state", array.shape, array.dtype, None, "gradient")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import Any
 
 from rushlight.errors import DeviceError
@@ -51,10 +52,35 @@ def memory_allocated(device: Any = None) -> int:
 
 
 max_memory_allocated = memory_reserved = max_memory_reserved = memory_allocated
+memory_cached = max_memory_cached = memory_allocated
+
+
+def memory_stats(device: Any = None) -> dict[str, Any]:
+    """What is known of the GPU's memory: nothing."""
+    return {}
 
 
 def reset_peak_memory_stats(device: Any = None) -> None:
     """Accepted: there is nothing to reset."""
+
+
+reset_max_memory_allocated = reset_max_memory_cached = reset_peak_memory_stats
+
+
+def get_rng_state_all() -> list[Any]:
+    """The states of the GPUs' generators: none."""
+    return []
+
+
+def set_rng_state_all(new_states: Sequence[Any]) -> None:
+    """Accepted, where it is empty: there is no GPU whose generator could have a state."""
+    for state in new_states:
+        set_rng_state(state)
+
+
+def get_arch_list() -> list[str]:
+    """The kinds of GPU that this build runs on: none."""
+    return []
 
 
 def _absent(name: str) -> Any:
@@ -73,7 +99,17 @@ set_device = _absent("set_device")
 get_device_name = _absent("get_device_name")
 get_device_properties = _absent("get_device_properties")
 get_device_capability = _absent("get_device_capability")
+get_rng_state = _absent("get_rng_state")
+set_rng_state = _absent("set_rng_state")
+initial_seed = _absent("initial_seed")
+mem_get_info = _absent("mem_get_info")
+memory_summary = _absent("memory_summary")
+ipc_collect = _absent("ipc_collect")
+init = _absent("init")
 current_stream = _absent("current_stream")
+default_stream = _absent("default_stream")
+stream = _absent("stream")
+set_stream = _absent("set_stream")
 Stream = _absent("Stream")
 Event = _absent("Event")
 

@@ -7,6 +7,8 @@ from rushlight.distributions import constraints as constraints
 from rushlight.distributions import kl as kl
 from rushlight.distributions import transforms as transforms
 from rushlight.distributions.composed import Independent as Independent
+from rushlight.distributions.composed import Kumaraswamy as Kumaraswamy
+from rushlight.distributions.composed import LogisticNormal as LogisticNormal
 from rushlight.distributions.composed import LogNormal as LogNormal
 from rushlight.distributions.composed import MixtureSameFamily as MixtureSameFamily
 from rushlight.distributions.composed import RelaxedBernoulli as RelaxedBernoulli
@@ -35,11 +37,13 @@ from rushlight.distributions.distribution import Distribution as Distribution
 from rushlight.distributions.gamma import Beta as Beta
 from rushlight.distributions.gamma import Chi2 as Chi2
 from rushlight.distributions.gamma import Dirichlet as Dirichlet
+from rushlight.distributions.gamma import FisherSnedecor as FisherSnedecor
 from rushlight.distributions.gamma import Gamma as Gamma
 from rushlight.distributions.gamma import InverseGamma as InverseGamma
 from rushlight.distributions.gamma import StudentT as StudentT
 from rushlight.distributions.kl import kl_divergence as kl_divergence
 from rushlight.distributions.kl import register_kl as register_kl
+from rushlight.distributions.multivariate_normal import LowRankMultivariateNormal as LowRankMultivariateNormal
 from rushlight.distributions.multivariate_normal import MultivariateNormal as MultivariateNormal
 from rushlight.distributions.transforms import AbsTransform as AbsTransform
 from rushlight.distributions.transforms import AffineTransform as AffineTransform

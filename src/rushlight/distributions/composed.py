@@ -8,7 +8,7 @@ from typing import Any
 from rushlight.autograd.modes import no_grad
 from rushlight.distributions import constraints
 from rushlight.distributions.constraints import Constraint
-from rushlight.distributions.continuous import Normal
+from rushlight.distributions.continuous import Normal, Uniform
 from rushlight.distributions.discrete import Bernoulli, Categorical
 from rushlight.distributions.distribution import (
     Distribution,
@@ -17,8 +17,17 @@ from rushlight.distributions.distribution import (
     sum_rightmost,
     uniform,
 )
-from rushlight.distributions.transforms import ComposeTransform, ExpTransform, SigmoidTransform, Transform
+from rushlight.distributions.transforms import (
+    AffineTransform,
+    ComposeTransform,
+    ExpTransform,
+    PowerTransform,
+    SigmoidTransform,
+    StickBreakingTransform,
+    Transform,
+)
 from rushlight.nn.functional import log_softmax, softplus
+from rushlight.tensor import creation
 from rushlight.tensor.tensor import Tensor
 
 
@@ -191,6 +200,78 @@ class LogNormal(TransformedDistribution):
 
     def entropy(self) -> Tensor:
         return self.base_dist.entropy() + self.loc
+
+
+class LogisticNormal(TransformedDistribution):
+    """Vectors of positive numbers of sum 1, a stick broken at logistic functions of Normal(loc, scale).
+
+    loc, scale: (..., K), for vectors of K + 1.
+    """
+
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
+    support = constraints.simplex
+
+    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
+        base = Normal(loc, scale, validate_args=validate_args)
+        base = base if base.batch_shape else base.expand([1])
+        super().__init__(base, StickBreakingTransform(), validate_args=validate_args)
+
+    loc = property(lambda self: self.base_dist.base_dist.loc)
+    scale = property(lambda self: self.base_dist.base_dist.scale)
+
+
+class Kumaraswamy(TransformedDistribution):
+    """Kumaraswamy's distribution on the unit interval, much like Beta's: (1 - u^(1 / b))^(1 / a) of uniform u.
+
+    concentration1, concentration0: a and b.
+    """
+
+    arg_constraints = {"concentration1": constraints.positive, "concentration0": constraints.positive}
+    support = constraints.unit_interval
+
+    def __init__(self, concentration1: Any, concentration0: Any, validate_args: bool | None = None) -> None:
+        self.concentration1, self.concentration0 = broadcast_all(concentration1, concentration0)
+        zero = creation.zeros_like(self.concentration0)
+        super().__init__(
+            Uniform(zero, zero + 1, validate_args=validate_args),
+            [
+                PowerTransform(self.concentration0.reciprocal()),
+                AffineTransform(1.0, -1.0),
+                PowerTransform(self.concentration1.reciprocal()),
+            ],
+            validate_args=validate_args,
+        )
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+        return type(self)(
+            self.concentration1.expand(batch_shape), self.concentration0.expand(batch_shape), validate_args=False
+        )
+
+    def _moment(self, order: int) -> Tensor:
+        a, b = self.concentration1, self.concentration0
+        power = 1 + order / a
+        found: Tensor = (b.log() + power.lgamma() + b.lgamma() - (power + b).lgamma()).exp()
+        return found
+
+    @property
+    def mean(self) -> Tensor:
+        return self._moment(1)
+
+    @property
+    def mode(self) -> Tensor:
+        a, b = self.concentration1, self.concentration0
+        found: Tensor = ((-b).log1p() / b - (-b * a).log1p()).exp()
+        return found.masked_fill((b < 1) | (a < 1), math.nan)
+
+    @property
+    def variance(self) -> Tensor:
+        return self._moment(2) - self.mean.pow(2)
+
+    def entropy(self) -> Tensor:
+        a, b = self.concentration1, self.concentration0
+        harmonic = (b + 1).digamma() + 0.57721566490153286060  # Euler's constant
+        found: Tensor = (1 - 1 / b) + (1 - 1 / a) * harmonic - a.log() - b.log()
+        return found
 
 
 class _RelaxedLogits(Distribution):

@@ -3,38 +3,57 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
-from rushlight.autograd.function import Function
+import numpy as np
+
+from rushlight.autograd.function import Function, once_differentiable
 from rushlight.distributions import constraints
 from rushlight.distributions.distribution import Distribution, broadcast_all, smallest, standard_normal
+from rushlight.distributions.implicit import beta_slope, gamma_slope
 from rushlight.tensor import creation, joining
 from rushlight.tensor import random as randoms
-from rushlight.tensor.tensor import Tensor
+from rushlight.tensor.tensor import Tensor, wrap
+from rushlight.tensor.unread import values_of
 
 
-class _Drawn(Function):
-    """`draw(concentration)`, whose gradient isn't known."""
-
-    @staticmethod
-    def forward(ctx: Any, concentration: Tensor, draw: Callable[[Tensor], Tensor]) -> Tensor:
-        return draw(concentration)
+class _Gamma(Function):
+    """Standard gamma numbers, which move with their concentrations."""
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Any) -> Any:
-        raise NotImplementedError(
-            "rsample() of Gamma, Beta, Dirichlet and their kin has no gradient for the concentration here: use "
-            "sample() with a gradient by log_prob(), or another distribution (LogNormal, or a "
-            "Normal through sigmoid or softmax)"
-        )
+    def forward(ctx: Any, concentration: Tensor) -> Tensor:
+        value = randoms.standard_gamma(concentration)
+        ctx.save_for_backward(value, concentration)
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        value, concentration = ctx.saved_tensors
+        slope = gamma_slope(values_of(value, "rsample"), values_of(concentration, "rsample"))
+        return gradient * wrap(slope)
+
+
+class _Dirichlet(Function):
+    """Dirichlet numbers: each moves with its concentration as a beta number does, the others make room for it."""
+
+    @staticmethod
+    def forward(ctx: Any, concentration: Tensor) -> Tensor:
+        value = randoms.dirichlet(concentration)
+        ctx.save_for_backward(value, concentration)
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        value, concentration = ctx.saved_tensors
+        x, a = values_of(value, "rsample"), values_of(concentration, "rsample")
+        slope = beta_slope(x, a, a.sum(-1, keepdims=True) - a) / np.maximum(1 - x, np.finfo(x.dtype).eps)
+        return wrap(slope) * (gradient - (value * gradient).sum(-1, True))
 
 
 class Gamma(Distribution):
-    """The distribution of density proportional to x^(concentration - 1) exp(-rate x).
-
-    A sample's gradient for the rate passes `rsample`; one for the concentration isn't known here.
-    """
+    """The distribution of density proportional to x^(concentration - 1) exp(-rate x)."""
 
     arg_constraints = {"concentration": constraints.positive, "rate": constraints.positive}
     support = constraints.nonnegative
@@ -58,7 +77,7 @@ class Gamma(Distribution):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
-        value = _Drawn.apply(self.concentration.expand(shape), randoms.standard_gamma) / self.rate.expand(shape)
+        value = _Gamma.apply(self.concentration.expand(shape)) / self.rate.expand(shape)
         value.detach().clamp_(min=smallest(value))
         return value
 
@@ -159,7 +178,7 @@ class Dirichlet(Distribution):
         return self.concentration * (total - self.concentration) / (total.pow(2) * (total + 1))
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return _Drawn.apply(self.concentration.expand(self._extended_shape(sample_shape)), randoms.dirichlet)
+        return _Dirichlet.apply(self.concentration.expand(self._extended_shape(sample_shape)))
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
@@ -274,3 +293,44 @@ class StudentT(Distribution):
         beta = half.lgamma() + math.lgamma(0.5) - (0.5 * (self.df + 1)).lgamma()
         spread = 0.5 * (self.df + 1) * ((0.5 * (self.df + 1)).digamma() - half.digamma())
         return self.scale.log() + spread + 0.5 * self.df.log() + beta
+
+
+class FisherSnedecor(Distribution):
+    """The F distribution of `df1` and `df2` degrees of freedom, of the ratio of two mean squares."""
+
+    arg_constraints = {"df1": constraints.positive, "df2": constraints.positive}
+    support = constraints.positive
+    has_rsample = True
+
+    def __init__(self, df1: Any, df2: Any, validate_args: bool | None = None) -> None:
+        self.df1, self.df2 = broadcast_all(df1, df2)
+        self._above = Gamma(self.df1 * 0.5, self.df1)
+        self._below = Gamma(self.df2 * 0.5, self.df2)
+        super().__init__(self.df1.size(), validate_args=validate_args)
+
+    @property
+    def mean(self) -> Tensor:
+        return (self.df2 / (self.df2 - 2)).masked_fill(self.df2 <= 2, math.nan)
+
+    @property
+    def mode(self) -> Tensor:
+        return ((self.df1 - 2) / self.df1 * self.df2 / (self.df2 + 2)).masked_fill(self.df1 <= 2, math.nan)
+
+    @property
+    def variance(self) -> Tensor:
+        first, second = self.df1, self.df2
+        found = 2 * second.pow(2) * (first + second - 2) / (first * (second - 2).pow(2) * (second - 4))
+        return found.masked_fill(second <= 4, math.nan)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        above, below = self._above.rsample(sample_shape), self._below.rsample(sample_shape)
+        least = smallest(below)
+        return (above / below.clamp(min=least)).clamp(min=least)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        first, second, ratio = self.df1 * 0.5, self.df2 * 0.5, self.df1 / self.df2
+        beta = first.lgamma() + second.lgamma() - (first + second).lgamma()
+        power = first * ratio.log() + (first - 1) * value.log()
+        return power - (first + second) * (ratio * value).log1p() - beta

@@ -118,6 +118,105 @@ class MultivariateNormal(Distribution):
         return found.expand(*self._batch_shape)
 
 
+class LowRankMultivariateNormal(Distribution):
+    """The normal distribution of vectors of covariance W W' + D, of a narrow matrix and a diagonal one.
+
+    What would take D^3 operations takes D R^2.
+
+    Args:
+        loc: (..., D).
+        cov_factor: W, (..., D, R).
+        cov_diag: the diagonal of D, (..., D), positive.
+    """
+
+    arg_constraints = {
+        "loc": constraints.real_vector,
+        "cov_factor": constraints.independent(constraints.real, 2),
+        "cov_diag": constraints.independent(constraints.positive, 1),
+    }
+    support = constraints.real_vector
+    has_rsample = True
+
+    def __init__(self, loc: Tensor, cov_factor: Tensor, cov_diag: Tensor, validate_args: bool | None = None) -> None:
+        if loc.dim() < 1:
+            raise ValueError("loc must be at least one-dimensional.")
+        size = loc.shape[-1]
+        if cov_factor.dim() < 2 or cov_factor.shape[-2] != size:
+            raise ValueError(f"cov_factor must be a batch of matrices with shape {size} x m")
+        if cov_diag.shape[-1:] != (size,):
+            raise ValueError(f"cov_diag must be a batch of vectors with shape {(size,)}")
+        given = [loc.array[..., 0], cov_factor.array[..., 0, 0], cov_diag.array[..., 0]]
+        batch = broadcast_shapes("LowRankMultivariateNormal", given)
+        self.loc = loc.expand(*batch, -1)
+        self.cov_factor = cov_factor.expand(*batch, -1, -1)
+        self.cov_diag = cov_diag.expand(*batch, -1)
+        # The Cholesky factor of the capacitance I + W' D^-1 W.
+        weighted = self.cov_factor.mT / self.cov_diag.unsqueeze(-2)
+        identity = creation.eye(cov_factor.shape[-1], dtype=loc.dtype)
+        self._capacitance = linalg.cholesky(matmul(weighted, self.cov_factor) + identity)
+        super().__init__(batch, (size,), validate_args=validate_args)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+        return type(self)(
+            self.loc.expand(*batch_shape, -1),
+            self.cov_factor.expand(*batch_shape, -1, -1),
+            self.cov_diag.expand(*batch_shape, -1),
+            validate_args=False,
+        )
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    @property
+    def mode(self) -> Tensor:
+        return self.loc
+
+    @property
+    def variance(self) -> Tensor:
+        return self.cov_factor.pow(2).sum(-1) + self.cov_diag
+
+    @lazy_property
+    def covariance_matrix(self) -> Tensor:
+        """The covariances."""
+        from rushlight.tensor.joining import diag_embed
+
+        return matmul(self.cov_factor, self.cov_factor.mT) + diag_embed(self.cov_diag)
+
+    @lazy_property
+    def scale_tril(self) -> Tensor:
+        """The Cholesky factor of the covariances."""
+        return linalg.cholesky(self.covariance_matrix)
+
+    @lazy_property
+    def precision_matrix(self) -> Tensor:
+        """The inverse of the covariances."""
+        return linalg.inv(self.covariance_matrix)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        shape = self._extended_shape(sample_shape)
+        narrow = standard_normal((*shape[:-1], self.cov_factor.shape[-1]), self.loc)
+        wide = standard_normal(shape, self.loc)
+        return self.loc + matmul(self.cov_factor, narrow.unsqueeze(-1)).squeeze(-1) + self.cov_diag.sqrt() * wide
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        difference = value - self.loc
+        weighted = self.cov_factor.mT / self.cov_diag.unsqueeze(-2)
+        narrow = matmul(weighted, difference.unsqueeze(-1)).squeeze(-1)
+        # By Woodbury's identity.
+        distance = (difference.pow(2) / self.cov_diag).sum(-1) - mahalanobis(self._capacitance, narrow)
+        return -0.5 * (self._event_shape[0] * math.log(2 * math.pi) + self._log_det() + distance)
+
+    def _log_det(self) -> Tensor:
+        return 2 * half_log_det(self._capacitance) + self.cov_diag.log().sum(-1)
+
+    def entropy(self) -> Tensor:
+        found = 0.5 * (self._event_shape[0] * (1.0 + math.log(2 * math.pi)) + self._log_det())
+        return found.expand(*self._batch_shape)
+
+
 def half_log_det(factor: Tensor) -> Tensor:
     """Half the logarithm of the determinant of L L'."""
     return factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)

@@ -123,6 +123,9 @@ class Operation:
         self.of_memory = of_memory
         self.checks_indices = checks_indices
         self.traceable = traceable
+        # Whether the gradient rule reads the result, to save memory, where PyTorch's reads the input: there the result
+        # may be overwritten, here the tape then keeps a copy.
+        self.result_stands_in = False
         self.__doc__ = meaning.__doc__
         self.__name__ = self.name
         parameters = list(inspect.signature(meaning).parameters.values())[1:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from rushlight.errors import DtypeError, LinAlgError, ShapeError
 from rushlight.ops.declare import Sample, Spec, operation
-from rushlight.ops.joining import cat, tril
+from rushlight.ops.joining import cat, tril, triu
 from rushlight.ops.linear import matmul, swap_last
 from rushlight.ops.movement import reshape, slice_
 from rushlight.ops.reduction import cumprod, sum_to
@@ -138,6 +139,44 @@ def _(make: Callable[..., Any]) -> Iterator[Sample]:
 
 
 # Determinants
+
+
+@operation()
+def matrix_exp(xp: Any, a: Any) -> Any:
+    """The exponential of square matrices, the sum of a^n / n!."""
+    # exp(a) = exp(a / 2^s)^(2^s), where the series for the small a / 2^s is short.
+    largest = float(xp.abs(a).sum(-1).max()) if a.size else 0.0
+    halvings = max(0, math.ceil(math.log2(largest)) + 1) if 0 < largest < math.inf else 0
+    small = a / a.dtype.type(2**halvings)
+    identity = xp.broadcast_to(xp.eye(a.shape[-1], dtype=a.dtype), a.shape)
+    result = identity
+    for n in range(14, 0, -1):
+        result = identity + small @ result / a.dtype.type(n)
+    for _ in range(halvings):
+        result = result @ result
+    return result
+
+
+@matrix_exp.shape
+def _(a: Any) -> Spec:
+    _check("matrix_exp", a)
+    return Spec(tuple(a.shape), a.dtype)
+
+
+@matrix_exp.gradient
+def _(g: Any, _y: Any, a: Any) -> Any:
+    """The derivative at the transposed matrix in direction g, a block of the exponential of one of twice the size."""
+    n, turned = a.shape[-1], swap_last(a)
+    upper = cat(turned, g, dim=-1)
+    lower = cat(g.new_zeros(tuple(g.shape)), turned, dim=-1)
+    index = (Ellipsis, slice(0, n), slice(n, 2 * n))
+    return slice_(matrix_exp(cat(upper, lower, dim=-2)), index=index)
+
+
+@matrix_exp.samples
+def _(make: Callable[..., Any]) -> Iterator[Sample]:
+    yield Sample((make(3, 3),), {})
+    yield Sample((make(2, 4, 4),), {})
 
 
 @operation()
@@ -365,3 +404,53 @@ def _(make: Callable[..., Any]) -> Iterator[Sample]:
     yield from _square_samples(make)
     yield Sample((_well_conditioned(make, 2, 4, 2),))
     yield Sample((_well_conditioned(make, 2, 2, 3),))
+
+
+@operation()
+def lu_factor(xp: Any, a: Any) -> Any:
+    """Gaussian elimination with row exchanges, A = P L U: L and U in one matrix, the exchanges (from 1), and P."""
+    rows, columns = a.shape[-2:]
+    packed = np.array(a).reshape(-1, rows, columns)
+    matrices = np.arange(len(packed))
+    order = np.tile(np.arange(rows), (len(packed), 1))
+    pivots = np.zeros((len(packed), min(rows, columns)), np.int32)
+    for step in range(min(rows, columns)):
+        largest = np.abs(packed[:, step:, step]).argmax(1) + step
+        pivots[:, step] = largest + 1
+        for kept in (packed, order):
+            kept[matrices, step], kept[matrices, largest] = kept[matrices, largest], kept[matrices, step].copy()
+        divisor = packed[:, step, step, None]
+        packed[:, step + 1 :, step] /= np.where(divisor == 0, 1, divisor)
+        packed[:, step + 1 :, step + 1 :] -= packed[:, step + 1 :, step, None] * packed[:, step, None, step + 1 :]
+    permutation = np.zeros((len(packed), rows, rows), a.dtype)
+    permutation[matrices[:, None], order, np.arange(rows)] = 1
+    batch = a.shape[:-2]
+    return packed.reshape(a.shape), pivots.reshape(*batch, -1), permutation.reshape(*batch, rows, rows)
+
+
+@lu_factor.shape
+def _(a: Any) -> tuple[Spec, Spec, Spec]:
+    _check("lu_factor", a, square=False)
+    *batch, rows, columns = a.shape
+    return (
+        Spec(tuple(a.shape), a.dtype),
+        Spec((*batch, min(rows, columns)), np.dtype(np.int32)),
+        Spec((*batch, rows, rows), a.dtype),
+    )
+
+
+@lu_factor.gradient
+def _(g: Any, y: Any, a: Any) -> Any:
+    packed, _, permutation = y
+    if a.shape[-1] != a.shape[-2]:
+        raise LinAlgError("linalg.lu: the gradient is implemented for square matrices only")
+    of_lower, of_upper = tril(g[0], diagonal=-1), triu(g[0])
+    lower, upper = tril(packed, diagonal=-1) + _identity(packed), triu(packed)
+    inner = tril(matmul(swap_last(lower), of_lower), diagonal=-1) + triu(matmul(of_upper, swap_last(upper)))
+    left = solve(swap_last(lower), inner)
+    return matmul(permutation, swap_last(solve(upper, swap_last(left))))
+
+
+@lu_factor.samples
+def _(make: Callable[..., Any]) -> Iterator[Sample]:
+    yield from _square_samples(make)

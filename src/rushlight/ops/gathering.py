@@ -273,7 +273,8 @@ def _(x, index, source, *, dim, reduce, include_self=True):
 
 @scatter_reduce.gradient
 def _(g, y, x, index, source, *, dim, reduce, include_self=True):
-    arrives = scatter_reduce(multiply(x, 0), index, 1.0 + multiply(source, 0), dim=dim, reduce="sum").detach()
+    ones = g.new_ones(tuple(source.shape))
+    arrives = scatter_add(g.new_zeros(tuple(x.shape)), index, ones, dim=dim)
     own = where(equal(arrives, 0), 1.0, 1.0 if include_self else 0.0) + multiply(arrives, 0)  # in the dtype of x
     if reduce == "sum":
         return g * own, None, _to_source(g, index, source, dim)
@@ -289,7 +290,7 @@ def _(g, y, x, index, source, *, dim, reduce, include_self=True):
         return g * own * y / x, None, _to_source(g * y, index, source, dim) / source
     winners = equal(x, y) * own
     hits = equal(source, _to_source(y, index, source, dim))
-    count = scatter_add(winners * 1.0, index, hits * (1.0 + multiply(source, 0)), dim=dim).detach()
+    count = scatter_add(winners * 1.0, index, hits * ones, dim=dim).detach()
     share = divide(g, where(equal(count, 0), 1.0, count))
     return share * winners, None, _to_source(share, index, source, dim) * hits
 

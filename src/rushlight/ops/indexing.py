@@ -78,6 +78,66 @@ def _(make):
     yield Sample((make(4, 5, 3), np.array([[0], [1]]), np.array([2, 0])), {"dims": (0, 2)})
 
 
+def _checked_rows(index, rows):
+    if index.dtype.kind not in "iu":
+        raise DtypeError(f"embedding: indices must be integers (int64 or int32), got {index.dtype}; call .long()")
+    if isinstance(index, np.ndarray) and index.size:
+        low, high = index.min(), index.max()
+        if low < 0 or high >= rows:
+            wrong = int(low if low < 0 else high)
+            raise DimensionError(
+                f"embedding: index out of range: {wrong}, but there are {rows} rows, so indices are 0 to {rows - 1}"
+            )
+
+
+@operation(kernel="embedding", checks_indices=True)
+def embedding(xp, x, index):
+    """The slices x[i] for the integers i in `index`, none of them below zero."""
+    _checked_rows(index, x.shape[0])
+    return x[index]
+
+
+@embedding.shape
+def _(x, index):
+    _checked_rows(index, x.shape[0])
+    return Spec((*index.shape, *x.shape[1:]), x.dtype)
+
+
+@embedding.gradient
+def _(g, _y, _x, index):
+    return embedding_gradient(g, index, rows=_x.shape[0]), None
+
+
+@embedding.samples
+def _(make):
+    yield Sample((make(4, 5), np.array([[0, 3, 0], [1, 1, 2]])), {})
+
+
+@operation(kernel="embedding_gradient", checks_indices=True)
+def embedding_gradient(xp, g, index, *, rows):
+    """Zeros, `rows` of them, to which the slices of g are added at `index`."""
+    result = np.zeros((rows, *g.shape[index.ndim :]), g.dtype)
+    _checked_rows(index, rows)
+    add_at(result, index, g)
+    return result
+
+
+@embedding_gradient.shape
+def _(g, index, *, rows):
+    _checked_rows(index, rows)
+    return Spec((rows, *g.shape[len(index.shape) :]), g.dtype)
+
+
+@embedding_gradient.gradient
+def _(g, _y, _g, index, *, rows):
+    return embedding(g, index), None
+
+
+@embedding_gradient.samples
+def _(make):
+    yield Sample((make(2, 3, 5), np.array([[0, 3, 0], [1, 1, 2]])), {"rows": 4})
+
+
 @operation(kernel="index_gradient", checks_indices=True)
 def index_gradient(xp, g, *indices, shape, dims):
     """Zeros of `shape` to which g is added at the indices; an index that comes twice receives both."""

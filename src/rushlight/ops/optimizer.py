@@ -127,6 +127,17 @@ def adam_update(
 
 
 @Update
+def sparse_adam_update(xp, p, g, mean, square, *, lr, beta1, beta2, eps, step, maximize):
+    """Adam's step for the slices p[i] that have a gradient, whose states alone change."""
+    g = -g if maximize else g
+    present = (g != 0).reshape(len(g), -1).any(1).reshape(-1, *[1] * (g.ndim - 1))
+    mean = xp.where(present, mean + (1 - beta1) * (g - mean), mean)
+    square = xp.where(present, square + (1 - beta2) * (g * g - square), square)
+    size = lr * (1 - beta2**step) ** 0.5 / (1 - beta1**step)
+    return xp.where(present, p - size * mean / (xp.sqrt(square) + eps), p), mean, square
+
+
+@Update
 def rmsprop_update(xp, p, g, square, average, buffer, *, lr, alpha, eps, weight_decay, momentum, maximize):
     """RMSprop (Hinton 2012); with `average` centered (Graves 2013), with `buffer` momentum."""
     g = _prepared(g, p, weight_decay, maximize)

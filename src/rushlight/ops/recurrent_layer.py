@@ -158,6 +158,9 @@ def _(
     )  # fmt: skip
 
 
+recurrent_layer.result_stands_in = True
+
+
 @recurrent_layer.samples
 def _(make: Any) -> Iterator[Sample]:
     for x, h, c, weight_ih, weight_hh, options in _operands(make):

@@ -13,6 +13,7 @@ from rushlight.optim.adaptive import AdamW as AdamW
 from rushlight.optim.adaptive import NAdam as NAdam
 from rushlight.optim.adaptive import RAdam as RAdam
 from rushlight.optim.adaptive import RMSprop as RMSprop
+from rushlight.optim.adaptive import SparseAdam as SparseAdam
 from rushlight.optim.lbfgs import LBFGS as LBFGS
 from rushlight.optim.muon import Muon as Muon
 from rushlight.optim.optimizer import Optimizer as Optimizer

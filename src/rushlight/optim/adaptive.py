@@ -164,6 +164,34 @@ class AdamW(Adam):
         )
 
 
+class SparseAdam(_Adaptive):
+    """Adam for embeddings: only the rows that were looked up move, and only their states change.
+
+    Gradients are dense here, also those of `nn.Embedding(..., sparse=True)`: rows whose gradient is zero stay.
+
+    Args:
+        params: parameters, or groups of them.
+        lr, betas, eps, maximize: as in `Adam`.
+
+    Raises ValueError for settings out of range.
+    """
+
+    _operation = operations.sparse_adam_update
+    _states = ("exp_avg", "exp_avg_sq")
+    _passed = ("lr", "eps")
+    _counts = True
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, lr=lr, betas=betas, eps=eps, maximize=maximize)
+
+
 class RMSprop(_Adaptive):
     """RMSprop (Hinton, lecture 6 of "Neural Networks for Machine Learning", 2012); `centered` as in Graves (2013).
 

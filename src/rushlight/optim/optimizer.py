@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from functools import partial
@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any
 
 from rushlight import core
-from rushlight.autograd.hooks import RemovableHandle, add_hook
+from rushlight.autograd.hooks import Hooks, RemovableHandle, add_hook
 from rushlight.autograd.modes import enable_grad, no_grad
 from rushlight.ops.declare import routing
 from rushlight.tensor import Tensor
@@ -58,14 +58,21 @@ class Optimizer:
         self.defaults = defaults
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
-        self._step_pre_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
-        self._step_post_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
+        self._make_hooks()
         given = list(params)
         if not given:
             raise ValueError("optimizer got an empty parameter list: does the model have parameters, is it built?")
         groups = given if isinstance(given[0], dict) else [{"params": given}]
         for group in groups:
             self.add_param_group(group)  # type: ignore[arg-type]
+
+    def _make_hooks(self) -> None:
+        self._step_pre_hooks: Hooks = {}
+        self._step_post_hooks: Hooks = {}
+        self._state_dict_pre_hooks: Hooks = {}
+        self._state_dict_post_hooks: Hooks = {}
+        self._load_state_dict_pre_hooks: Hooks = {}
+        self._load_state_dict_post_hooks: Hooks = {}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Adds a group: {"params": tensors, and settings that differ from the defaults}."""
@@ -105,8 +112,9 @@ class Optimizer:
     @no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Moves the parameters by their gradients. `closure` computes the loss anew, and its value is returned."""
-        for hook in self._step_pre_hooks.values():
-            hook(self, (closure,) if closure is not None else (), {})
+        args: tuple[Any, ...] = (self,) if closure is None else (self, closure)
+        for hook in tuple(self._step_pre_hooks.values()):
+            hook(self, args, {})
         loss = None
         if closure is not None:
             with enable_grad():
@@ -119,8 +127,8 @@ class Optimizer:
             for some in _apart(parameters) if self._has_duplicates else (parameters,):
                 if some:
                     update(group, some)
-        for hook in self._step_post_hooks.values():
-            hook(self, (closure,) if closure is not None else (), {})
+        for hook in tuple(self._step_post_hooks.values()):
+            hook(self, args, {})
         return loss
 
     def _update(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
@@ -137,15 +145,33 @@ class Optimizer:
                     param.grad.zero_()
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Calls hook(optimizer, args, kwargs) before each step."""
+        """Calls hook(optimizer, args, kwargs) before each step; args are the optimizer and its closure, if any."""
         return add_hook(self._step_pre_hooks, hook)
 
     def register_step_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Calls hook(optimizer, args, kwargs) after each step."""
+        """Calls hook(optimizer, args, kwargs) after each step, as `register_step_pre_hook` does before."""
         return add_hook(self._step_post_hooks, hook)
+
+    def register_state_dict_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Calls hook(optimizer) before `state_dict`; with `prepend` before the hooks that are there."""
+        return add_hook(self._state_dict_pre_hooks, hook, prepend)
+
+    def register_state_dict_post_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Calls hook(optimizer, state_dict) on what `state_dict` is to return; it may return another."""
+        return add_hook(self._state_dict_post_hooks, hook, prepend)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Calls hook(optimizer, state_dict) with a shallow copy of what is to be loaded; it may return another."""
+        return add_hook(self._load_state_dict_pre_hooks, hook, prepend)
+
+    def register_load_state_dict_post_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Calls hook(optimizer) after `load_state_dict`."""
+        return add_hook(self._load_state_dict_post_hooks, hook, prepend)
 
     def state_dict(self) -> dict[str, Any]:
         """The state as data: {"state": {number: ...}, "param_groups": [...]}, parameters numbered in their order."""
+        for hook in tuple(self._state_dict_pre_hooks.values()):
+            hook(self)
         numbers: dict[int, int] = {}
         groups = []
         for group in self.param_groups:
@@ -155,7 +181,11 @@ class Optimizer:
             packed["params"] = [numbers[id(p)] for p in group["params"]]
             groups.append(packed)
         state = {(numbers[id(key)] if isinstance(key, Tensor) else key): value for key, value in self.state.items()}
-        return {"state": state, "param_groups": groups}
+        found = {"state": state, "param_groups": groups}
+        for hook in tuple(self._state_dict_post_hooks.values()):
+            replaced = hook(self, found)
+            found = found if replaced is None else replaced
+        return found
 
     @no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -163,6 +193,10 @@ class Optimizer:
 
         Raises ValueError where the groups or the numbers of their parameters differ.
         """
+        state_dict = dict(state_dict)
+        for hook in tuple(self._load_state_dict_pre_hooks.values()):
+            replaced = hook(self, state_dict)
+            state_dict = state_dict if replaced is None else replaced
         groups = deepcopy(state_dict["param_groups"])
         if len(groups) != len(self.param_groups):
             raise ValueError(
@@ -189,6 +223,8 @@ class Optimizer:
                 theirs.setdefault(name, value)
         self.state = state
         self.param_groups = groups
+        for hook in tuple(self._load_state_dict_post_hooks.values()):
+            hook(self)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
@@ -196,8 +232,7 @@ class Optimizer:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._has_duplicates = any(len(set(group["params"])) != len(group["params"]) for group in self.param_groups)
-        self._step_pre_hooks = OrderedDict()
-        self._step_post_hooks = OrderedDict()
+        self._make_hooks()
 
     def __repr__(self) -> str:
         text = f"{type(self).__name__} ("

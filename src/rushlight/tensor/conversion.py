@@ -299,8 +299,15 @@ def rebuild(cls: type[Tensor], array: np.ndarray[Any, Any], requires_grad: bool,
 
 
 def to_dense(self: Tensor, dtype: Dtype | None = None, *, masked_grad: bool | None = None) -> Tensor:
-    """The tensor itself: there are no sparse ones."""
+    """The tensor itself; see `SparseTensor.to_dense`."""
     return self if dtype is None else self.to(dtype)
+
+
+def to_sparse(self: Tensor, sparse_dim: int | None = None, *, layout: Any = None) -> Any:
+    """The entries that aren't zero, a `sparse.SparseTensor`; over the first `sparse_dim` dimensions."""
+    from rushlight.sparse import from_dense
+
+    return from_dense(self, sparse_dim)
 
 
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,15 @@ def _first_leaf(data: Any) -> Any:
     while isinstance(data, (list, tuple)) and data:
         data = data[0]
     return data
+
+
+def _promoted(data: Any) -> Dtype:
+    """The dtype of nested numbers: Python's floats count as the default dtype, NumPy's and tensors' keep theirs."""
+    if isinstance(data, (np.generic, np.ndarray)):
+        return dtypes.of_numpy(data.dtype)
+    if isinstance(data, (list, tuple)) and data:
+        return functools.reduce(dtypes.promote_types, {_promoted(item) for item in data})
+    return dtypes.int64 if isinstance(data, int) else dtypes.get_default_dtype()
 
 
 def _plain(data: Any) -> Any:
@@ -90,6 +100,7 @@ def array_of(data: Any, dtype: Dtype | None = None) -> np.ndarray[Any, Any]:
     elif hasattr(data, "__array__") or hasattr(data, "__array_interface__"):
         array = _of_numbers(np.asarray(data), data)
     else:
+        mixed = _holds_tensors(data)
         data = _numbers(data)
         try:
             array = np.asarray(data)
@@ -98,8 +109,9 @@ def array_of(data: Any, dtype: Dtype | None = None) -> np.ndarray[Any, Any]:
         except OverflowError as error:
             raise ValueError(f"Overflow when unpacking long long: {error}") from None
         array = _of_numbers(array, data)
-        if dtype is None and array.dtype == np.float64 and not _is_of_numpy(_first_leaf(data)):
-            array = array.astype(dtypes.get_default_dtype().numpy)
+        if dtype is None and array.dtype == np.float64:
+            plain = not mixed and not _is_of_numpy(_first_leaf(data))
+            array = array.astype((dtypes.get_default_dtype() if plain else _promoted(data)).numpy, copy=False)
     if dtype is None:
         if not array.dtype.isnative:
             array = array.astype(array.dtype.newbyteorder("="))

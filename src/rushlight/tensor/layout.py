@@ -4,13 +4,17 @@ from __future__ import annotations
 
 
 class layout:
-    """How a tensor keeps its elements: always strided here."""
+    """How a tensor keeps its elements: strided, but for those of `sparse.py`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def __repr__(self) -> str:
-        return "torch.strided"
+        return f"torch.{self.name}"
 
 
-strided = layout()
+strided = layout("strided")
+sparse_coo = layout("sparse_coo")
 
 
 class memory_format:

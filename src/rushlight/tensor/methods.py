@@ -274,12 +274,15 @@ class Methods:
     logdet = linalg.logdet
     slogdet = linalg.older_slogdet
     inverse = linalg.inv
-    pinverse = linalg.pinv
+    pinverse = linalg.older_pinv
     matrix_power = linalg.matrix_power
     matrix_exp = linalg.matrix_exp
     cholesky = linalg.older_cholesky
     cholesky_solve = linalg.cholesky_solve
     cholesky_inverse = linalg.cholesky_inverse
+    lu = linalg.older_lu
+    lu_solve = linalg.older_lu_solve
+    triangular_solve = linalg.triangular_solve
     qr = linalg.older_qr
     svd = linalg.older_svd
     cov = statistics.cov
@@ -428,6 +431,7 @@ class Methods:
     clone = conversion.clone
     contiguous = conversion.contiguous
     to_dense = conversion.to_dense
+    to_sparse = to_sparse_coo = conversion.to_sparse
     is_contiguous = conversion.is_contiguous
     copy_ = conversion.copy_
     fill_ = conversion.fill_

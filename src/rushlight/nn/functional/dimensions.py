@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rushlight.errors import DtypeError, ShapeError
@@ -43,17 +43,3 @@ def check_spatial(name: str, input: Tensor, dims: int) -> None:
             f"{name}: expected {dims + 1}D (unbatched) or {dims + 2}D (batched) input, (C, {axes}) or (N, C, {axes}), "
             f"but got {input.ndim}D input of size: {list(input.shape)}"
         )
-
-
-def _ntuple(count: int, name: str) -> Callable[[Any], tuple[Any, ...]]:
-    def repeated(value: Any) -> tuple[Any, ...]:
-        return tuple(value) if hasattr(value, "__iter__") else (value,) * count
-
-    repeated.__name__ = name
-    repeated.__doc__ = f"`value` {count} times, or the tuple of what it has; PyTorch's layers call it so."
-    return repeated
-
-
-# The names that layers written for PyTorch import from torch.nn.modules.utils
-_single, _pair, _triple = _ntuple(1, "_single"), _ntuple(2, "_pair"), _ntuple(3, "_triple")
-_quadruple = _ntuple(4, "_quadruple")

@@ -6,10 +6,10 @@ import numpy as np
 
 from rushlight.autograd.modes import no_grad
 from rushlight.errors import DtypeError, InputError
+from rushlight.ops import indexing
 from rushlight.ops import linear as operations
 from rushlight.ops.declare import routing
 from rushlight.ops.elementwise import where
-from rushlight.ops.indexing import index
 from rushlight.tensor.tensor import Tensor, shown_as
 from rushlight.tensor.unread import has_values, values_of
 
@@ -52,7 +52,7 @@ def embedding(
             chosen = weight.detach()[used]
             norms = chosen.norm(norm_type, 1, True)
             weight.detach()[used] = chosen * (max_norm / (norms + 1e-7)).clamp(max=1.0)
-    result: Tensor = shown_as("EmbeddingBackward0", index(weight, input, dims=(0,)))
+    result: Tensor = indexing.embedding(weight, input)
     if result.requires_grad and (padding_idx is not None or scale_grad_by_freq):
         result = _with_scaled_gradient(result, _row_scales(input, rows, padding_idx, scale_grad_by_freq, weight))
     return result

@@ -5,22 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from rushlight.autograd.hooks import Hooks, RemovableHandle
+from rushlight.autograd.hooks import Hooks, RemovableHandle, add_hook
 from rushlight.autograd.modes import is_grad_enabled
 from rushlight.autograd.tape import Node, edge_of
 from rushlight.ops.declare import Spec
 from rushlight.tensor.tensor import Tensor, wrap
-
-
-def add_hook(hooks: dict[int, Any], hook: Any, prepend: bool, *companions: dict[int, Any]) -> RemovableHandle:
-    """Adds `hook` at the end of `hooks`, or at their beginning."""
-    handle = RemovableHandle(hooks, *companions)
-    others = dict(hooks) if prepend else {}
-    for key in others:
-        del hooks[key]
-    hooks[handle.id] = hook
-    hooks.update(others)
-    return handle
 
 
 class _Boundary(Node):

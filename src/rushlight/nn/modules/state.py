@@ -6,10 +6,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rushlight.autograd.hooks import RemovableHandle
+from rushlight.autograd.hooks import RemovableHandle, add_hook
 from rushlight.autograd.modes import no_grad
 from rushlight.errors import InputError
-from rushlight.nn.modules.hooks import add_hook
 from rushlight.nn.parameter import Parameter
 from rushlight.tensor.tensor import Tensor
 

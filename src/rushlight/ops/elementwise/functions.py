@@ -298,6 +298,9 @@ def _(g, y, x):
     return g * where(x == 0, 0.0, (cos(math.pi * x) - y) / where(x == 0, 1.0, x))
 
 
+sinc.result_stands_in = True
+
+
 @elementwise(promotion="float")
 def deg2rad(xp, x):
     """Degrees as radians."""
@@ -434,6 +437,9 @@ def erfinv(xp, x):
 @erfinv.gradient
 def _(g, y, _x):
     return g * (exp(y * y) * (math.sqrt(math.pi) / 2))
+
+
+erfinv.result_stands_in = True
 
 
 @elementwise(promotion="float", domain=(0.3, 4.0))

@@ -104,3 +104,8 @@ class LRScheduler:
 
 
 _LRScheduler = LRScheduler  # its older name, which schedulers of one's own derive from
+
+
+def attributes_of(function: Any) -> dict[str, Any] | None:
+    """What a state dict holds of a callable object; None for plain functions, which are code."""
+    return None if function is None or hasattr(function, "__code__") else dict(function.__dict__)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from rushlight.optim.lr_scheduler.scheduler import LRScheduler, each, refuse_tracing
+from rushlight.optim.lr_scheduler.scheduler import LRScheduler, attributes_of, each, refuse_tracing
 from rushlight.optim.optimizer import Optimizer
 
 
@@ -28,9 +28,7 @@ class _FunctionScheduler(LRScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         state = super().state_dict()
-        state["lr_lambdas"] = [
-            None if callable(f) and hasattr(f, "__code__") else dict(f.__dict__) for f in self.lr_lambdas
-        ]
+        state["lr_lambdas"] = [attributes_of(function) for function in self.lr_lambdas]
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
