@@ -39,11 +39,11 @@ class Program:
         self.graph = graph
         self.numbers = [given for given in graph.inputs if given.kind == "number"]
         self._numbered = {given: index for index, given in enumerate(self.numbers)}
-        self._places = layout.places(graph)
+        self._places = layout.places(graph, layout.parts(graph))
         if _protect_returned(graph, self._places):
-            self._places = layout.places(graph)
+            self._places = layout.places(graph, layout.parts(graph))
         if _protect_overwritten(graph, self._places):
-            self._places = layout.places(graph)
+            self._places = layout.places(graph, layout.parts(graph))
         self._direct = layout.written_directly(graph, self._places)
         self._kept = self._kept_gradients()
         self._returned = [value for value in dict.fromkeys(graph.outputs) if self._is_returned(value)]
@@ -81,10 +81,9 @@ class Program:
         for value, first in taken.items():
             last[first] = max(last[first], last[value])
         intervals = []
-        for position, node in enumerate(graph.nodes):
-            for value in node.outputs:
-                if found[value].root is value and value not in elsewhere and value not in taken:
-                    intervals.append((value, value.nbytes, position, last[value]))
+        for value, begin in layout.first_writes(graph, found).items():
+            if value.node is not None and value not in elsewhere and value not in taken:
+                intervals.append((value, value.nbytes, begin, last[value]))
         intervals += [(t, t.nbytes, end, end) for t, _ in graph.writes if t.is_gradient and t not in self._kept]
         offsets, size = memory.plan(intervals)
         offsets.update({value: offsets[first] for value, first in taken.items()})
@@ -174,9 +173,12 @@ class Program:
             function = native_program(node.operation)
             self.calls.append(Call(node, "elementwise", function, operands, {}, results, _reference(declared)))
         else:
-            assert declared is not None
-            call = Call(node, "kernel", declared.kernel, operands, node.options, results, _reference(declared))
-            self.calls.append(call)
+            self._call_kernel(node, operands, results)
+
+    def _call_kernel(self, node: Node, operands: list[Any], results: list[Array]) -> None:
+        declared = OPERATIONS[node.operation]
+        call = Call(node, "kernel", declared.kernel, operands, node.options, results, _reference(declared))
+        self.calls.append(call)
 
     def _add_copying_view(self, node: Node, result: Array) -> None:
         source = self._array(node.inputs[0])
@@ -459,8 +461,28 @@ def _cat(program: Program, node: Node, operands: list[Any], result: Array) -> No
         if operand.shape == (0,) and result.ndim > 1:
             continue
         stop = start + operand.shape[dim]
-        program._copy(node, operand, result[(slice(None),) * dim + (slice(start, stop),)])
+        part = result[(slice(None),) * dim + (slice(start, stop),)]
+        if not _is_there(operand, part):
+            program._copy(node, operand, part)
         start = stop
+
+
+def _stack(program: Program, node: Node, operands: list[Any], result: Array) -> None:
+    parts = [*np.moveaxis(result, node.options.get("dim", 0), 0)]
+    elsewhere = [(o, part) for o, part in zip(operands, parts, strict=True) if not _is_there(o, part)]
+    if len(elsewhere) == len(parts):
+        program._call_kernel(node, operands, [result])
+        return
+    for operand, part in elsewhere:
+        program._copy(node, operand, part)
+
+
+def _is_there(operand: Array, part: Array) -> bool:
+    """Whether a part was computed right in its place."""
+    steps = [step for step, extent in zip(operand.strides, operand.shape, strict=True) if extent > 1]
+    return _address(operand) == _address(part) and steps == [
+        step for step, extent in zip(part.strides, part.shape, strict=True) if extent > 1
+    ]
 
 
 def _same(program: Program, node: Node, operands: list[Any], result: Array) -> None:
@@ -499,5 +521,6 @@ _LOWERED: dict[str, Callable[[Program, Node, list[Any], Array], None]] = {
     "clone": _same,
     "copy": _same,
     "slice_gradient": _slice_gradient,
+    "stack": _stack,
     "view_scatter": _view_scatter,
 }
