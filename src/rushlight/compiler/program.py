@@ -419,14 +419,12 @@ def _protect_overwritten(graph: Graph, found: dict[Value, layout.Place]) -> bool
     if not copies:
         return False
 
-    def after(position: int) -> Callable[[Value], Value]:
-        return lambda value: copies[value][0] if value in copies and copies[value][1] < position else value
-
     for position, node in enumerate(graph.nodes):
-        node.substitute(after(position))
-    everything = after(len(graph.nodes))
-    graph.outputs = tuple([everything(value) for value in graph.outputs])
-    graph.writes = [(target, everything(value)) for target, value in graph.writes]
+        taken = [value for value in node.values() if value in copies and copies[value][1] < position]
+        node.substitute({value: copies[value][0] for value in taken})
+    everything = {value: copy for value, (copy, _) in copies.items()}
+    graph.outputs = tuple([everything.get(value, value) for value in graph.outputs])
+    graph.writes = [(target, everything.get(value, value)) for target, value in graph.writes]
     graph.nodes = nodes
     return True
 

@@ -100,7 +100,7 @@ class Trace:
     def _memory(self, value: Value) -> Array:
         """New memory that holds `value`."""
         array = np.empty(value.shape, value.dtype).view(Unread)
-        self._unread.append((weakref.ref(array), user_line()))
+        self._unread.append((weakref.ref(array), value.node.line if value.node is not None else user_line()))
         self._place(array, value)
         return array
 

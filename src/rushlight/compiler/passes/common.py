@@ -23,7 +23,7 @@ def merge_common(graph: Graph) -> Graph:
     nodes: list[Node] = []
     for node in graph.nodes:
         if replaced:
-            node.substitute(lambda value: replaced.get(value, value))
+            node.substitute(replaced)
         first_node = node if node.operation in UPDATES else known.setdefault(_identity(node), node)
         if first_node is node:
             nodes.append(node)

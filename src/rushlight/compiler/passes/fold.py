@@ -44,7 +44,7 @@ class _Folding:
                 replaced[given] = self.expand(self.constant(given.array.flat[0], given.dtype), given.shape)
         for node in graph.nodes:
             if replaced:
-                node.substitute(lambda value: replaced.get(value, value))
+                node.substitute(replaced)
             self.line = node.line
             if self.constants(node):
                 continue
@@ -130,7 +130,7 @@ class _Folding:
     def constants(self, node: Node) -> bool:
         """Computes a node on constants alone, by the same kernels as eagerly."""
         operation = OPERATIONS.get(node.operation)
-        values = list(node.values())
+        values = node.values()
         if operation is None or operation.name == "expand" or not values:
             return False
         if not all(isinstance(v, Input) and v.kind == "constant" and v.array is not None for v in values):
@@ -159,7 +159,7 @@ class _Folding:
             return self.expand(same, result.shape)
         if shape != result.shape:
             return self.expand(self.emit(node.operation, operands, node.options, (shape, result.dtype)), result.shape)
-        node.inputs = tuple(operands)
+        node.read(operands)
         return self._before_reshape(node)
 
     def _as_number(self, node: Node, operands: list[Any], place: int, shape: tuple[int, ...]) -> Any:

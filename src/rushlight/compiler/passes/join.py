@@ -45,7 +45,7 @@ def join_slices(graph: Graph) -> Graph:
 
     for node in graph.nodes:
         if replaced:
-            node.substitute(lambda value: replaced.get(value, value))
+            node.substitute(replaced)
         nodes.append(node)
         result = node.outputs[0]
         if node.operation == "slice_gradient":
@@ -56,7 +56,7 @@ def join_slices(graph: Graph) -> Graph:
             known = [v for v in node.values() if v in parts]
             if not all(alone(v) for v in known) or any(v.shape != result.shape for v in node.values()):
                 continue
-            if len(list(node.values())) < 2 or len({parts[v][0][:2] for v in known}) > 1:
+            if len(node.values()) < 2 or len({parts[v][0][:2] for v in known}) > 1:
                 continue
             dim, stride = parts[known[0]][0][:2]
             parts[result] = sorted([part for v in known for part in parts[v]], key=lambda part: part.start)

@@ -56,7 +56,7 @@ class _Splitting:
                 if ranges:
                     self.parts[result] = {part: self.computed(node, part) for part in ranges}
                 else:
-                    node.substitute(self.whole)
+                    node.substitute({value: self.whole(value) for value in node.values()})
                     self.nodes.append(node)
         graph = self.graph
         graph.outputs = tuple([self.whole(value) for value in graph.outputs])
