@@ -7,6 +7,7 @@ change. Memory that existed before is the program's state, found by identity.
 
 from __future__ import annotations
 
+import functools
 import gc
 import math
 import sys
@@ -262,14 +263,14 @@ class Trace:
 
     def _values(self, operation: Operation, arrays: Sequence[Any], options: dict[str, Any]) -> Any:
         """The results as values: a list of one, or a tuple of several."""
+        if operation.elementwise:
+            self._check_operands(operation, arrays)
+            kinds = [(a.shape, a.dtype) if isinstance(a, np.ndarray) else type(a) for a in arrays]
+            spec, dtype = _elementwise(operation, tuple(kinds), dtypes.get_default_dtype())
+            return list(self.emit(operation.name, self._promoted(operation, arrays, dtype), options, [spec]))
         described = [
             Spec(a.shape, a.dtype) if isinstance(a, np.ndarray) and not self.is_constant(a) else a for a in arrays
         ]
-        if operation.elementwise:
-            self._check_operands(operation, arrays)
-            spec = operation.spec(*described)
-            values = self._promoted(operation, arrays)
-            return list(self.emit(operation.name, values, options, [spec]))
         values = [self.read(a) if isinstance(a, np.ndarray) else a for a in arrays]
         if operation.name == "clone":
             return values  # values never change: a copy is the value itself
@@ -300,10 +301,9 @@ class Trace:
                     f"{operation.name}(): argument {position + 1} must be Tensor or number, not {type(array).__name__}"
                 )
 
-    def _promoted(self, operation: Operation, arrays: Sequence[Any]) -> list[Any]:
+    def _promoted(self, operation: Operation, arrays: Sequence[Any], dtype: np.dtype[Any]) -> list[Any]:
         """The operands in the dtype that the operation computes in."""
         condition = operation.promotion == "where"
-        dtype = dtypes.result_type(*arrays[1:]) if condition else operation.computation_dtype(arrays)
         values: list[Any] = []
         for position, array in enumerate(arrays):
             wanted = dtypes.bool_.numpy if condition and position == 0 else dtype
@@ -518,6 +518,18 @@ class Trace:
 
 
 REPLACED = object()
+
+
+@functools.lru_cache(4096)
+def _elementwise(operation: Operation, kinds: tuple[Any, ...], default: dtypes.dtype) -> tuple[Spec, np.dtype[Any]]:
+    """What an elementwise operation gives, and the dtype that it computes in.
+
+    kinds: of each operand, its shape and dtype, or the type of a number. default: the default dtype.
+    """
+    operands = [Spec(*kind) if isinstance(kind, tuple) else kind(0) for kind in kinds]
+    condition = operation.promotion == "where"
+    dtype = dtypes.result_type(*operands[1:]) if condition else operation.computation_dtype(operands)
+    return operation.spec(*operands), dtype
 
 
 def _references_of_sole(value: Input) -> int:

@@ -95,10 +95,10 @@ class _Fusion:
         light = {node for node in self.groups if self.is_light(node)}
         for node in self.graph.nodes:
             if node in self.groups and node not in light:
-                self.join_makers(self.groups[node])
+                self.join_makers(node)
         for node in light:
             if len(self.groups[node].members) == 1:
-                self.join_makers(self.groups[node])
+                self.join_makers(node)
         for value, readers in self.readers.items():
             if value.nbytes >= _LARGE and len(readers) > 1:
                 together = [reader for reader in readers if reader in self.groups]
@@ -148,10 +148,11 @@ class _Fusion:
         if copies:
             self.graph.nodes = sorted(self.order, key=self.order.__getitem__)
 
-    def join_makers(self, group: _Group) -> None:
-        """Joins a group with those that make what it reads, the nearest first."""
+    def join_makers(self, node: Node) -> None:
+        """Joins a node's group with those that make what it reads, the nearest first."""
         tried: set[_Group] = set()
         while True:
+            group = self.groups[node]
             makers = {self.groups[v.node] for v in group.inputs if v.node in self.groups} - tried
             if not makers:
                 return
@@ -190,6 +191,8 @@ class _Fusion:
                 break
         else:
             return False
+        if len(a.members) < len(b.members):
+            a, b = b, a
         a.members |= b.members
         a.inputs, a.readers, a.dtype, a.place = inputs, readers, dtype, place
         a.instructions += b.instructions

@@ -56,7 +56,8 @@ class _Splitting:
                 if ranges:
                     self.parts[result] = {part: self.computed(node, part) for part in ranges}
                 else:
-                    node.substitute({value: self.whole(value) for value in node.values()})
+                    if self.parts or self.wholes:
+                        node.substitute({value: self.whole(value) for value in node.values()})
                     self.nodes.append(node)
         graph = self.graph
         graph.outputs = tuple([self.whole(value) for value in graph.outputs])
