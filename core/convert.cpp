@@ -45,19 +45,36 @@ inline To convert(From from) {
   }
 }
 
-// Items that lie side by side on both sides. Rows are often too short to be worth a call of memcpy: what is left of
-// whole vectors, or of 16 bytes, is copied along with items that are there already.
-template <class T>
-void copy_line(T* to, const T* from, int64_t count) {
-  constexpr int64_t width = lanes<T>, some = 16 / sizeof(T);
-  if (count > 8 * width || count < some) {
-    std::memcpy(to, from, static_cast<size_t>(count) * sizeof(T));
-  } else if (count < width) {
-    for (int64_t i = 0; i + some < count; i += some) std::memcpy(to + i, from + i, 16);
-    std::memcpy(to + count - some, from + count - some, 16);
+// Rows of `size` bytes, 2 to `pieces` pieces each: those that begin it and, over these where need be, those that end
+// it.
+template <int pieces, int64_t bytes>
+void copy_pieces(char* to, int64_t to_row, const char* from, int64_t from_row, int64_t size, int64_t rows) {
+  struct Piece {
+    char items[bytes];
+  };
+  const int64_t end = size - pieces / 2 * bytes;
+  for (; rows > 0; --rows, to += to_row, from += from_row) {
+    Piece piece[pieces];
+#pragma GCC unroll 4
+    for (int i = 0; i < pieces; ++i) {
+      std::memcpy(&piece[i], from + (i < pieces / 2 ? i * bytes : end + (i - pieces / 2) * bytes), bytes);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < pieces; ++i) {
+      std::memcpy(to + (i < pieces / 2 ? i * bytes : end + (i - pieces / 2) * bytes), &piece[i], bytes);
+    }
+  }
+}
+
+// Rows of `size` bytes that lie side by side on both sides; they are often too short to be worth a call of memcpy.
+void copy_rows(char* to, int64_t to_row, const char* from, int64_t from_row, int64_t size, int64_t rows) {
+  constexpr int64_t some = 16, wide = vector_bytes;
+  if (size >= wide && size <= 4 * wide) {
+    (size <= 2 * wide ? copy_pieces<2, wide> : copy_pieces<4, wide>)(to, to_row, from, from_row, size, rows);
+  } else if (size >= some && size < 4 * some) {
+    (size <= 2 * some ? copy_pieces<2, some> : copy_pieces<4, some>)(to, to_row, from, from_row, size, rows);
   } else {
-    for (int64_t i = 0; i + width < count; i += width) store(to + i, load(from + i));
-    store(to + count - width, load(from + count - width));
+    for (; rows > 0; --rows, to += to_row, from += from_row) std::memcpy(to, from, static_cast<size_t>(size));
   }
 }
 
@@ -67,12 +84,7 @@ inline void convert_row(char* to, int64_t to_stride, const char* from, int64_t f
     To* result = reinterpret_cast<To*>(to);
     const From* source = reinterpret_cast<const From*>(from);
     if (from_stride == sizeof(From)) {
-      if constexpr (std::is_same_v<To, From>) {
-        using Item = BitsOf<To>;
-        copy_line(reinterpret_cast<Item*>(to), reinterpret_cast<const Item*>(from), count);
-      } else {
-        for (int64_t i = 0; i < count; ++i) result[i] = convert<To>(source[i]);
-      }
+      for (int64_t i = 0; i < count; ++i) result[i] = convert<To>(source[i]);
     } else if (from_stride == 0) {
       To value = convert<To>(*source);
       for (int64_t i = 0; i < count; ++i) result[i] = value;
@@ -92,6 +104,10 @@ inline void convert_row(char* to, int64_t to_stride, const char* from, int64_t f
 
 template <class To, class From>
 void convert_rows(char* to, Steps to_steps, const char* from, Steps from_steps, int64_t count, int64_t rows) {
+  if (std::is_same_v<To, From> && to_steps.item == sizeof(To) && from_steps.item == sizeof(From)) {
+    copy_rows(to, to_steps.row, from, from_steps.row, count * static_cast<int64_t>(sizeof(To)), rows);
+    return;
+  }
   for (int64_t row = 0; row < rows; ++row) {
     convert_row<To, From>(to + row * to_steps.row, to_steps.item, from + row * from_steps.row, from_steps.item, count);
   }

@@ -267,19 +267,22 @@ class Trace:
             self._check_operands(operation, arrays)
             kinds = [(a.shape, a.dtype) if isinstance(a, np.ndarray) else type(a) for a in arrays]
             spec, dtype = _elementwise(operation, tuple(kinds), dtypes.get_default_dtype())
+            if spec is None:
+                spec = operation.spec(*self._described(arrays))
             return list(self.emit(operation.name, self._promoted(operation, arrays, dtype), options, [spec]))
-        described = [
-            Spec(a.shape, a.dtype) if isinstance(a, np.ndarray) and not self.is_constant(a) else a for a in arrays
-        ]
         values = [self.read(a) if isinstance(a, np.ndarray) else a for a in arrays]
         if operation.name == "clone":
             return values  # values never change: a copy is the value itself
         if not operation.traceable:
             refuse(f"{operation.name} has a result whose shape depends on values: it can't be used")
-        spec = operation.spec(*described, **options)
+        spec = operation.spec(*self._described(arrays), **options)
         if isinstance(spec, Spec):
             return list(self.emit(operation.name, values, options, [spec]))
         return self.emit(operation.name, values, options, spec)
+
+    def _described(self, arrays: Sequence[Any]) -> list[Any]:
+        """What shape rules see: the values of constants, of others their shapes and dtypes."""
+        return [Spec(a.shape, a.dtype) if isinstance(a, np.ndarray) and not self.is_constant(a) else a for a in arrays]
 
     def is_constant(self, array: Array) -> bool:
         """Whether the values are known to be the same in every call."""
@@ -521,15 +524,17 @@ REPLACED = object()
 
 
 @functools.lru_cache(4096)
-def _elementwise(operation: Operation, kinds: tuple[Any, ...], default: dtypes.dtype) -> tuple[Spec, np.dtype[Any]]:
-    """What an elementwise operation gives, and the dtype that it computes in.
+def _elementwise(
+    operation: Operation, kinds: tuple[Any, ...], default: dtypes.dtype
+) -> tuple[Spec | None, np.dtype[Any]]:
+    """What an elementwise operation gives (None: its own rule says, which looks at values), and computes in.
 
     kinds: of each operand, its shape and dtype, or the type of a number. default: the default dtype.
     """
     operands = [Spec(*kind) if isinstance(kind, tuple) else kind(0) for kind in kinds]
     condition = operation.promotion == "where"
     dtype = dtypes.result_type(*operands[1:]) if condition else operation.computation_dtype(operands)
-    return operation.spec(*operands), dtype
+    return (operation.spec(*operands) if operation.shape_rule is None else None), dtype
 
 
 def _references_of_sole(value: Input) -> int:

@@ -173,7 +173,8 @@ class _Fusion:
         inputs.update([value for value in b.inputs if value.node not in a.members])
         if len(inputs) > _MOST_INPUTS or (dtype != BOOL and all(value.dtype != dtype for value in inputs)):
             return False
-        makers = {self.source(value).node for value in inputs}
+        sources = self.sources
+        makers = {sources.get(value, value).node for value in inputs}
         if not (makers.isdisjoint(a.members) and makers.isdisjoint(b.members)):
             return False  # a member reads another one through a view
         earliest = max(map(self.place, makers), default=-1)

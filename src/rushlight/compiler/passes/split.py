@@ -39,19 +39,18 @@ class _Splitting:
         self.nodes: list[Node] = []
         self.parts: dict[Value, dict[_Range, Value]] = {}  # of wholes that don't exist, unless they are in `wholes`
         self.wholes: dict[Value, Value] = {}
-        self.made: dict[tuple[Value, _Range], Value] = {}
+        self.made: dict[tuple[Value, _Range], Value] = {}  # what was computed or sliced
 
     def run(self) -> Graph:
         for node in self.graph.nodes:
             result = node.outputs[0]
             if node.operation == "cat" and self.goes_on(node):
                 self.parts[result] = {part: self.whole(value) for part, value in _joined(node).items()}
-            elif node.operation == "slice" and self.is_sliced(node.inputs[0]):
-                found = part_of(node)
-                assert found is not None
-                part = _Range(found.dim - result.ndim, found.start, found.stop)
+            elif (part := _taken(node)) and ((node.inputs[0], part) in self.made or self.is_sliced(node.inputs[0])):
                 self.wholes[result] = self.part(node.inputs[0], part)
             else:
+                if part:
+                    self.made[node.inputs[0], part] = result
                 ranges = self.ranges(node)
                 if ranges:
                     self.parts[result] = {part: self.computed(node, part) for part in ranges}
@@ -81,11 +80,8 @@ class _Splitting:
             return False
         if value not in self.parts and (value.node is None or not _is_elementwise(value.node)):
             return False
-        for reader in readers:
-            part = part_of(reader) if reader.operation == "slice" else None
-            if part is None or part.stride != 1 or reader.outputs[0].ndim != value.ndim:
-                return False
-        return sum(reader.outputs[0].size for reader in readers) <= value.size
+        parts = [_taken(reader) for reader in readers]
+        return all(parts) and sum(reader.outputs[0].size for reader in readers) <= value.size
 
     def ranges(self, node: Node) -> list[_Range]:
         """The parts in which an elementwise node is computed: those of an operand of its shape."""
@@ -146,6 +142,14 @@ def _joined(node: Node) -> dict[_Range, Value]:
         found[_Range(dim - value.ndim, start, start + value.shape[dim])] = value
         start += value.shape[dim]
     return found
+
+
+def _taken(node: Node) -> _Range | None:
+    """The range that a slice takes, if it takes one."""
+    part = part_of(node) if node.operation == "slice" else None
+    if part is None or part.stride != 1 or part.value.ndim != node.inputs[0].ndim:
+        return None
+    return _Range(part.dim - part.value.ndim, part.start, part.stop)
 
 
 def _cut(shape: tuple[int, ...], part: _Range) -> tuple[int, ...]:
