@@ -68,11 +68,15 @@ void copy_pieces(char* to, int64_t to_row, const char* from, int64_t from_row, i
 
 // Rows of `size` bytes that lie side by side on both sides; they are often too short to be worth a call of memcpy.
 void copy_rows(char* to, int64_t to_row, const char* from, int64_t from_row, int64_t size, int64_t rows) {
-  constexpr int64_t some = 16, wide = vector_bytes;
+  constexpr int64_t few = 4, some = 16, wide = vector_bytes;
   if (size >= wide && size <= 4 * wide) {
     (size <= 2 * wide ? copy_pieces<2, wide> : copy_pieces<4, wide>)(to, to_row, from, from_row, size, rows);
   } else if (size >= some && size < 4 * some) {
     (size <= 2 * some ? copy_pieces<2, some> : copy_pieces<4, some>)(to, to_row, from, from_row, size, rows);
+  } else if (size < some && size % few == 0) {
+    for (; rows > 0; --rows, to += to_row, from += from_row) {
+      for (int64_t i = 0; i < size; i += few) std::memcpy(to + i, from + i, few);
+    }
   } else {
     for (; rows > 0; --rows, to += to_row, from += from_row) std::memcpy(to, from, static_cast<size_t>(size));
   }

@@ -10,7 +10,7 @@ import pytest
 from graph_checks import arrays_for, check, close, named, run
 
 from rushlight.compiler.graph import Graph, Input, Node, Value
-from rushlight.compiler.passes import join_slices, remove_dead, simplify, split
+from rushlight.compiler.passes import fold, join_slices, remove_dead, simplify, split
 from rushlight.compiler.program import Program
 from rushlight.ops.declare import OPERATIONS
 
@@ -179,6 +179,46 @@ def test_parts_are_computed_where_they_lie(joining: str, view: str, copies: int)
         np.testing.assert_allclose(program.run([x], [])[0], expected, rtol=1e-6)
 
 
+def test_a_reshape_copies_right_to_where_it_is_joined() -> None:
+    graph = named(
+        """
+    argument %0: f32[4,3,5]
+    argument %1: f32[4,5,6]
+    argument %2: f32[3,24]
+    %3: f32[4,3,6] = matmul(%0, %1)
+    %4: f32[3,4,6] = permute(%3, dims=(1, 0, 2))
+    %5: f32[3,24] = reshape(%4, shape=(3, 24))
+    %6: f32[3,24] = negative(%2)
+    %7: f32[3,48] = cat(%5, %6, dim=1)
+    return %7
+"""
+    )
+    a, b, c = (np.random.default_rng(k).random(given.shape, np.float32) for k, given in enumerate(graph.inputs))
+    program = Program(graph)
+    assert [call.kind for call in program.calls] == ["kernel", "copy", "elementwise"]
+    expected = np.concatenate([(a @ b).transpose(1, 0, 2).reshape(3, 24), -c], 1)
+    np.testing.assert_allclose(program.run([a, b, c], [])[0], expected, rtol=1e-6)
+
+
+def test_a_permute_goes_before_a_reshape_that_merges() -> None:
+    check(
+        lambda graph: remove_dead(fold(graph)),
+        """
+    argument %0: f32[2,3,4,5]
+    %1: f32[4,2,3,5] = permute(%0, dims=(2, 0, 1, 3))
+    %2: f32[4,2,15] = reshape(%1, shape=(4, 2, 15))
+    %3: f32[2,4,15] = permute(%2, dims=(1, 0, 2))
+    return %3
+""",
+        """
+    argument %0: f32[2,3,4,5]
+    %1: f32[2,4,3,5] = permute(%0, dims=(0, 2, 1, 3))
+    %2: f32[2,4,15] = reshape(%1, shape=(2, 4, 15))
+    return %2
+""",
+    )
+
+
 def random_parts(seed: int) -> Graph:
     """A graph that joins, slices, permutes and computes, the same elements again and again."""
     random = np.random.default_rng(seed)
@@ -218,8 +258,17 @@ def random_parts(seed: int) -> Graph:
             emit("slice", [values[-1]], {"index": (slice(None), int(random.integers(2)))})
         else:
             emit("permute", [pick()], {"dims": (1, 0)})
-            emit("tanh", [values[-1]], {})
-            emit("permute", [values[-1]], {"dims": (1, 0)})
+            if random.random() < 0.5:
+                emit("tanh", [values[-1]], {})
+                emit("permute", [values[-1]], {"dims": (1, 0)})
+            else:  # copies, after a product that programs don't compute
+                emit("matmul", [values[-1], pick()], {})
+                emit("permute", [values[-1]], {"dims": (1, 0)})
+                emit("reshape", [values[-1]], {"shape": (9, 4)})
+                emit("permute", [values[-1]], {"dims": (1, 0)})
+                emit("slice", [pick((4, 6))], {"index": (slice(None), slice(0, 3))})
+                emit("cat", [values[-1], values[-2], values[-1]], {"dim": 1})
+                emit("slice", [values[-1]], {"index": (slice(None), slice(3, 9))})
     graph.outputs = (values[-1], pick(), pick())
     return graph
 

@@ -59,7 +59,8 @@ def places(graph: Graph, settled: Mapping[Value, Place] = MappingProxyType({})) 
             for value, source in zip(node.outputs, _changed_in_place(node), strict=True):
                 found[value] = found[source]
         elif is_view(node):
-            found[node.outputs[0]] = _view(node, found) or _own(node.outputs[0])
+            result = node.outputs[0]
+            found[result] = _view(node, found) or settled.get(result) or _own(result)
         else:
             for value in node.outputs:
                 found[value] = settled.get(value) or _own(value)
@@ -69,7 +70,7 @@ def places(graph: Graph, settled: Mapping[Value, Place] = MappingProxyType({})) 
 def parts(graph: Graph) -> dict[Value, Place]:
     """The places of elements that are computed right where they are joined: they are read by `cat` or `stack`.
 
-    Only what comes of programs: other kernels write to memory without gaps.
+    Only what comes of programs, and reshapes that copy: kernels write to memory without gaps.
     """
     joining = [node for node in graph.nodes if node.operation in _JOINING]
     if not joining:
@@ -89,6 +90,8 @@ def parts(graph: Graph) -> dict[Value, Place]:
             seen = None if readers else _before(value.node, place.strides)
             if seen is None:
                 return
+            if value.node.operation == "reshape":
+                found[value] = place
             reader, value, place = value.node, value.node.inputs[0], place._replace(strides=seen)
 
     for node in reversed(joining):

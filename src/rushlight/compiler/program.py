@@ -157,7 +157,7 @@ class Program:
     def _add(self, node: Node) -> None:
         results = [self._array(value) for value in node.outputs]
         if layout.is_view(node):
-            if self._places[node.outputs[0]].root is node.outputs[0]:
+            if self._places[node.outputs[0]].root is not self._places[node.inputs[0]].root:
                 self._add_copying_view(node, results[0])
             return
         operands = [self._operand(item) for item in node.inputs]
@@ -183,7 +183,9 @@ class Program:
     def _add_copying_view(self, node: Node, result: Array) -> None:
         source = self._array(node.inputs[0])
         if node.operation == "reshape":
-            self._copy(node, source, result.reshape(source.shape))
+            target = result.reshape(source.shape)
+            assert np.may_share_memory(target, result)
+            self._copy(node, source, target)
             return
         operation = OPERATIONS[node.operation]
 

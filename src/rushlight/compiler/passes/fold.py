@@ -98,6 +98,12 @@ class _Folding:
             first = maker.inputs[0]
             before = [d % first.ndim for d in maker.options["dims"]]
             return self.permute(first, tuple([before[d] for d in dims]))
+        if maker is not None and maker.operation == "reshape" and self.reads[value] < 2:
+            source = maker.inputs[0]
+            groups = _merged(source.shape, value.shape)
+            if groups is not None and source.node is not None and source.node.operation == "permute":
+                moved_first = self.permute(source, tuple([at for d in dims for at in groups[d]]))
+                return self.reshape(moved_first, tuple([value.shape[d] for d in dims]))
         last_two = (*range(value.ndim - 2), value.ndim - 1, value.ndim - 2)
         if maker is not None and maker.operation == "matmul" and dims == last_two and self.reads[value] < 2:
             a, b = maker.inputs
@@ -334,6 +340,22 @@ def _order(value: Value) -> tuple[Value, list[int]]:
     extents = [d for d in range(before.ndim) if before.shape[d] != 1]
     dims = [d % value.ndim for d in maker.options["dims"]]
     return source, [first[extents.index(d)] for d in dims if before.shape[d] != 1]
+
+
+def _merged(before: tuple[int, ...], after: tuple[int, ...]) -> list[list[int]] | None:
+    """Of each dimension after a reshape, the dimensions before that it is made of; None where one was divided."""
+    groups: list[list[int]] = []
+    position = 0
+    for extent in after:
+        groups.append([])
+        size = 1
+        while size < extent and position < len(before):
+            size *= before[position]
+            groups[-1].append(position)
+            position += 1
+        if size != extent:
+            return None
+    return groups if position == len(before) and 0 not in before else None
 
 
 def _is_row_major(value: Value) -> bool:
