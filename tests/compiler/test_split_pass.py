@@ -219,6 +219,26 @@ def test_a_permute_goes_before_a_reshape_that_merges() -> None:
     )
 
 
+def test_slices_of_all_elements_and_their_gradients_are_reshapes() -> None:
+    check(
+        lambda graph: remove_dead(fold(graph)),
+        """
+    argument %0: f32[2,1,4]
+    argument %1: f32[2,4]
+    %2: f32[2,1,4,1] = slice(%0, index=(slice(None, None, None), slice(0, 1, None), slice(0, 4, 1), None))
+    %3: f32[2,1,4] = slice_gradient(%1, shape=(2, 1, 4), index=(..., 0, slice(None, None, None)))
+    return %2, %3
+""",
+        """
+    argument %0: f32[2,1,4]
+    argument %1: f32[2,4]
+    %2: f32[2,1,4,1] = reshape(%0, shape=(2, 1, 4, 1))
+    %3: f32[2,1,4] = reshape(%1, shape=(2, 1, 4))
+    return %2, %3
+""",
+    )
+
+
 def random_parts(seed: int) -> Graph:
     """A graph that joins, slices, permutes and computes, the same elements again and again."""
     random = np.random.default_rng(seed)

@@ -250,14 +250,19 @@ class _Folding:
     def _slice(self, node: Node) -> Value | None:
         """All of it, or what was just written there."""
         value, index = node.inputs[0], node.options["index"]
-        if all(step is Ellipsis or (type(step) is slice and step == slice(None)) for step in index):
-            return self._same(node)
+        if value.size == node.outputs[0].size:
+            return self.reshape(value, node.outputs[0].shape)
         if value.node is not None and value.node.operation == "view_scatter":
             written, views = value.node.inputs[1], value.node.options["views"]
             fits = isinstance(written, Value) and written.dtype == value.dtype
             if fits and len(views) == 1 and views[0] == (OPERATIONS["slice"], {"index": index}):
                 return self.expand(written, node.outputs[0].shape)
         return None
+
+    def _slice_gradient(self, node: Node) -> Value | None:
+        """Of all of it."""
+        value, result = node.inputs[0], node.outputs[0]
+        return self.reshape(value, result.shape) if value.size == result.size else None
 
     def _reduction(self, node: Node) -> Value | None:
         """Over dimensions of size 1."""
@@ -397,6 +402,7 @@ _RULES: dict[str, Callable[[_Folding, Node], Value | None]] = {
     "prod": _Folding._reduction,
     "reshape": _Folding._reshape,
     "slice": _Folding._slice,
+    "slice_gradient": _Folding._slice_gradient,
     "stack": _Folding._joined,
     "sum": _Folding._reduction,
     "view_scatter": _Folding._view_scatter,
