@@ -15,7 +15,7 @@ from rushlight import core
 from rushlight.compiler import layout, memory
 from rushlight.compiler.executor import Call, NativeExecutor, Number, PythonExecutor
 from rushlight.compiler.graph import Elementwise, Graph, Input, Node, Value
-from rushlight.errors import InputError
+from rushlight.compiler.lowering import LOWERED
 from rushlight.ops import program as programs
 from rushlight.ops.declare import OPERATIONS
 from rushlight.ops.optimizer import UPDATES
@@ -143,7 +143,8 @@ class Program:
 
     # Calls
 
-    def _copy(self, node: Node | None, source: Array, target: Array) -> None:
+    def add_copy(self, node: Node | None, source: Array, target: Array) -> None:
+        """A call that copies; `node` is what it is for."""
         self.calls.append(Call(node, "copy", None, [source], {}, [target], np.copyto))
 
     def _operand(self, item: Any) -> Any:
@@ -164,8 +165,8 @@ class Program:
         declared = OPERATIONS.get(node.operation)
         if node.operation in UPDATES:
             self._add_update(node, operands)
-        elif node.operation in _LOWERED:
-            _LOWERED[node.operation](self, node, operands, results[0])
+        elif node.operation in LOWERED:
+            LOWERED[node.operation](self, node, operands, results[0])
         elif node.operation == "fused":
             by_meaning = functools.partial(_interpreted, node)
             self.calls.append(Call(node, "elementwise", fused(node), operands, {}, results, by_meaning))
@@ -173,9 +174,10 @@ class Program:
             function = native_program(node.operation)
             self.calls.append(Call(node, "elementwise", function, operands, {}, results, _reference(declared)))
         else:
-            self._call_kernel(node, operands, results)
+            self.add_kernel(node, operands, results)
 
-    def _call_kernel(self, node: Node, operands: list[Any], results: list[Array]) -> None:
+    def add_kernel(self, node: Node, operands: list[Any], results: list[Array]) -> None:
+        """A call of the kernel of the node's operation."""
         declared = OPERATIONS[node.operation]
         call = Call(node, "kernel", declared.kernel, operands, node.options, results, _reference(declared))
         self.calls.append(call)
@@ -185,7 +187,7 @@ class Program:
         if node.operation == "reshape":
             target = result.reshape(source.shape)
             assert np.may_share_memory(target, result)
-            self._copy(node, source, target)
+            self.add_copy(node, source, target)
             return
         operation = OPERATIONS[node.operation]
 
@@ -218,11 +220,11 @@ class Program:
             source = self._array(value)
             if isinstance(root, Input) and root in targets:
                 aside = np.empty(value.shape, value.dtype)
-                self._copy(None, source, aside)
+                self.add_copy(None, source, aside)
                 source = aside
             pending.append((source, self._array(target)))
         for source, memory_of_target in pending:
-            self._copy(None, source, memory_of_target)
+            self.add_copy(None, source, memory_of_target)
 
     # Running
 
@@ -449,78 +451,3 @@ def fused(node: Node) -> Any:
     flags = [value.dtype == np.bool_ for value in node.outputs]
     steps, outputs, reduced = map(list, program)
     return core.native.Program(steps, len(node.inputs), outputs, flags, reduced)
-
-
-# Operations that only move: copies into their result.
-
-
-def _cat(program: Program, node: Node, operands: list[Any], result: Array) -> None:
-    dim = node.options.get("dim", 0) % result.ndim
-    start = 0
-    for operand in operands:
-        if operand.shape == (0,) and result.ndim > 1:
-            continue
-        stop = start + operand.shape[dim]
-        part = result[(slice(None),) * dim + (slice(start, stop),)]
-        if not _is_there(operand, part):
-            program._copy(node, operand, part)
-        start = stop
-
-
-def _stack(program: Program, node: Node, operands: list[Any], result: Array) -> None:
-    parts = [*np.moveaxis(result, node.options.get("dim", 0), 0)]
-    elsewhere = [(o, part) for o, part in zip(operands, parts, strict=True) if not _is_there(o, part)]
-    if len(elsewhere) == len(parts):
-        program._call_kernel(node, operands, [result])
-        return
-    for operand, part in elsewhere:
-        program._copy(node, operand, part)
-
-
-def _is_there(operand: Array, part: Array) -> bool:
-    """Whether a part was computed right in its place."""
-    steps = [step for step, extent in zip(operand.strides, operand.shape, strict=True) if extent > 1]
-    return _address(operand) == _address(part) and steps == [
-        step for step, extent in zip(part.strides, part.shape, strict=True) if extent > 1
-    ]
-
-
-def _same(program: Program, node: Node, operands: list[Any], result: Array) -> None:
-    program._copy(node, operands[0], result)
-
-
-def _assign(program: Program, node: Node, operands: list[Any], result: Array) -> None:
-    value = operands[1]
-    source = value if isinstance(value, np.ndarray) else np.asarray(value).astype(result.dtype)
-    program._copy(node, np.broadcast_to(source, result.shape), result)
-
-
-def _slice_gradient(program: Program, node: Node, operands: list[Any], result: Array) -> None:
-    program._copy(node, np.broadcast_to(np.zeros((), result.dtype), result.shape), result)
-    part = OPERATIONS["slice"].meaning(np, result, index=node.options["index"])
-    program._copy(node, operands[0], part)
-
-
-def _view_scatter(program: Program, node: Node, operands: list[Any], result: Array) -> None:
-    if operands[0].__array_interface__["data"] != result.__array_interface__["data"]:
-        program._copy(node, operands[0], result)
-    part = result
-    for operation, options in node.options["views"]:
-        part = operation.meaning(np, part, **options)
-    value = operands[1]
-    if part.size and not np.may_share_memory(part, result):
-        raise InputError("view_scatter: the memory can't be seen that way")
-    source = value if isinstance(value, np.ndarray) else np.asarray(value, result.dtype)
-    program._copy(node, np.broadcast_to(source, part.shape), part)
-
-
-_LOWERED: dict[str, Callable[[Program, Node, list[Any], Array], None]] = {
-    "assign": _assign,
-    "cast": _same,
-    "cat": _cat,
-    "clone": _same,
-    "copy": _same,
-    "slice_gradient": _slice_gradient,
-    "stack": _stack,
-    "view_scatter": _view_scatter,
-}

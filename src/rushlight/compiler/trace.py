@@ -208,9 +208,10 @@ class Trace:
                 arrays.append(argument)
         if not mode.grad_enabled:
             needs = 0
-        if operation.elementwise and not any(isinstance(array, np.ndarray) for array in arrays):
+        given = [array for array in arrays if isinstance(array, np.ndarray)]
+        if operation.elementwise and not given:
             return operation.meaning(np, *arrays).item()  # in a gradient rule, of numbers alone: one, exactly
-        if not needs and not operation.is_view and self._are_constant(arrays):
+        if not needs and not operation.is_view and given and all(map(self.is_constant, given)):
             return self._evaluate_constant(operation, args, options)
         if operation.is_view and not (operation.name == "reshape" and _must_copy(arrays[0], options["shape"])):
             return self._evaluate_view(operation, args, arrays, options, needs)
@@ -291,10 +292,6 @@ class Trace:
             return False
         value = known.root.value if isinstance(known, _View) else known.value
         return isinstance(value, Input) and value.kind == "constant"
-
-    def _are_constant(self, arrays: Sequence[Any]) -> bool:
-        given = [array for array in arrays if isinstance(array, np.ndarray)]
-        return bool(given) and all(map(self.is_constant, given))
 
     @staticmethod
     def _check_operands(operation: Operation, arrays: Sequence[Any]) -> None:
