@@ -12,6 +12,7 @@
 #include "bind.h"
 #include "dispatch.h"
 #include "instruction.h"
+#include "simd.h"
 #include "threads.h"
 #include "transpose.h"
 
@@ -44,22 +45,54 @@ inline To convert(From from) {
   }
 }
 
+// Rows of `size` bytes, 2 to `pieces` pieces each: those that begin it and, over these where need be, those that end
+// it.
+template <int pieces, int64_t bytes>
+void copy_pieces(char* to, int64_t to_row, const char* from, int64_t from_row, int64_t size, int64_t rows) {
+  struct Piece {
+    char items[bytes];
+  };
+  const int64_t end = size - pieces / 2 * bytes;
+  for (; rows > 0; --rows, to += to_row, from += from_row) {
+    Piece piece[pieces];
+#pragma GCC unroll 4
+    for (int i = 0; i < pieces; ++i) {
+      std::memcpy(&piece[i], from + (i < pieces / 2 ? i * bytes : end + (i - pieces / 2) * bytes), bytes);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < pieces; ++i) {
+      std::memcpy(to + (i < pieces / 2 ? i * bytes : end + (i - pieces / 2) * bytes), &piece[i], bytes);
+    }
+  }
+}
+
+// Rows of `size` bytes that lie side by side on both sides; they are often too short to be worth a call of memcpy.
+void copy_rows(char* to, int64_t to_row, const char* from, int64_t from_row, int64_t size, int64_t rows) {
+  constexpr int64_t few = 4, some = 16, wide = vector_bytes;
+  if (size >= wide && size <= 4 * wide) {
+    (size <= 2 * wide ? copy_pieces<2, wide> : copy_pieces<4, wide>)(to, to_row, from, from_row, size, rows);
+  } else if (size >= some && size < 4 * some) {
+    (size <= 2 * some ? copy_pieces<2, some> : copy_pieces<4, some>)(to, to_row, from, from_row, size, rows);
+  } else if (size < some && size % few == 0) {
+    for (; rows > 0; --rows, to += to_row, from += from_row) {
+      for (int64_t i = 0; i < size; i += few) std::memcpy(to + i, from + i, few);
+    }
+  } else {
+    for (; rows > 0; --rows, to += to_row, from += from_row) std::memcpy(to, from, static_cast<size_t>(size));
+  }
+}
+
 template <class To, class From>
-void convert_run(char* to, int64_t to_stride, const char* from, int64_t from_stride, int64_t count) {
+inline void convert_row(char* to, int64_t to_stride, const char* from, int64_t from_stride, int64_t count) {
   if (to_stride == sizeof(To)) {
     To* result = reinterpret_cast<To*>(to);
+    const From* source = reinterpret_cast<const From*>(from);
     if (from_stride == sizeof(From)) {
-      if constexpr (std::is_same_v<To, From>) {
-        std::memmove(to, from, static_cast<size_t>(count) * sizeof(To));
-      } else {
-        const From* source = reinterpret_cast<const From*>(from);
-        for (int64_t i = 0; i < count; ++i) result[i] = convert<To>(source[i]);
-      }
+      for (int64_t i = 0; i < count; ++i) result[i] = convert<To>(source[i]);
     } else if (from_stride == 0) {
-      To value = convert<To>(*reinterpret_cast<const From*>(from));
+      To value = convert<To>(*source);
       for (int64_t i = 0; i < count; ++i) result[i] = value;
     } else if (std::is_same_v<To, From> && from_stride == 2 * sizeof(From)) {  // every other one, in whole vectors
-      const From* source = reinterpret_cast<const From*>(from);
       for (int64_t i = 0; i < count; ++i) result[i] = convert<To>(source[2 * i]);
     } else {
       for (int64_t i = 0; i < count; ++i) {
@@ -73,19 +106,30 @@ void convert_run(char* to, int64_t to_stride, const char* from, int64_t from_str
   }
 }
 
+template <class To, class From>
+void convert_rows(char* to, Steps to_steps, const char* from, Steps from_steps, int64_t count, int64_t rows) {
+  if (std::is_same_v<To, From> && to_steps.item == sizeof(To) && from_steps.item == sizeof(From)) {
+    copy_rows(to, to_steps.row, from, from_steps.row, count * static_cast<int64_t>(sizeof(To)), rows);
+    return;
+  }
+  for (int64_t row = 0; row < rows; ++row) {
+    convert_row<To, From>(to + row * to_steps.row, to_steps.item, from + row * from_steps.row, from_steps.item, count);
+  }
+}
+
 template <class To>
-ConvertRun converter_to(DType from) {
+ConvertRows converter_to(DType from) {
   switch (from) {
-    case DType::boolean: return convert_run<To, boolean>;
-    case DType::uint8: return convert_run<To, uint8_t>;
-    case DType::int8: return convert_run<To, int8_t>;
-    case DType::int16: return convert_run<To, int16_t>;
-    case DType::int32: return convert_run<To, int32_t>;
-    case DType::int64: return convert_run<To, int64_t>;
-    case DType::float16: return convert_run<To, float16>;
-    case DType::bfloat16: return convert_run<To, bfloat16>;
-    case DType::float32: return convert_run<To, float>;
-    case DType::float64: return convert_run<To, double>;
+    case DType::boolean: return convert_rows<To, boolean>;
+    case DType::uint8: return convert_rows<To, uint8_t>;
+    case DType::int8: return convert_rows<To, int8_t>;
+    case DType::int16: return convert_rows<To, int16_t>;
+    case DType::int32: return convert_rows<To, int32_t>;
+    case DType::int64: return convert_rows<To, int64_t>;
+    case DType::float16: return convert_rows<To, float16>;
+    case DType::bfloat16: return convert_rows<To, bfloat16>;
+    case DType::float32: return convert_rows<To, float>;
+    case DType::float64: return convert_rows<To, double>;
     default: return nullptr;
   }
 }
@@ -107,7 +151,7 @@ DType dtype_named(std::string_view name) {
 // one that has the source's.
 struct Plane {
   int row = -1, column = -1;
-  ConvertRun run = nullptr;
+  ConvertRows run = nullptr;
   void (*turn)(const Array& to, const Array& from, const Plane& plane, char* target, const char* source, int64_t rows,
                int64_t columns) = nullptr;
 };
@@ -143,10 +187,8 @@ void turn_in_runs(const Array& to, const Array& from, const Plane& plane, char* 
                   int64_t rows, int64_t columns) {
   bool narrow = columns < 16 && columns < rows;
   int along = narrow ? plane.row : plane.column, across = narrow ? plane.column : plane.row;
-  for (int64_t i = 0; i < (narrow ? columns : rows); ++i) {
-    plane.run(target + i * to.strides[across], to.strides[along], source + i * from.strides[across],
-              from.strides[along], narrow ? rows : columns);
-  }
+  plane.run(target, {to.strides[along], to.strides[across]}, source, {from.strides[along], from.strides[across]},
+            narrow ? rows : columns, narrow ? columns : rows);
 }
 
 // A plane to copy by, where the items of `from` lie closer together along another dimension than those of `to`.
@@ -203,7 +245,7 @@ void copy_planes(const Array& to, const Array& from, const Plane& plane) {
 
 }  // namespace
 
-ConvertRun converter(DType to, DType from) {
+ConvertRows converter(DType to, DType from) {
   switch (to) {
     case DType::boolean: return converter_to<boolean>(from);
     case DType::uint8: return converter_to<uint8_t>(from);
@@ -239,16 +281,16 @@ void copy_strided(const Array& original_to, const Array& original_from) {
     copy_planes(to, from, plane);
     return;
   }
-  ConvertRun run = converter(to.dtype, from.dtype);
+  ConvertRows run = converter(to.dtype, from.dtype);
   Strided target{to.data, to.dtype, 0, {}, {}}, source{from.data, from.dtype, 0, {}, {}};
   target.merge(to.shape, to.strides, to.dimensions);
   source.merge(to.shape, from.strides, to.dimensions);
   parallel_for(size, 65536, [&](int64_t begin, int64_t end) {
     int64_t at = begin;
     target.for_runs(begin, end - begin, [&](char* to_data, int64_t to_stride, int64_t to_count) {
-      source.for_runs(at, to_count, [&](char* data, int64_t stride, int64_t count) {
-        run(to_data, to_stride, data, stride, count);
-        to_data += count * to_stride;
+      source.for_pieces(at, to_count, [&](char* data, Steps steps, int64_t count, int64_t rows) {
+        run(to_data, {to_stride, count * to_stride}, data, steps, count, rows);
+        to_data += rows * count * to_stride;
       });
       at += to_count;
     });

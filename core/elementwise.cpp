@@ -75,7 +75,7 @@ nb::object Program::run(Operand* operands, nb::handle out) const {
     arrays[o] = result.array;
   }
   task.targets = static_cast<Strided*>(alloca(sizeof(Strided) * count));
-  task.stores = static_cast<ConvertRun*>(alloca(sizeof(ConvertRun) * count));
+  task.stores = static_cast<ConvertRows*>(alloca(sizeof(ConvertRows) * count));
   arrange(layout, arrays, task);
   execute(task);
   if (layout.temporary) {
@@ -161,7 +161,7 @@ class Program::Call final : public rushlight::Instruction {
   std::vector<WorkArray> temporaries_;
   std::vector<Kernel> kernels_;
   std::vector<Strided> targets_;
-  std::vector<ConvertRun> stores_;
+  std::vector<ConvertRows> stores_;
   Task task_{program_};
   bool planned_ = false;
 };

@@ -25,7 +25,7 @@ struct Program::Operand {
   Number number;
   Array array;
   Strided strided;
-  ConvertRun load;
+  ConvertRows load;
 };
 
 struct Program::Task {
@@ -33,8 +33,8 @@ struct Program::Task {
   const Kernel* kernels = nullptr;
   Operand* operands = nullptr;
   Strided* targets = nullptr;
-  ConvertRun* stores = nullptr;  // nullptr among them: the instruction writes the output itself, or it is reduced
-  double* totals = nullptr;      // of each block of `grain` items, one for each output that is reduced to one number
+  ConvertRows* stores = nullptr;  // nullptr among them: the instruction writes the output itself, or it is reduced
+  double* totals = nullptr;       // of each block of `grain` items, one for each output that is reduced to one number
   DType compute = DType::other;
   int64_t item = 0, total = 0;
   int slots = 0;  // scratch for results, operands that are loaded, constants

@@ -72,7 +72,7 @@ void Program::specialize_powers(const Operand* operands, DType compute, Kernel* 
     }
     if (instruction.opcode != Opcode::power || !known[static_cast<size_t>(instruction.sources[1])]) continue;
     Number exponent;
-    converter(DType::float64, compute)(reinterpret_cast<char*>(&exponent.value), 8, sources[1], 8, 1);
+    converter(DType::float64, compute)(reinterpret_cast<char*>(&exponent.value), {8}, sources[1], {8}, 1, 1);
     if (Kernel found = kernel_for(power_by(exponent), compute)) kernels[k] = found;
   }
 }

@@ -81,7 +81,7 @@ void Program::Task::operator()(int64_t begin, int64_t end) const {
     if (operand.is_number) {
       write_number(operand.number, compute, constant);
     } else if (operand.strided.single() && !operand.direct) {
-      operand.load(constant, item, operand.strided.data, 0, 1);
+      operand.load(constant, {item}, operand.strided.data, {0}, 1, 1);
     } else {
       continue;
     }
@@ -101,13 +101,13 @@ void Program::Task::operator()(int64_t begin, int64_t end) const {
       } else if (!strided.single()) {
         char* to = scratch + slot_bytes * operand.slot;
         values[i] = to;
-        strided.for_runs(at, items, [&](const char* from, int64_t stride, int64_t run) {
-          if (run == items && stride == item && operand.array.dtype == compute) {
+        strided.for_pieces(at, items, [&](const char* from, Steps steps, int64_t length, int64_t rows) {
+          if (length == items && steps.item == item && operand.array.dtype == compute) {
             values[i] = from;  // the whole block lies in one piece
             return;
           }
-          operand.load(to, item, from, stride, run);
-          to += run * item;
+          operand.load(to, {item, length * item}, from, steps, length, rows);
+          to += rows * length * item;
         });
       }
     }
@@ -138,9 +138,9 @@ void Program::Task::operator()(int64_t begin, int64_t end) const {
     for (size_t o = 0; o < p.outputs_.size(); ++o) {
       if (stores[o] == nullptr) continue;
       const char* from = values[p.outputs_[o]];
-      targets[o].for_runs(at, items, [&](char* to, int64_t stride, int64_t run) {
-        stores[o](to, stride, from, item, run);
-        from += run * item;
+      targets[o].for_pieces(at, items, [&](char* to, Steps steps, int64_t length, int64_t rows) {
+        stores[o](to, steps, from, {item, length * item}, length, rows);
+        from += rows * length * item;
       });
     }
   }
@@ -149,6 +149,10 @@ void Program::Task::operator()(int64_t begin, int64_t end) const {
 
 void Program::execute(Task& task) const {
   task.grain = std::max<int64_t>(131072 / (3 + cost_) / 1024 * 1024, 1024);
+  if (const int64_t tasks = (task.total + task.grain - 1) / task.grain; tasks > 1 && tasks < 16) {
+    const int64_t even = (tasks + 3) / 4 * 4;  // as many for each of a few threads
+    task.grain = (task.total / even / 256 + 1) * 256;
+  }
   if (task.row > 0) {  // whole rows to each task; and to each block, where that holds one
     task.grain = std::max<int64_t>(task.grain / task.row, 1) * task.row;
     if (task.row <= task.block) task.block = task.block / task.row * task.row;
@@ -167,7 +171,8 @@ void Program::execute(Task& task) const {
     double total = 0;
     for (size_t i = o; i < totals.size(); i += outputs) total += totals[i];
     if (reduced_[o] == Reduction::mean) total *= 1 / static_cast<double>(task.total);
-    converter(task.compute, DType::float64)(task.targets[o].data, task.item, reinterpret_cast<char*>(&total), 8, 1);
+    converter(task.compute, DType::float64)(task.targets[o].data, {task.item}, reinterpret_cast<char*>(&total), {8}, 1,
+                                            1);
   }
 }
 

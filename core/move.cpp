@@ -86,7 +86,7 @@ Sizes with_index(std::span<const int64_t> shape, int64_t dim, const Array& index
   return result;
 }
 
-nb::object select(nb::handle input, nb::handle given, int64_t dim, bool wraps) {
+nb::object select(nb::handle input, nb::handle given, int64_t dim) {
   Array array = borrow(input);
   Slabs slabs;
   if (!usable(borrow(given)) || array.dtype == DType::other || !slabs_of(shape_of(array), dim, slabs)) {
@@ -94,16 +94,11 @@ nb::object select(nb::handle input, nb::handle given, int64_t dim, bool wraps) {
   }
   if (dim < 0) dim += array.dimensions;
   WorkArray index = contiguous(given), x = contiguous(input);
-  return take_slices(x, slabs, places(index.array, slabs.count, wraps), with_index(shape_of(array), dim, index.array));
+  return take_slices(x, slabs, places(index.array, slabs.count, false), with_index(shape_of(array), dim, index.array));
 }
 
-nb::object select_gradient(nb::handle gradient, nb::handle given, const Sizes& shape, int64_t dim, bool wraps) {
-  Slabs slabs;
-  if (!usable(borrow(given)) || !slabs_of(shape, dim, slabs)) return not_implemented();
-  if (dim < 0) dim += static_cast<int64_t>(shape.size());
-  WorkArray index = contiguous(given), g = contiguous(gradient);
-  if (!std::ranges::equal(shape_of(g.array), with_index(shape, dim, index.array))) return not_implemented();
-  std::vector<int64_t> chosen = places(index.array, slabs.count, wraps);
+nb::object add_to_zeros(const WorkArray& g, const std::vector<int64_t>& chosen, const Sizes& shape,
+                        const Slabs& slabs) {
   NewArray gx;
   bool known = with_sum(g.array.dtype, [&](auto tag) {
     using T = decltype(tag);
@@ -112,6 +107,15 @@ nb::object select_gradient(nb::handle gradient, nb::handle given, const Sizes& s
     add_slices<T>(nullptr, g.array.as<T>(), chosen, gx.array.as<T>(), slabs, 1);
   });
   return known ? gx.object : not_implemented();
+}
+
+nb::object select_gradient(nb::handle gradient, nb::handle given, const Sizes& shape, int64_t dim) {
+  Slabs slabs;
+  if (!usable(borrow(given)) || !slabs_of(shape, dim, slabs)) return not_implemented();
+  if (dim < 0) dim += static_cast<int64_t>(shape.size());
+  WorkArray index = contiguous(given), g = contiguous(gradient);
+  if (!std::ranges::equal(shape_of(g.array), with_index(shape, dim, index.array))) return not_implemented();
+  return add_to_zeros(g, places(index.array, slabs.count, false), shape, slabs);
 }
 
 // Adds in place where `into`.
@@ -140,6 +144,81 @@ nb::object index_add(nb::handle input, nb::handle given, nb::handle added, int64
   });
   if (!known) return not_implemented();
   return into ? done(input) : y.object;
+}
+
+// Indices of several neighbouring dimensions, broadcast against each other, as places of one dimension that these make
+// up.
+struct Choice {
+  Slabs slabs;
+  Sizes shape;  // of what is chosen
+  std::vector<int64_t> places;
+
+  // False where there is no code for them.
+  bool take(const nb::args& indices, const Sizes& dims, std::span<const int64_t> of) {
+    const size_t dimensions = of.size();
+    if (indices.size() == 0 || indices.size() != dims.size() || dims[0] < 0) return false;
+    Sizes common, merged(of.begin(), of.end());
+    for (size_t k = 0; k < dims.size(); ++k) {
+      if (!usable(borrow(indices[k])) || dims[k] != dims[0] + static_cast<int64_t>(k)) return false;
+      if (static_cast<size_t>(dims[k]) >= dimensions) return false;
+      if (k > 0) merged[static_cast<size_t>(dims[0])] *= merged[static_cast<size_t>(dims[k])];
+      if (!broadcast_to(common, shape_of(borrow(indices[k])))) return false;
+    }
+    merged.erase(merged.begin() + dims[0] + 1, merged.begin() + dims.back() + 1);
+    if (std::ranges::find(of, 0) != of.end() || !slabs_of(merged, dims[0], slabs)) return false;
+    shape.assign(of.begin(), of.begin() + dims[0]);
+    shape.insert(shape.end(), common.begin(), common.end());
+    shape.insert(shape.end(), of.begin() + dims.back() + 1, of.end());
+    int64_t count = 1;
+    for (int64_t extent : common) count *= extent;
+    places.assign(static_cast<size_t>(count), 0);
+    for (size_t k = 0; k < dims.size(); ++k)
+      add(contiguous(indices[k]).array, of[static_cast<size_t>(dims[k])], common);
+    return true;
+  }
+
+ private:
+  static bool broadcast_to(Sizes& common, std::span<const int64_t> own) {
+    if (common.size() < own.size()) common.insert(common.begin(), own.size() - common.size(), 1);
+    for (size_t i = 1; i <= own.size(); ++i) {
+      int64_t& extent = common[common.size() - i];
+      if (extent != own[own.size() - i] && extent != 1 && own[own.size() - i] != 1) return false;
+      if (extent == 1) extent = own[own.size() - i];
+    }
+    return common.size() <= static_cast<size_t>(max_dimensions);
+  }
+
+  // The next dimension, of `size` places.
+  void add(const Array& index, int64_t size, const Sizes& common) {
+    std::vector<int64_t> own = rushlight::places(index, size, true);
+    int64_t steps[max_dimensions] = {};
+    const size_t before = common.size() - static_cast<size_t>(index.dimensions);
+    for (int i = 0; i < index.dimensions; ++i) {
+      steps[before + static_cast<size_t>(i)] = index.shape[i] == 1 ? 0 : index.strides[i];
+    }
+    Strided seen{reinterpret_cast<char*>(own.data()), DType::int64, 0, {}, {}};
+    seen.merge(common.data(), steps, static_cast<int>(common.size()));
+    auto at = places.begin();
+    if (places.empty()) return;
+    seen.for_runs(0, static_cast<int64_t>(places.size()), [&](const char* from, int64_t stride, int64_t run) {
+      for (int64_t i = 0; i < run; ++i, ++at) *at = *at * size + *reinterpret_cast<const int64_t*>(from + i * stride);
+    });
+  }
+};
+
+nb::object index(nb::handle input, const nb::args& indices, const Sizes& dims) {
+  const Array array = borrow(input);
+  Choice choice;
+  if (array.dtype == DType::other || !choice.take(indices, dims, shape_of(array))) return not_implemented();
+  return take_slices(contiguous(input), choice.slabs, choice.places, choice.shape);
+}
+
+nb::object index_gradient(nb::handle gradient, const nb::args& indices, const Sizes& shape, const Sizes& dims) {
+  Choice choice;
+  if (!choice.take(indices, dims, shape)) return not_implemented();
+  const WorkArray g = contiguous(gradient);
+  if (!std::ranges::equal(shape_of(g.array), choice.shape)) return not_implemented();
+  return add_to_zeros(g, choice.places, shape, choice.slabs);
 }
 
 // ---- joining
@@ -222,24 +301,13 @@ void bind_move(nb::module_& module) {
   define_kernel(
       module, "stack", [](const nb::args& xs, int64_t dim) { return join(xs, dim, true); }, nb::arg("xs"),
       nb::arg("dim") = 0);
-  // x[:, index]: indices of any shape along one dimension, those below zero counted from the end.
-  define_kernel(
-      module, "index",
-      [](nb::handle x, const nb::args& indices, const Sizes& dims) {
-        if (indices.size() != 1 || dims.size() != 1) return not_implemented();
-        return select(x, indices[0], dims[0], true);
-      },
-      nb::arg("x"), nb::arg("indices"), nb::arg("dims"));
-  define_kernel(
-      module, "index_gradient",
-      [](nb::handle g, const nb::args& indices, const Sizes& shape, const Sizes& dims) {
-        if (indices.size() != 1 || dims.size() != 1) return not_implemented();
-        return select_gradient(g, indices[0], shape, dims[0], true);
-      },
-      nb::arg("g"), nb::arg("indices"), nb::arg("shape"), nb::arg("dims"));
+  // x[:, index]: indices of any shape along neighbouring dimensions, those below zero counted from the end.
+  define_kernel(module, "index", &index, nb::arg("x"), nb::arg("indices"), nb::arg("dims"));
+  define_kernel(module, "index_gradient", &index_gradient, nb::arg("g"), nb::arg("indices"), nb::arg("shape"),
+                nb::arg("dims"));
   // The rows of x at indices of any shape.
   define_kernel(
-      module, "embedding", [](nb::handle x, nb::handle index) { return select(x, index, 0, false); }, nb::arg("x"),
+      module, "embedding", [](nb::handle x, nb::handle index) { return select(x, index, 0); }, nb::arg("x"),
       nb::arg("index"));
   define_kernel(
       module, "embedding_gradient",
@@ -249,21 +317,21 @@ void bind_move(nb::module_& module) {
         if (dimensions < 0) return not_implemented();
         Sizes shape(array.shape + borrow(index).dimensions, array.shape + array.dimensions);
         shape.insert(shape.begin(), rows);
-        return select_gradient(g, index, shape, 0, false);
+        return select_gradient(g, index, shape, 0);
       },
       nb::arg("g"), nb::arg("index"), nb::arg("rows"));
   define_kernel(
       module, "index_select",
       [](nb::handle x, nb::handle index, int64_t dim) {
         if (borrow(index).dimensions != 1) return not_implemented();
-        return select(x, index, dim, false);
+        return select(x, index, dim);
       },
       nb::arg("x"), nb::arg("index"), nb::arg("dim"));
   define_kernel(
       module, "index_select_gradient",
       [](nb::handle g, nb::handle index, const Sizes& shape, int64_t dim) {
         if (borrow(index).dimensions != 1) return not_implemented();
-        return select_gradient(g, index, shape, dim, false);
+        return select_gradient(g, index, shape, dim);
       },
       nb::arg("g"), nb::arg("index"), nb::arg("shape"), nb::arg("dim"));
   define_kernel(

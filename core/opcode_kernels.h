@@ -13,6 +13,7 @@ Kernel unary(F) {
     T* out = reinterpret_cast<T*>(result);
     const T* a = reinterpret_cast<const T*>(sources[0]);
     int64_t i = 0;
+#pragma GCC unroll 4
     for (; i + lanes<T> <= count; i += lanes<T>) store<T>(out + i, F{}(load(a + i)));
     if (i < count) store_partial<T>(out + i, F{}(load_partial(a + i, count - i)), count - i);
   };
@@ -25,6 +26,7 @@ Kernel binary(F) {
     const T* a = reinterpret_cast<const T*>(sources[0]);
     const T* b = reinterpret_cast<const T*>(sources[1]);
     int64_t i = 0;
+#pragma GCC unroll 4
     for (; i + lanes<T> <= count; i += lanes<T>) store<T>(out + i, F{}(load(a + i), load(b + i)));
     if (i < count) {
       store_partial<T>(out + i, F{}(load_partial(a + i, count - i), load_partial(b + i, count - i)), count - i);
@@ -40,6 +42,7 @@ Kernel ternary(F) {
     const T* b = reinterpret_cast<const T*>(sources[1]);
     const T* c = reinterpret_cast<const T*>(sources[2]);
     int64_t i = 0;
+#pragma GCC unroll 4
     for (; i + lanes<T> <= count; i += lanes<T>) store<T>(out + i, F{}(load(a + i), load(b + i), load(c + i)));
     if (i < count) {
       int64_t rest = count - i;

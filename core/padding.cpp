@@ -192,8 +192,8 @@ nb::object pad(nb::handle input, const std::vector<Side>& padding, const std::st
   with_item(dtype, [&](auto tag) {
     using T = decltype(tag);
     T constant{};
-    converter(dtype, DType::float64)(reinterpret_cast<char*>(&constant), sizeof constant,
-                                     reinterpret_cast<const char*>(&value), sizeof value, 1);
+    converter(dtype, DType::float64)(reinterpret_cast<char*>(&constant), {sizeof constant},
+                                     reinterpret_cast<const char*>(&value), {sizeof value}, 1, 1);
     Unlocked unlocked;
     pad_rows(rows, x.array.as<T>(), constant, y.array.as<T>());
   });

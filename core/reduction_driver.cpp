@@ -72,7 +72,7 @@ struct Walk {
   const DType dtype;  // of the array
   const int64_t item = item_size(dtype), converted_item = item_size(reducer.dtype);
   const bool direct = dtype == reducer.dtype;
-  const ConvertRun convert = converter(reducer.dtype, dtype);
+  const ConvertRows convert = converter(reducer.dtype, dtype);
 
   Strided reduced_at(char* data) const {
     Strided reduced;
@@ -106,7 +106,7 @@ void Walk::stretch(char* data, int64_t begin, int64_t end, char* total) const {
     }
     while (count > 0) {
       int64_t some = std::min(count, reduction_block - buffered);
-      convert(buffer + buffered * converted_item, converted_item, from, stride, some);
+      convert(buffer + buffered * converted_item, {converted_item}, from, {stride}, some, 1);
       buffered += some;
       at += some;
       from += some * stride;
@@ -134,9 +134,8 @@ void Walk::panels(char* data, int64_t begin, int64_t end, int64_t columns, char*
         reducer.panel(from + i * stride, stride / item, rows, columns, at + i, totals);
         continue;
       }
-      for (int64_t r = 0; r < rows; ++r) {
-        convert(buffer.get() + r * columns * converted_item, converted_item, from + (i + r) * stride, item, columns);
-      }
+      convert(buffer.get(), {converted_item, columns * converted_item}, from + i * stride, {item, stride}, columns,
+              rows);
       reducer.panel(buffer.get(), columns, rows, columns, at + i, totals);
     }
     at += count;
@@ -151,9 +150,7 @@ void Walk::rows(const char* data, int64_t columns, char* totals) const {
     return;
   }
   Scratch<char> converted(length * columns * converted_item);
-  for (int64_t c = 0; c < columns; ++c) {
-    convert(converted.get() + c * length * converted_item, converted_item, data + c * plan.column_step, item, length);
-  }
+  convert(converted.get(), {converted_item, length * converted_item}, data, {item, plan.column_step}, length, columns);
   reducer.rows(converted.get(), length, columns, length, totals);
 }
 

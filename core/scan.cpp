@@ -1,7 +1,9 @@
-// Running sums and products.
+// Running sums and products, and linear recurrences.
 #include "bind.h"
 #include "convert.h"
+#include "dispatch.h"
 #include "instruction.h"
+#include "move.h"
 #include "reduction_operations.h"
 #include "threads.h"
 
@@ -108,6 +110,43 @@ nb::object scan_any(nb::handle source, int64_t dim, bool reverse) {
   return scan<int64_t, F>(array, dimension, reverse);
 }
 
+// y[k] = x[k] + a[k] y[k - 1] along a dimension, from its end where `reverse`.
+template <class T>
+void recur(const T* x, const T* a, T* y, const Slabs& slabs, bool reverse) {
+  constexpr int64_t width = 256;  // columns that go on together
+  const int64_t inner = slabs.inner, strips = (inner + width - 1) / width;
+  const int64_t step = reverse ? -inner : inner, work = slabs.count * std::min(width, inner);
+  parallel_for(slabs.outer * strips, std::max<int64_t>(32768 / work, 1), [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t column = task % strips * width, columns = std::min(width, inner - column);
+      int64_t at = task / strips * slabs.count * inner + column + (reverse ? (slabs.count - 1) * inner : 0);
+      std::copy_n(x + at, columns, y + at);
+      for (int64_t k = 1; k < slabs.count; ++k) {
+        at += step;
+        const T* before = y + at - step;
+        for (int64_t c = 0; c < columns; ++c) y[at + c] = x[at + c] + a[at + c] * before[c];
+      }
+    }
+  });
+}
+
+nb::object linear_recurrence(nb::handle values, nb::handle factors, int64_t dim, bool reverse) {
+  const WorkArray x = contiguous(values), a = contiguous(factors);
+  Slabs slabs;
+  if (a.array.dtype != x.array.dtype || !std::ranges::equal(shape_of(a.array), shape_of(x.array)) ||
+      x.array.size() == 0 || !slabs_of(shape_of(x.array), dim, slabs)) {
+    return not_implemented();
+  }
+  NewArray y;
+  const bool known = dispatch_wide(x.array.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    y = result(x.array.dtype, shape_of(x.array));
+    Unlocked unlocked;
+    recur(x.array.as<T>(), a.array.as<T>(), y.array.as<T>(), slabs, reverse);
+  });
+  return known ? y.object : not_implemented();
+}
+
 }  // namespace
 
 void bind_scan(nb::module_& module) {
@@ -115,6 +154,8 @@ void bind_scan(nb::module_& module) {
                 nb::arg("reverse") = false, "Running sums along `dim`.");
   define_kernel(module, "cumprod", &scan_any<Multiply>, nb::arg("x"), nb::kw_only(), nb::arg("dim"),
                 nb::arg("reverse") = false, "Running products along `dim`.");
+  define_kernel(module, "linear_recurrence", &linear_recurrence, nb::arg("x"), nb::arg("a"), nb::kw_only(),
+                nb::arg("dim"), nb::arg("reverse") = false, "y[k] = x[k] + a[k] y[k - 1] along `dim`.");
 }
 
 }  // namespace rushlight

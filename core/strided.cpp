@@ -43,10 +43,31 @@ static std::pair<const char*, const char*> extent(const Array& array) {
   return {low, high};
 }
 
+// How many bytes the items span whose dimensions lie closer together than `period`; 0 where others aren't whole periods
+// apart, or not all dimensions go forward.
+static int64_t span_within(const Array& array, int64_t period) {
+  int64_t span = item_size(array.dtype);
+  for (int i = 0; i < array.dimensions; ++i) {
+    if (array.shape[i] == 1) continue;
+    if (array.strides[i] < 0 || (array.strides[i] >= period && array.strides[i] % period != 0)) return 0;
+    if (array.strides[i] < period) span += array.strides[i] * (array.shape[i] - 1);
+  }
+  return span;
+}
+
 bool overlap(const Array& a, const Array& b) {
   auto [a_low, a_high] = extent(a);
   auto [b_low, b_high] = extent(b);
-  return a_low < b_high && b_low < a_high;
+  if (a_low >= b_high || b_low >= a_high) return false;
+  // Columns beside one another: in each period of memory both have their own stretch.
+  for (int i = 0; i < a.dimensions; ++i) {
+    const int64_t period = a.strides[i];
+    if (a.shape[i] == 1 || period <= item_size(a.dtype)) continue;
+    const int64_t own = span_within(a, period), other = span_within(b, period);
+    const int64_t begin = ((b.data - a.data) % period + period) % period;
+    if (own > 0 && other > 0 && begin >= own && begin + other <= period) return false;
+  }
+  return true;
 }
 
 }  // namespace rushlight

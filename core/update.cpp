@@ -163,15 +163,29 @@ nb::object sgd(const List& parameters, const List& gradients, const std::optiona
   return known ? done() : not_implemented();
 }
 
+// The average of gradients, and with `direct` the gradient itself, over the root of the average of squares.
 struct AdamNumbers {
-  double step_size, beta1, beta2, root_correction, eps, weight_decay, keep, sign;
+  double step_size, direct, beta1, beta2, root_correction, eps, weight_decay, keep, sign;
+
+  AdamNumbers(double step_size, double lr, double beta1, double beta2, double eps, double weight_decay, double step,
+              bool decoupled, bool maximize)
+      : step_size(step_size),
+        direct(0),
+        beta1(beta1),
+        beta2(beta2),
+        root_correction(1 / std::sqrt(1 - std::pow(beta2, step))),
+        eps(eps),
+        weight_decay(decoupled ? 0 : weight_decay),
+        keep(decoupled ? 1 - lr * weight_decay : 1),
+        sign(maximize ? -1 : 1) {}
 };
 
-template <bool decay, bool amsgrad, class T>
+template <bool decay, bool amsgrad, bool directly, class T>
 void adam_piece(int64_t count, const T* __restrict g, T* __restrict p, T* __restrict m, T* __restrict v,
                 T* __restrict largest, const AdamNumbers& numbers) {
   using C = Compute<T>;
   const C step_size = static_cast<C>(numbers.step_size), beta2 = static_cast<C>(numbers.beta2);
+  const C direct = static_cast<C>(numbers.direct);
   const C rate1 = static_cast<C>(1 - numbers.beta1), rate2 = static_cast<C>(1 - numbers.beta2);
   const C root_correction = static_cast<C>(numbers.root_correction), eps = static_cast<C>(numbers.eps);
   const C weight_decay = static_cast<C>(numbers.weight_decay), keep = static_cast<C>(numbers.keep);
@@ -189,43 +203,73 @@ void adam_piece(int64_t count, const T* __restrict g, T* __restrict p, T* __rest
       second = before > second || before != before ? before : second;
       largest[i] = static_cast<T>(second);
     }
-    p[i] = static_cast<T>(value - step_size * first / (std::sqrt(second) * root_correction + eps));
+    const C move = directly ? direct * d + step_size * first : step_size * first;
+    p[i] = static_cast<T>(value - move / (std::sqrt(second) * root_correction + eps));
   }
+}
+
+nb::object adam_steps(const List& parameters, const List& gradients, const List& averages, const List& squares,
+                      const std::optional<List>& largest, const AdamNumbers& numbers) {
+  Group group;
+  bool usable = largest ? collect(gradients, {&parameters, &averages, &squares, &*largest}, group)
+                        : collect(gradients, {&parameters, &averages, &squares}, group);
+  if (!usable) return not_implemented();
+  bool known = group.gradients.empty() || dispatch_floating(group.dtype, [&](auto tag) {
+                 using T = decltype(tag);
+                 Unlocked unlocked;
+                 with_flag(numbers.weight_decay != 0, [&](auto decay) {
+                   constexpr bool d = decltype(decay)::value;
+                   if (largest) {
+                     for_pieces<T, 4>(group, [&](int64_t count, const T* g, T** p) {
+                       adam_piece<d, true, false, T>(count, g, p[0], p[1], p[2], p[3], numbers);
+                     });
+                     return;
+                   }
+                   with_flag(numbers.direct != 0, [&](auto directly) {
+                     for_pieces<T, 3>(group, [&](int64_t count, const T* g, T** p) {
+                       adam_piece<d, false, decltype(directly)::value, T>(count, g, p[0], p[1], p[2], nullptr, numbers);
+                     });
+                   });
+                 });
+               });
+  return known ? done() : not_implemented();
 }
 
 // Adam, and with `decoupled` AdamW. `step` counts from 1. `largest` is None but for amsgrad.
 nb::object adam(const List& parameters, const List& gradients, const List& averages, const List& squares,
                 const std::optional<List>& largest, double lr, double beta1, double beta2, double eps,
                 double weight_decay, double step, bool decoupled, bool maximize) {
-  Group group;
-  bool usable = largest ? collect(gradients, {&parameters, &averages, &squares, &*largest}, group)
-                        : collect(gradients, {&parameters, &averages, &squares}, group);
-  if (!usable) return not_implemented();
-  AdamNumbers numbers{lr / (1 - std::pow(beta1, step)),
-                      beta1,
-                      beta2,
-                      1 / std::sqrt(1 - std::pow(beta2, step)),
-                      eps,
-                      weight_decay,
-                      decoupled ? 1 - lr * weight_decay : 1,
-                      maximize ? -1.0 : 1.0};
-  bool known = group.gradients.empty() || dispatch_floating(group.dtype, [&](auto tag) {
-                 using T = decltype(tag);
-                 Unlocked unlocked;
-                 with_flag(weight_decay != 0 && !decoupled, [&](auto decay) {
-                   constexpr bool d = decltype(decay)::value;
-                   if (!largest) {
-                     for_pieces<T, 3>(group, [&](int64_t count, const T* g, T** p) {
-                       adam_piece<d, false, T>(count, g, p[0], p[1], p[2], nullptr, numbers);
-                     });
-                   } else {
-                     for_pieces<T, 4>(group, [&](int64_t count, const T* g, T** p) {
-                       adam_piece<d, true, T>(count, g, p[0], p[1], p[2], p[3], numbers);
-                     });
-                   }
-                 });
-               });
-  return known ? done() : not_implemented();
+  const AdamNumbers numbers(lr / (1 - std::pow(beta1, step)), lr, beta1, beta2, eps, weight_decay, step, decoupled,
+                            maximize);
+  return adam_steps(parameters, gradients, averages, squares, largest, numbers);
+}
+
+// With part of the step that comes next: `mu` of this one and of that, `product` of all so far.
+nb::object nadam(const List& parameters, const List& gradients, const List& averages, const List& squares, double lr,
+                 double beta1, double beta2, double eps, double weight_decay, double step, double mu, double mu_next,
+                 double product, bool decoupled, bool maximize) {
+  AdamNumbers numbers(lr * mu_next / (1 - product * mu_next), lr, beta1, beta2, eps, weight_decay, step, decoupled,
+                      maximize);
+  numbers.direct = lr * (1 - mu) / (1 - product);
+  return adam_steps(parameters, gradients, averages, squares, std::nullopt, numbers);
+}
+
+// The average alone until the variance of the adaptive rate can be told, then that rate, rectified.
+nb::object radam(const List& parameters, const List& gradients, const List& averages, const List& squares, double lr,
+                 double beta1, double beta2, double eps, double weight_decay, double step, bool decoupled,
+                 bool maximize) {
+  AdamNumbers numbers(lr / (1 - std::pow(beta1, step)), lr, beta1, beta2, eps, weight_decay, step, decoupled, maximize);
+  const double power = std::pow(beta2, step), limit = 2 / (1 - beta2) - 1;
+  const double length = limit - 2 * step * power / (1 - power);
+  numbers.root_correction = 0;
+  numbers.eps = 1;
+  if (length > 5) {
+    numbers.step_size *=
+        std::sqrt((length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length) * (1 - power));
+    numbers.root_correction = 1;
+    numbers.eps = eps;
+  }
+  return adam_steps(parameters, gradients, averages, squares, std::nullopt, numbers);
 }
 
 struct RMSpropNumbers {
@@ -352,6 +396,13 @@ void bind_update(nb::module_& module) {
   define_kernel(module, "adam_update", &adam, nb::arg("parameters"), nb::arg("gradients"), nb::arg("averages"),
                 nb::arg("squares"), nb::arg("largest").none(), nb::arg("lr"), nb::arg("beta1"), nb::arg("beta2"),
                 nb::arg("eps"), nb::arg("weight_decay"), nb::arg("step"), nb::arg("decoupled"), nb::arg("maximize"));
+  define_kernel(module, "nadam_update", &nadam, nb::arg("parameters"), nb::arg("gradients"), nb::arg("averages"),
+                nb::arg("squares"), nb::arg("lr"), nb::arg("beta1"), nb::arg("beta2"), nb::arg("eps"),
+                nb::arg("weight_decay"), nb::arg("step"), nb::arg("mu"), nb::arg("mu_next"), nb::arg("product"),
+                nb::arg("decoupled"), nb::arg("maximize"));
+  define_kernel(module, "radam_update", &radam, nb::arg("parameters"), nb::arg("gradients"), nb::arg("averages"),
+                nb::arg("squares"), nb::arg("lr"), nb::arg("beta1"), nb::arg("beta2"), nb::arg("eps"),
+                nb::arg("weight_decay"), nb::arg("step"), nb::arg("decoupled"), nb::arg("maximize"));
   define_kernel(module, "rmsprop_update", &rmsprop, nb::arg("parameters"), nb::arg("gradients"), nb::arg("squares"),
                 nb::arg("averages").none(), nb::arg("buffers").none(), nb::arg("lr"), nb::arg("alpha"), nb::arg("eps"),
                 nb::arg("weight_decay"), nb::arg("momentum"), nb::arg("maximize"));

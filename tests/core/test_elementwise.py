@@ -338,3 +338,37 @@ def test_the_pool_works_after_a_fork() -> None:
         assert child.exitcode == 0
         assert queue.get() == expected
     assert float(single("add", 2)(big(), 1.0).sum(dtype=np.float64)) == expected
+
+
+@pytest.mark.parametrize("length", [1, 3, 4, 5, 8, 11, 12, 15, 16, 17, 24, 31, 32, 33, 63, 64, 65, 130])
+@pytest.mark.parametrize("dtype", [np.bool_, np.int16, np.float32, np.float64])
+def test_rows_of_few_items(length: int, dtype: type) -> None:
+    x = np.random.default_rng(0).integers(0, 2 if dtype is np.bool_ else 100, (5, 7, length + 3)).astype(dtype)
+    rows = x[:, ::-1, 2 : 2 + length]
+    around = np.zeros((7, 5, length + 2), dtype)
+    target = around.transpose(1, 0, 2)[..., 1:-1]
+    assert native.copy_into(target, rows) is not NotImplemented
+    np.testing.assert_array_equal(target, rows)
+    assert not around[..., 0].any() and not around[..., -1].any()
+    if dtype is np.bool_:
+        return
+    around[...] = 0
+    assert single("add", 2)(rows, rows[:1], out=target) is not NotImplemented
+    np.testing.assert_array_equal(target, rows + rows[:1])
+    assert not around[..., 0].any() and not around[..., -1].any()
+
+
+@pytest.mark.parametrize("shift", [0, 1, 3, 5, 6, 12, 15])
+def test_columns_that_share_memory_or_lie_side_by_side(shift: int) -> None:
+    program = native.Program([("add", 0, (1.0,)), ("multiply", 0, (2.0,))], 1, [1, 2], [False, False])
+    x = np.arange(40 * 5 * 18, dtype=np.float32).reshape(40, 5, 18)
+    y, first = x.copy(), x[..., :3] + 1
+    second = x[..., :3] * 2
+    other = y[..., shift : shift + 3]
+    if shift < 3:  # what is read is written to by the second result as well
+        single("multiply", 2)(y[..., :3], 2.0, out=other)
+        np.testing.assert_array_equal(other, second)
+        return
+    program(y[..., :3], out=(y[..., :3], other))
+    np.testing.assert_array_equal(y[..., :3], first)
+    np.testing.assert_array_equal(other, second)

@@ -69,6 +69,11 @@ def update_calls(name: str, dtype: str) -> Iterator[Call]:
         options = {"beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "step": 3, "decoupled": True}
         yield (tensors(), tensors(), tensors(), tensors(), None), common | options
         yield (tensors(), tensors(), tensors(), tensors(), tensors()), common | options
+    if name in ("nadam_update", "radam_update"):
+        options = {"beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "step": 3, "decoupled": False}
+        further = {"mu": 0.9, "mu_next": 0.95, "product": 0.5} if name == "nadam_update" else {}
+        for step in (3, 30):  # RAdam's rate is adaptive from the sixth step on
+            yield (tensors(), tensors(), tensors(), tensors()), common | options | further | {"step": step}
     if name == "rmsprop_update":
         options = {"alpha": 0.9, "eps": 1e-8, "momentum": 0.5}
         yield (tensors(), tensors(), tensors(), None, None), common | options

@@ -136,7 +136,8 @@ def test_what_the_kernels_have_no_code_for(dim):
     x, at = np.zeros((3, 3)), np.array([0, 1])
     assert native.index_select(x, at, dim=dim) is NotImplemented
     assert native.index_select_gradient(x, at, shape=(2**62, 2**62), dim=0) is NotImplemented
-    assert native.index(x, at, at, dims=(0, 1)) is NotImplemented
+    assert native.index(x, at, at, dims=(1, 0)) is NotImplemented
+    assert native.index(x, at, dims=(dim,)) is NotImplemented
     assert native.gather(x, np.zeros((1, 3), np.int64), dim=1) is NotImplemented
     assert native.gather(x, np.zeros((3, 3), np.int32), dim=1) is NotImplemented
 
@@ -177,3 +178,27 @@ def test_same_bits_for_every_number_of_threads():
     for run in results[1:]:
         for first, other in zip(results[0], run, strict=True):
             np.testing.assert_array_equal(first, other)
+
+
+@settings(max_examples=100, deadline=None)
+@given(inputs(), st.data())
+def test_indices_of_neighbouring_dimensions(case, data):
+    x, first = case
+    rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
+    last = data.draw(st.integers(first, x.ndim - 1))
+    shapes = [data.draw(st.sampled_from([(), (3,), (2, 1), (2, 3)])) for _ in range(first, last + 1)]
+    indices = [rng.integers(-x.shape[first + k], x.shape[first + k], shape) for k, shape in enumerate(shapes)]
+    dims = tuple(range(first, last + 1))
+    places = (slice(None),) * first + tuple(indices)
+    expected = x[places]
+    np.testing.assert_array_equal(native.index(x, *indices, dims=dims), expected)
+    g = rng.integers(-9, 9, expected.shape).astype(x.dtype)
+    found = native.index_gradient(g, *indices, shape=x.shape, dims=dims)
+    if not summed(x.dtype):
+        assert found is NotImplemented
+        return
+    gx = np.zeros_like(x)
+    np.add.at(gx, places, g)
+    np.testing.assert_array_equal(found, gx)
+    with pytest.raises(IndexError):
+        native.index(x, *indices[:-1], np.full(shapes[-1], x.shape[last]), dims=dims)

@@ -7,7 +7,7 @@ textual form is in `text.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,12 +87,12 @@ class Node:
     """One operation.
 
     operation: the name of a declared operation, of an optimizer's update, or "fused".
-    inputs: Values, None, Python numbers, or tuples of these (the lists of an update).
+    inputs: Values, None, Python numbers, or tuples of these (the lists of an update); changed by `read` alone.
     options: by keyword; an entry may be a Value of kind "number".
     line: where the user wrote it, "file:line".
     """
 
-    __slots__ = ("inputs", "line", "operation", "options", "outputs")
+    __slots__ = ("_values", "inputs", "line", "operation", "options", "outputs")
 
     def __init__(
         self,
@@ -103,40 +103,54 @@ class Node:
         line: str = "",
     ) -> None:
         self.operation = operation
-        self.inputs = tuple(inputs)
         self.options = options
+        self.read(inputs)
         self.outputs = tuple([Value(tuple(shape), dtype, self, i) for i, (shape, dtype) in enumerate(specs)])
         self.line = line
 
-    def values(self) -> Iterator[Value]:
-        """The values that it reads, with repetition."""
-        yield from values_in(self.inputs)
-        yield from values_in(self.options.values())
+    def read(self, inputs: Iterable[Any]) -> None:
+        """Takes other inputs."""
+        self.inputs = tuple(inputs)
+        found = _values_in(self.inputs)
+        self._values = (*found, *[option for option in self.options.values() if isinstance(option, Value)])
 
-    def substitute(self, replacement: Callable[[Value], Value]) -> None:
-        """Reads `replacement(value)` in the place of each value."""
-        self.inputs = _substituted(self.inputs, replacement)
+    def values(self) -> tuple[Value, ...]:
+        """The values that it reads, with repetition."""
+        return self._values
+
+    def substitute(self, replaced: Mapping[Value, Value]) -> None:
+        """Reads other values in the place of those that are keys of `replaced`."""
+        if replaced.keys().isdisjoint(self._values):
+            return
         self.options = {
-            name: _substituted(option, replacement) if isinstance(option, (Value, tuple)) else option
+            name: replaced.get(option, option) if isinstance(option, Value) else option
             for name, option in self.options.items()
         }
+        self.read(_substituted(self.inputs, replaced))
 
 
-def values_in(items: Iterable[Any]) -> Iterator[Value]:
+def _values_in(items: tuple[Any, ...]) -> list[Value]:
     """The values in nested tuples."""
+    found: list[Value] = []
     for item in items:
         if isinstance(item, Value):
-            yield item
+            found.append(item)
         elif type(item) is tuple:
-            yield from values_in(item)
+            found += _values_in(item)
+    return found
 
 
-def _substituted(item: Any, replacement: Callable[[Value], Value]) -> Any:
-    if isinstance(item, Value):
-        return replacement(item)
-    if type(item) is tuple:
-        return tuple([_substituted(entry, replacement) for entry in item])
-    return item
+def _substituted(items: tuple[Any, ...], replaced: Mapping[Value, Value]) -> tuple[Any, ...]:
+    return tuple(
+        [
+            replaced.get(item, item)
+            if isinstance(item, Value)
+            else _substituted(item, replaced)
+            if type(item) is tuple
+            else item
+            for item in items
+        ]
+    )
 
 
 class Graph:
@@ -160,19 +174,19 @@ class Graph:
     def substitute(self, replaced: dict[Value, Value]) -> None:
         """Puts other values in the place of those that are keys of `replaced`, wherever they are read."""
 
-        def final(value: Value) -> Value:
-            while value in replaced:
-                value = replaced[value]
-            return value
-
+        final: dict[Value, Value] = {}
+        for old, new in replaced.items():
+            while new in replaced:
+                new = replaced[new]
+            final[old] = new
         for node in self.nodes:
             node.substitute(final)
         self.substitute_results(final)
 
-    def substitute_results(self, replacement: Callable[[Value], Value]) -> None:
-        """Returns and writes `replacement(value)` in the place of each value."""
-        self.outputs = tuple([replacement(value) for value in self.outputs])
-        self.writes = [(target, replacement(value)) for target, value in self.writes]
+    def substitute_results(self, replaced: dict[Value, Value]) -> None:
+        """Returns and writes other values in the place of those that are keys of `replaced`."""
+        self.outputs = tuple([replaced.get(value, value) for value in self.outputs])
+        self.writes = [(target, replaced.get(value, value)) for target, value in self.writes]
 
     def uses(self) -> dict[Value, list[Node]]:
         """For each value, the nodes that read it, once each, in order."""

@@ -7,7 +7,8 @@ views' own meanings where they lie.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container
+from collections.abc import Container, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,8 @@ from rushlight.ops.declare import OPERATIONS
 from rushlight.ops.optimizer import UPDATES
 
 Array = np.ndarray[Any, Any]
+_JOINING = frozenset(["cat", "stack"])
+_REORDERING = frozenset(["permute", "reshape"])
 _SMALL = 65536  # bytes of memory that is sooner written at the end, so that a call that fails has changed nothing
 
 
@@ -44,8 +47,8 @@ def is_view(node: Node) -> bool:
     return operation is not None and operation.is_view
 
 
-def places(graph: Graph) -> dict[Value, Place]:
-    """The place of every value."""
+def places(graph: Graph, settled: Mapping[Value, Place] = MappingProxyType({})) -> dict[Value, Place]:
+    """The place of every value. settled: those that are known beforehand, such as those of parts."""
     found: dict[Value, Place] = {}
     for given in graph.inputs:
         own = given.kind != "state" or given.is_gradient
@@ -56,11 +59,86 @@ def places(graph: Graph) -> dict[Value, Place]:
             for value, source in zip(node.outputs, _changed_in_place(node), strict=True):
                 found[value] = found[source]
         elif is_view(node):
-            found[node.outputs[0]] = _view(node, found) or _own(node.outputs[0])
+            result = node.outputs[0]
+            found[result] = _view(node, found) or settled.get(result) or _own(result)
         else:
             for value in node.outputs:
-                found[value] = _own(value)
+                found[value] = settled.get(value) or _own(value)
     return found
+
+
+def parts(graph: Graph) -> dict[Value, Place]:
+    """The places of elements that are computed right where they are joined: they are read by `cat` or `stack`.
+
+    Only what comes of programs, and reshapes that copy: kernels write to memory without gaps.
+    """
+    joining = [node for node in graph.nodes if node.operation in _JOINING]
+    if not joining:
+        return {}
+    uses, results = graph.uses(), set(graph.results())
+    found: dict[Value, Place] = {}
+
+    def settle(value: Value, reader: Node, place: Place) -> None:
+        """Gives `value`, which `reader` reads at `place`, or what it is a view of, its place."""
+        while value not in results and value not in found and value.node is not None:
+            readers = [node for node in uses[value] if node is not reader]
+            if value.node.operation not in _REORDERING:
+                whole_lines = value.dtype.itemsize in place.strides
+                if whole_lines and all(map(_is_program, readers)) and _writes_anywhere(value):
+                    found[value] = place
+                return
+            seen = None if readers else _before(value.node, place.strides)
+            if seen is None:
+                return
+            if value.node.operation == "reshape":
+                found[value] = place
+            reader, value, place = value.node, value.node.inputs[0], place._replace(strides=seen)
+
+    for node in reversed(joining):
+        whole = node.outputs[0]
+        root, strides, offset = found.get(whole) or _own(whole)
+        dim = node.options.get("dim", 0) % whole.ndim
+        for value in node.inputs:
+            if value.ndim != whole.ndim and node.operation == "cat":
+                continue  # PyTorch's cat leaves out what has the shape (0,)
+            if node.operation == "cat":
+                settle(value, node, Place(root, strides, offset))
+                offset += value.shape[dim] * strides[dim]
+            else:
+                settle(value, node, Place(root, strides[:dim] + strides[dim + 1 :], offset))
+                offset += strides[dim]
+    return found
+
+
+def _is_program(node: Node) -> bool:
+    """Whether the node is run by the elementwise engine, which reads and writes any strides."""
+    return node.operation == "fused" or (node.operation in OPERATIONS and OPERATIONS[node.operation].elementwise)
+
+
+def _writes_anywhere(value: Value) -> bool:
+    node = value.node
+    assert node is not None
+    if node.operation == "fused" and node.options["program"].reduced:
+        return not node.options["program"].reduced[value.index]
+    return node.operation in _JOINING or _is_program(node)
+
+
+def _before(node: Node, strides: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The strides of what a permute or reshape sees, where its result has `strides`; None where there are none."""
+    source = node.inputs[0]
+    if node.operation == "reshape":
+        return reshaped(node.outputs[0].shape, strides, source.shape)
+    by_dim = dict(zip([dim % source.ndim for dim in node.options["dims"]], strides, strict=True))
+    return tuple([by_dim[dim] for dim in range(source.ndim)])
+
+
+def first_writes(graph: Graph, found: dict[Value, Place]) -> dict[Value, int]:
+    """For each value with memory of its own, the position of the first node that writes there."""
+    first: dict[Value, int] = {}
+    for position, node in enumerate(graph.nodes):
+        for value in node.outputs:
+            first.setdefault(found[value].root, position)
+    return first
 
 
 def _own(value: Value) -> Place:
@@ -196,13 +274,14 @@ def written_directly(graph: Graph, found: dict[Value, Place]) -> dict[Value, Inp
     last = readers(graph, found)
     chosen: dict[Value, Input] = {}
     positions = {node: position for position, node in enumerate(graph.nodes)}
+    first = first_writes(graph, found)
 
     def fits(value: Value, target: Input) -> bool:
         if value.node is None or found[value].root is not value or value in chosen:
             return False
-        position = positions[value.node]
+        position = first[value]
         read = last.get(target, -1)
-        if read == position:
+        if read == position == positions[value.node]:
             operands = [operand for operand in value.node.values() if found[operand].root is target]
             return all(_works_in_place(value.node, operand, value, found) for operand in operands)
         return read < position

@@ -15,7 +15,7 @@ from rushlight import core
 from rushlight.compiler import layout, memory
 from rushlight.compiler.executor import Call, NativeExecutor, Number, PythonExecutor
 from rushlight.compiler.graph import Elementwise, Graph, Input, Node, Value
-from rushlight.errors import InputError
+from rushlight.compiler.lowering import LOWERED
 from rushlight.ops import program as programs
 from rushlight.ops.declare import OPERATIONS
 from rushlight.ops.optimizer import UPDATES
@@ -39,11 +39,11 @@ class Program:
         self.graph = graph
         self.numbers = [given for given in graph.inputs if given.kind == "number"]
         self._numbered = {given: index for index, given in enumerate(self.numbers)}
-        self._places = layout.places(graph)
+        self._places = layout.places(graph, layout.parts(graph))
         if _protect_returned(graph, self._places):
-            self._places = layout.places(graph)
+            self._places = layout.places(graph, layout.parts(graph))
         if _protect_overwritten(graph, self._places):
-            self._places = layout.places(graph)
+            self._places = layout.places(graph, layout.parts(graph))
         self.direct = layout.written_directly(graph, self._places)  # what is computed right where it is written
         self._kept = self._kept_gradients()
         self._returned = [value for value in dict.fromkeys(graph.outputs) if self._is_returned(value)]
@@ -81,10 +81,9 @@ class Program:
         for value, first in taken.items():
             last[first] = max(last[first], last[value])
         intervals = []
-        for position, node in enumerate(graph.nodes):
-            for value in node.outputs:
-                if found[value].root is value and value not in elsewhere and value not in taken:
-                    intervals.append((value, value.nbytes, position, last[value]))
+        for value, begin in layout.first_writes(graph, found).items():
+            if value.node is not None and value not in elsewhere and value not in taken:
+                intervals.append((value, value.nbytes, begin, last[value]))
         intervals += [(t, t.nbytes, end, end) for t, _ in graph.writes if t.is_gradient and t not in self._kept]
         offsets, size = memory.plan(intervals)
         offsets.update({value: offsets[first] for value, first in taken.items()})
@@ -144,7 +143,8 @@ class Program:
 
     # Calls
 
-    def _copy(self, node: Node | None, source: Array, target: Array) -> None:
+    def add_copy(self, node: Node | None, source: Array, target: Array) -> None:
+        """A call that copies; `node` is what it is for."""
         self.calls.append(Call(node, "copy", None, [source], {}, [target], np.copyto))
 
     def _operand(self, item: Any) -> Any:
@@ -158,15 +158,15 @@ class Program:
     def _add(self, node: Node) -> None:
         results = [self._array(value) for value in node.outputs]
         if layout.is_view(node):
-            if self._places[node.outputs[0]].root is node.outputs[0]:
+            if self._places[node.outputs[0]].root is not self._places[node.inputs[0]].root:
                 self._add_copying_view(node, results[0])
             return
         operands = [self._operand(item) for item in node.inputs]
         declared = OPERATIONS.get(node.operation)
         if node.operation in UPDATES:
             self._add_update(node, operands)
-        elif node.operation in _LOWERED:
-            _LOWERED[node.operation](self, node, operands, results[0])
+        elif node.operation in LOWERED:
+            LOWERED[node.operation](self, node, operands, results[0])
         elif node.operation == "fused":
             by_meaning = functools.partial(_interpreted, node)
             self.calls.append(Call(node, "elementwise", fused(node), operands, {}, results, by_meaning))
@@ -174,14 +174,20 @@ class Program:
             function = native_program(node.operation)
             self.calls.append(Call(node, "elementwise", function, operands, {}, results, _reference(declared)))
         else:
-            assert declared is not None
-            call = Call(node, "kernel", declared.kernel, operands, node.options, results, _reference(declared))
-            self.calls.append(call)
+            self.add_kernel(node, operands, results)
+
+    def add_kernel(self, node: Node, operands: list[Any], results: list[Array]) -> None:
+        """A call of the kernel of the node's operation."""
+        declared = OPERATIONS[node.operation]
+        call = Call(node, "kernel", declared.kernel, operands, node.options, results, _reference(declared))
+        self.calls.append(call)
 
     def _add_copying_view(self, node: Node, result: Array) -> None:
         source = self._array(node.inputs[0])
         if node.operation == "reshape":
-            self._copy(node, source, result.reshape(source.shape))
+            target = result.reshape(source.shape)
+            assert np.may_share_memory(target, result)
+            self.add_copy(node, source, target)
             return
         operation = OPERATIONS[node.operation]
 
@@ -214,11 +220,11 @@ class Program:
             source = self._array(value)
             if isinstance(root, Input) and root in targets:
                 aside = np.empty(value.shape, value.dtype)
-                self._copy(None, source, aside)
+                self.add_copy(None, source, aside)
                 source = aside
             pending.append((source, self._array(target)))
         for source, memory_of_target in pending:
-            self._copy(None, source, memory_of_target)
+            self.add_copy(None, source, memory_of_target)
 
     # Running
 
@@ -417,12 +423,10 @@ def _protect_overwritten(graph: Graph, found: dict[Value, layout.Place]) -> bool
     if not copies:
         return False
 
-    def after(position: int) -> Callable[[Value], Value]:
-        return lambda value: copies[value][0] if value in copies and copies[value][1] < position else value
-
     for position, node in enumerate(graph.nodes):
-        node.substitute(after(position))
-    graph.substitute_results(after(len(graph.nodes)))
+        taken = [value for value in node.values() if value in copies and copies[value][1] < position]
+        node.substitute({value: copies[value][0] for value in taken})
+    graph.substitute_results({value: copy for value, (copy, _) in copies.items()})
     graph.nodes = nodes
     return True
 
@@ -445,57 +449,3 @@ def fused(node: Node) -> Any:
     flags = [value.dtype == np.bool_ for value in node.outputs]
     steps, outputs, reduced = map(list, program)
     return core.native.Program(steps, len(node.inputs), outputs, flags, reduced)
-
-
-# Operations that only move: copies into their result.
-
-
-def _cat(program: Program, node: Node, operands: list[Any], result: Array) -> None:
-    dim = node.options.get("dim", 0) % result.ndim
-    start = 0
-    for operand in operands:
-        if operand.shape == (0,) and result.ndim > 1:
-            continue
-        stop = start + operand.shape[dim]
-        program._copy(node, operand, result[(slice(None),) * dim + (slice(start, stop),)])
-        start = stop
-
-
-def _same(program: Program, node: Node, operands: list[Any], result: Array) -> None:
-    program._copy(node, operands[0], result)
-
-
-def _assign(program: Program, node: Node, operands: list[Any], result: Array) -> None:
-    value = operands[1]
-    source = value if isinstance(value, np.ndarray) else np.asarray(value).astype(result.dtype)
-    program._copy(node, np.broadcast_to(source, result.shape), result)
-
-
-def _slice_gradient(program: Program, node: Node, operands: list[Any], result: Array) -> None:
-    program._copy(node, np.broadcast_to(np.zeros((), result.dtype), result.shape), result)
-    part = OPERATIONS["slice"].meaning(np, result, index=node.options["index"])
-    program._copy(node, operands[0], part)
-
-
-def _view_scatter(program: Program, node: Node, operands: list[Any], result: Array) -> None:
-    if operands[0].__array_interface__["data"] != result.__array_interface__["data"]:
-        program._copy(node, operands[0], result)
-    part = result
-    for operation, options in node.options["views"]:
-        part = operation.meaning(np, part, **options)
-    value = operands[1]
-    if part.size and not np.may_share_memory(part, result):
-        raise InputError("view_scatter: the memory can't be seen that way")
-    source = value if isinstance(value, np.ndarray) else np.asarray(value, result.dtype)
-    program._copy(node, np.broadcast_to(source, part.shape), part)
-
-
-_LOWERED: dict[str, Callable[[Program, Node, list[Any], Array], None]] = {
-    "assign": _assign,
-    "cast": _same,
-    "cat": _cat,
-    "clone": _same,
-    "copy": _same,
-    "slice_gradient": _slice_gradient,
-    "view_scatter": _view_scatter,
-}

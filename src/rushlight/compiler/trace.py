@@ -7,6 +7,7 @@ change. Memory that existed before is the program's state, found by identity.
 
 from __future__ import annotations
 
+import functools
 import gc
 import math
 import sys
@@ -100,7 +101,7 @@ class Trace:
     def _memory(self, value: Value) -> Array:
         """New memory that holds `value`."""
         array = np.empty(value.shape, value.dtype).view(Unread)
-        self._unread.append((weakref.ref(array), user_line()))
+        self._unread.append((weakref.ref(array), value.node.line if value.node is not None else user_line()))
         self._place(array, value)
         return array
 
@@ -207,9 +208,10 @@ class Trace:
                 arrays.append(argument)
         if not mode.grad_enabled:
             needs = 0
-        if operation.elementwise and not any(isinstance(array, np.ndarray) for array in arrays):
+        given = [array for array in arrays if isinstance(array, np.ndarray)]
+        if operation.elementwise and not given:
             return operation.meaning(np, *arrays).item()  # in a gradient rule, of numbers alone: one, exactly
-        if not needs and not operation.is_view and self._are_constant(arrays):
+        if not needs and not operation.is_view and given and all(map(self.is_constant, given)):
             return self._evaluate_constant(operation, args, options)
         if operation.is_view and not (operation.name == "reshape" and _must_copy(arrays[0], options["shape"])):
             return self._evaluate_view(operation, args, arrays, options, needs)
@@ -262,23 +264,26 @@ class Trace:
 
     def _values(self, operation: Operation, arrays: Sequence[Any], options: dict[str, Any]) -> Any:
         """The results as values: a list of one, or a tuple of several."""
-        described = [
-            Spec(a.shape, a.dtype) if isinstance(a, np.ndarray) and not self.is_constant(a) else a for a in arrays
-        ]
         if operation.elementwise:
             self._check_operands(operation, arrays)
-            spec = operation.spec(*described)
-            values = self._promoted(operation, arrays)
-            return list(self.emit(operation.name, values, options, [spec]))
+            kinds = [(a.shape, a.dtype) if isinstance(a, np.ndarray) else type(a) for a in arrays]
+            spec, dtype = _elementwise(operation, tuple(kinds), dtypes.get_default_dtype())
+            if spec is None:
+                spec = operation.spec(*self._described(arrays))
+            return list(self.emit(operation.name, self._promoted(operation, arrays, dtype), options, [spec]))
         values = [self.read(a) if isinstance(a, np.ndarray) else a for a in arrays]
         if operation.name == "clone":
             return values  # values never change: a copy is the value itself
         if not operation.traceable:
             refuse(f"{operation.name} has a result whose shape depends on values: it can't be used")
-        spec = operation.spec(*described, **options)
+        spec = operation.spec(*self._described(arrays), **options)
         if isinstance(spec, Spec):
             return list(self.emit(operation.name, values, options, [spec]))
         return self.emit(operation.name, values, options, spec)
+
+    def _described(self, arrays: Sequence[Any]) -> list[Any]:
+        """What shape rules see: the values of constants, of others their shapes and dtypes."""
+        return [Spec(a.shape, a.dtype) if isinstance(a, np.ndarray) and not self.is_constant(a) else a for a in arrays]
 
     def is_constant(self, array: Array) -> bool:
         """Whether the values are known to be the same in every call."""
@@ -288,10 +293,6 @@ class Trace:
         value = known.root.value if isinstance(known, _View) else known.value
         return isinstance(value, Input) and value.kind == "constant"
 
-    def _are_constant(self, arrays: Sequence[Any]) -> bool:
-        given = [array for array in arrays if isinstance(array, np.ndarray)]
-        return bool(given) and all(map(self.is_constant, given))
-
     @staticmethod
     def _check_operands(operation: Operation, arrays: Sequence[Any]) -> None:
         for position, array in enumerate(arrays):
@@ -300,10 +301,9 @@ class Trace:
                     f"{operation.name}(): argument {position + 1} must be Tensor or number, not {type(array).__name__}"
                 )
 
-    def _promoted(self, operation: Operation, arrays: Sequence[Any]) -> list[Any]:
+    def _promoted(self, operation: Operation, arrays: Sequence[Any], dtype: np.dtype[Any]) -> list[Any]:
         """The operands in the dtype that the operation computes in."""
         condition = operation.promotion == "where"
-        dtype = dtypes.result_type(*arrays[1:]) if condition else operation.computation_dtype(arrays)
         values: list[Any] = []
         for position, array in enumerate(arrays):
             wanted = dtypes.bool_.numpy if condition and position == 0 else dtype
@@ -525,6 +525,20 @@ class Trace:
 
 
 REPLACED = object()
+
+
+@functools.lru_cache(4096)
+def _elementwise(
+    operation: Operation, kinds: tuple[Any, ...], default: dtypes.dtype
+) -> tuple[Spec | None, np.dtype[Any]]:
+    """What an elementwise operation gives (None: its own rule says, which looks at values), and computes in.
+
+    kinds: of each operand, its shape and dtype, or the type of a number. default: the default dtype.
+    """
+    operands = [Spec(*kind) if isinstance(kind, tuple) else kind(0) for kind in kinds]
+    condition = operation.promotion == "where"
+    dtype = dtypes.result_type(*operands[1:]) if condition else operation.computation_dtype(operands)
+    return (operation.spec(*operands) if operation.shape_rule is None else None), dtype
 
 
 def _references_of_sole(value: Input) -> int:

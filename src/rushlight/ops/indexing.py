@@ -76,6 +76,8 @@ def _(g, _y, _x, *indices, dims):
 def _(make):
     yield Sample((make(4, 5), np.array([0, -1, 0])), {"dims": (0,)})
     yield Sample((make(4, 5, 3), np.array([[0], [1]]), np.array([2, 0])), {"dims": (0, 2)})
+    yield Sample((make(2, 4, 5, 3), np.array([[0], [-1]]), np.array([2, 0, -5])), {"dims": (1, 2)})
+    yield Sample((make(4, 5), np.array([1, 1, 3]), np.array(2)), {"dims": (0, 1)})
 
 
 def _checked_rows(index, rows):
@@ -149,7 +151,12 @@ def index_gradient(xp, g, *indices, shape, dims):
 
 @index_gradient.shape
 def _(g, *indices, shape, dims):
-    return Spec(tuple(shape), g.dtype)
+    x = Spec(tuple(shape), g.dtype)
+    _checked_indices("index_gradient", x, indices, dims)
+    taken = _indexed_shape(x, indices, dims)
+    if tuple(g.shape) != taken:
+        raise ShapeError(f"index_gradient: the gradient's shape {tuple(g.shape)} isn't that of what was taken, {taken}")
+    return x
 
 
 @index_gradient.gradient
@@ -160,6 +167,7 @@ def _(g, _y, _g, *indices, shape, dims):
 @index_gradient.samples
 def _(make):
     yield Sample((make(3, 5), np.array([0, -1, 0])), {"shape": (4, 5), "dims": (0,)})
+    yield Sample((make(2, 2, 3), np.array([[0], [1]]), np.array([2, 2, -1])), {"shape": (2, 4, 3), "dims": (1, 2)})
 
 
 @operation(checks_indices=True)

@@ -99,7 +99,7 @@ def _(make):
 # Linear recurrences
 
 
-@operation()
+@operation(kernel="linear_recurrence")
 def linear_recurrence(xp, x, a, *, dim, reverse=False):
     """y[k] = x[k] + a[k] y[k - 1] along dim, the first y being the first x; with reverse from the end, by y[k + 1]."""
     y, factor = (xp.moveaxis(v.astype(np.promote_types(v.dtype, np.float32)), dim, -1) for v in (x, a))

@@ -5,6 +5,7 @@ Shapes, dtypes, strides and views are NumPy's own; whatever would read or write 
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import Any, NoReturn
 
@@ -24,14 +25,16 @@ _LIKE = frozenset([np.empty_like, np.zeros_like, np.ones_like, np.full_like])
 
 def user_line() -> str:
     """Where the user's code stands, "file:line": the innermost frame outside this package."""
-    package = __name__.partition(".")[0]
     frame: Any = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_globals.get("__name__", "")
-        if name != package and not name.startswith(package + "."):
-            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    while frame is not None and _is_inside(frame.f_globals.get("__name__", "")):
         frame = frame.f_back
-    return "?"
+    return "?" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+@functools.cache
+def _is_inside(module: str) -> bool:
+    """Whether a module is part of this package."""
+    return module.partition(".")[0] == __name__.partition(".")[0]
 
 
 def refuse(what: str) -> NoReturn:

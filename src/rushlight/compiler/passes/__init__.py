@@ -12,6 +12,7 @@ from rushlight.compiler.passes.join import join_slices
 from rushlight.compiler.passes.normalization import fold_normalization, rectify_normalization
 from rushlight.compiler.passes.recompute import recompute
 from rushlight.compiler.passes.reduce import reduce_at_end
+from rushlight.compiler.passes.split import split
 
 PASSES = (
     join_slices,
@@ -21,6 +22,7 @@ PASSES = (
     rectify_normalization,
     fold_normalization,
     attach_epilogues,
+    split,
     fuse,
     reduce_at_end,
     recompute,

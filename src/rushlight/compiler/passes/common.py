@@ -23,14 +23,14 @@ def merge_common(graph: Graph) -> Graph:
     nodes: list[Node] = []
     for node in graph.nodes:
         if replaced:
-            node.substitute(lambda value: replaced.get(value, value))
+            node.substitute(replaced)
         first_node = node if node.operation in UPDATES else known.setdefault(_identity(node), node)
         if first_node is node:
             nodes.append(node)
         else:
             replaced.update(zip(node.outputs, first_node.outputs, strict=True))
     graph.nodes = nodes
-    graph.substitute_results(lambda value: replaced.get(value, value))
+    graph.substitute_results(replaced)
     graph.inputs = [given for given in graph.inputs if given not in replaced]
     return graph
 

@@ -44,7 +44,7 @@ def attach_epilogues(graph: Graph) -> Graph:
     original: dict[Value, Value] = {}  # of new values: those that they stand for
     for reader in graph.nodes:
         if replaced:
-            reader.substitute(lambda value: replaced.get(value, value))
+            reader.substitute(replaced)
         made = None
         if reader.operation in _ACTIVATIONS:
             made = _activated(product(reader.inputs[0]), reader)
@@ -63,12 +63,12 @@ def attach_epilogues(graph: Graph) -> Graph:
             else:
                 nodes.append(Node("permute", (weight,), {"dims": (1, 0)}, [(weight.shape[::-1], weight.dtype)]))
                 weight = nodes[-1].outputs[0]
-            node.inputs = (x, weight, *rest)
+            node.read((x, weight, *rest))
         nodes.append(node)
         replaced[reader.outputs[0]] = node.outputs[0]
         original[node.outputs[0]] = reader.outputs[0]
     graph.nodes = [node for node in nodes if node not in gone]
-    graph.substitute_results(lambda value: replaced.get(value, value))
+    graph.substitute_results(replaced)
     return graph
 
 

@@ -44,7 +44,7 @@ class _Folding:
                 replaced[given] = self.expand(self.constant(given.array.flat[0], given.dtype), given.shape)
         for node in graph.nodes:
             if replaced:
-                node.substitute(lambda value: replaced.get(value, value))
+                node.substitute(replaced)
             self.line = node.line
             if self.constants(node):
                 continue
@@ -57,7 +57,7 @@ class _Folding:
             else:
                 replaced[node.outputs[0]] = result
         graph.nodes = self.nodes
-        graph.substitute_results(lambda value: replaced.get(value, value))
+        graph.substitute_results(replaced)
         return graph
 
     # Making values
@@ -97,6 +97,12 @@ class _Folding:
             first = maker.inputs[0]
             before = [d % first.ndim for d in maker.options["dims"]]
             return self.permute(first, tuple([before[d] for d in dims]))
+        if maker is not None and maker.operation == "reshape" and self.reads[value] < 2:
+            source = maker.inputs[0]
+            groups = _merged(source.shape, value.shape)
+            if groups is not None and source.node is not None and source.node.operation == "permute":
+                moved_first = self.permute(source, tuple([at for d in dims for at in groups[d]]))
+                return self.reshape(moved_first, tuple([value.shape[d] for d in dims]))
         last_two = (*range(value.ndim - 2), value.ndim - 1, value.ndim - 2)
         if maker is not None and maker.operation == "matmul" and dims == last_two and self.reads[value] < 2:
             a, b = maker.inputs
@@ -129,7 +135,7 @@ class _Folding:
     def constants(self, node: Node) -> bool:
         """Computes a node on constants alone, by the same kernels as eagerly."""
         operation = OPERATIONS.get(node.operation)
-        values = list(node.values())
+        values = node.values()
         if operation is None or operation.name == "expand" or not values:
             return False
         if not all(isinstance(v, Input) and v.kind == "constant" and v.array is not None for v in values):
@@ -158,7 +164,7 @@ class _Folding:
             return self.expand(same, result.shape)
         if shape != result.shape:
             return self.expand(self.emit(node.operation, operands, node.options, (shape, result.dtype)), result.shape)
-        node.inputs = tuple(operands)
+        node.read(operands)
         return self._before_reshape(node)
 
     def _as_number(self, node: Node, operands: list[Any], place: int, shape: tuple[int, ...]) -> Any:
@@ -243,14 +249,19 @@ class _Folding:
     def _slice(self, node: Node) -> Value | None:
         """All of it, or what was just written there."""
         value, index = node.inputs[0], node.options["index"]
-        if all(step is Ellipsis or (type(step) is slice and step == slice(None)) for step in index):
-            return self._same(node)
+        if value.size == node.outputs[0].size:
+            return self.reshape(value, node.outputs[0].shape)
         if value.node is not None and value.node.operation == "view_scatter":
             written, views = value.node.inputs[1], value.node.options["views"]
             fits = isinstance(written, Value) and written.dtype == value.dtype
             if fits and len(views) == 1 and views[0] == (OPERATIONS["slice"], {"index": index}):
                 return self.expand(written, node.outputs[0].shape)
         return None
+
+    def _slice_gradient(self, node: Node) -> Value | None:
+        """Of all of it."""
+        value, result = node.inputs[0], node.outputs[0]
+        return self.reshape(value, result.shape) if value.size == result.size else None
 
     def _reduction(self, node: Node) -> Value | None:
         """Over dimensions of size 1."""
@@ -335,6 +346,22 @@ def _order(value: Value) -> tuple[Value, list[int]]:
     return source, [first[extents.index(d)] for d in dims if before.shape[d] != 1]
 
 
+def _merged(before: tuple[int, ...], after: tuple[int, ...]) -> list[list[int]] | None:
+    """Of each dimension after a reshape, the dimensions before that it is made of; None where one was divided."""
+    groups: list[list[int]] = []
+    position = 0
+    for extent in after:
+        groups.append([])
+        size = 1
+        while size < extent and position < len(before):
+            size *= before[position]
+            groups[-1].append(position)
+            position += 1
+        if size != extent:
+            return None
+    return groups if position == len(before) and 0 not in before else None
+
+
 def _is_row_major(value: Value) -> bool:
     """Whether the value surely lies in memory without gaps, so that reshaping it is a view."""
     if isinstance(value, Input):
@@ -374,6 +401,7 @@ _RULES: dict[str, Callable[[_Folding, Node], Value | None]] = {
     "prod": _Folding._reduction,
     "reshape": _Folding._reshape,
     "slice": _Folding._slice,
+    "slice_gradient": _Folding._slice_gradient,
     "stack": _Folding._joined,
     "sum": _Folding._reduction,
     "view_scatter": _Folding._view_scatter,

@@ -32,7 +32,7 @@ _LARGE = 16384  # bytes: reading less again costs nothing
 class _Group:
     """Nodes that become one."""
 
-    __slots__ = ("dtype", "inputs", "instructions", "members", "place", "shape")
+    __slots__ = ("dtype", "inputs", "instructions", "members", "place", "readers", "shape")
 
     def __init__(self, node: Node, dtype: np.dtype[Any], place: float) -> None:
         self.members = {node}
@@ -41,6 +41,7 @@ class _Group:
         self.inputs = set(node.values())
         self.instructions = size_of(node)
         self.place = place
+        self.readers: dict[Node, list[Node]] = {}  # of members whose results are read outside: by whom
 
 
 def fuse(graph: Graph) -> Graph:
@@ -88,13 +89,16 @@ class _Fusion:
 
     def run(self) -> None:
         self.copy_light()
+        for node, group in self.groups.items():
+            if self.readers.get(node.outputs[0]):
+                group.readers = {node: self.readers[node.outputs[0]]}
         light = {node for node in self.groups if self.is_light(node)}
         for node in self.graph.nodes:
             if node in self.groups and node not in light:
-                self.join_makers(self.groups[node])
+                self.join_makers(node)
         for node in light:
             if len(self.groups[node].members) == 1:
-                self.join_makers(self.groups[node])
+                self.join_makers(node)
         for value, readers in self.readers.items():
             if value.nbytes >= _LARGE and len(readers) > 1:
                 together = [reader for reader in readers if reader in self.groups]
@@ -135,7 +139,7 @@ class _Fusion:
             for reader in rest:
                 copy = Node(node.operation, node.inputs, node.options, [(result.shape, result.dtype)], node.line)
                 new = copy.outputs[0]
-                reader.substitute(lambda v, old=result, new=new: new if v is old else v)  # type: ignore[misc]
+                reader.substitute({result: new})
                 self.order[copy] = (self.place(source.node) + self.place(reader)) / 2
                 self.groups[copy] = _Group(copy, self.groups[node].dtype, self.order[copy])
                 self.groups[reader].inputs = set(reader.values())
@@ -144,10 +148,11 @@ class _Fusion:
         if copies:
             self.graph.nodes = sorted(self.order, key=self.order.__getitem__)
 
-    def join_makers(self, group: _Group) -> None:
-        """Joins a group with those that make what it reads, the nearest first."""
+    def join_makers(self, node: Node) -> None:
+        """Joins a node's group with those that make what it reads, the nearest first."""
         tried: set[_Group] = set()
         while True:
+            group = self.groups[node]
             makers = {self.groups[v.node] for v in group.inputs if v.node in self.groups} - tried
             if not makers:
                 return
@@ -164,18 +169,20 @@ class _Fusion:
         if a.dtype != b.dtype and BOOL not in (a.dtype, b.dtype):
             return False
         dtype = b.dtype if a.dtype == BOOL else a.dtype
-        members = a.members | b.members
-        inputs = {value for value in a.inputs | b.inputs if value.node not in members}
+        inputs = {value for value in a.inputs if value.node not in b.members}
+        inputs.update([value for value in b.inputs if value.node not in a.members])
         if len(inputs) > _MOST_INPUTS or (dtype != BOOL and all(value.dtype != dtype for value in inputs)):
             return False
-        sources = {self.source(value) for value in inputs}
-        if any(value.node in members for value in sources):
+        sources = self.sources
+        makers = {sources.get(value, value).node for value in inputs}
+        if not (makers.isdisjoint(a.members) and makers.isdisjoint(b.members)):
             return False  # a member reads another one through a view
-        earliest = max([self.place(value.node) for value in sources], default=-1)
-        readers = [[r for r in self.readers.get(m.outputs[0], ()) if r not in members] for m in members]
-        if sum(1 for found in readers if found) > _MOST_OUTPUTS:
+        earliest = max(map(self.place, makers), default=-1)
+        readers = {m: left for m, found in a.readers.items() if (left := [r for r in found if r not in b.members])}
+        readers |= {m: left for m, found in b.readers.items() if (left := [r for r in found if r not in a.members])}
+        if len(readers) > _MOST_OUTPUTS:
             return False
-        limits = [self.place(reader) for found in readers for reader in found]
+        limits = [self.place(reader) for found in readers.values() for reader in found]
         if self.overwritten:
             changes = [(g, self.overwritten.get(self.source(value), -1)) for g in (a, b) for value in g.inputs]
             limits += [place for g, place in changes if place > g.place]
@@ -185,7 +192,10 @@ class _Fusion:
                 break
         else:
             return False
-        a.members, a.inputs, a.dtype, a.place = members, inputs, dtype, place
+        if len(a.members) < len(b.members):
+            a, b = b, a
+        a.members |= b.members
+        a.inputs, a.readers, a.dtype, a.place = inputs, readers, dtype, place
         a.instructions += b.instructions
         for node in b.members:
             self.groups[node] = a
@@ -216,7 +226,7 @@ class _Fusion:
             if node in nodes:
                 return
             if replaced:
-                node.substitute(lambda value: replaced.get(value, value))
+                node.substitute(replaced)
             for value in node.values():
                 if value.node in self.views:
                     add(value.node)
@@ -228,7 +238,7 @@ class _Fusion:
             if node in self.views:
                 add(node)
         self.graph.nodes = list(nodes)
-        self.graph.substitute_results(lambda value: replaced.get(value, value))
+        self.graph.substitute_results(replaced)
 
     def read_elsewhere(self, value: Value, members: set[Node]) -> bool:
         """Whether more than `members` need the value."""

@@ -122,8 +122,11 @@ class Recorder:
 
     def __call__(self, opcode: str, *sources: Any) -> Any:
         expressions = [s for s in sources if isinstance(s, Expression)]
+        numbers = [s for s in sources if not isinstance(s, Expression)]
         if opcode == "where" and isinstance(sources[0], (bool, int, float)):
             return sources[1] if sources[0] else sources[2]
+        if opcode == "multiply" and expressions and self._dtype.kind == "f" and 1.0 in numbers:
+            return expressions[0]  # exactly, as with the slopes and scales of activations
         if not expressions and self._dtype.kind == "f" and hasattr(np, opcode):
             with np.errstate(all="ignore"):
                 return getattr(np, opcode)(*[self._scalar(s) for s in sources]).item()

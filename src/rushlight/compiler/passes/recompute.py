@@ -120,7 +120,7 @@ class _Plan:
                 if new is not old:
                     self.uses[old].remove(reader)
                     self.uses.setdefault(new, []).append(reader)
-            reader.substitute(replacement)
+            reader.substitute(replaced)
             self.roots[reader] = self.roots_of(reader)
         nodes = self.graph.nodes
         behind = nodes.index(readers[0])
@@ -132,7 +132,7 @@ class _Plan:
         """The same node again, with other inputs."""
         copy = Node(node.operation, node.inputs, node.options, [(v.shape, v.dtype) for v in node.outputs], node.line)
         if replaced:
-            copy.substitute(lambda value: replaced.get(value, value))
+            copy.substitute(replaced)
         for old, new in zip(node.outputs, copy.outputs, strict=True):
             root, strides, offset = self.places[old]
             self.places[new] = layout.Place(new if root is old else self.places[copy.inputs[0]].root, strides, offset)
