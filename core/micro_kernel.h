@@ -70,6 +70,8 @@ template <int R, int V, bool in_part = false, class T, class Step>
     b += b_stride;
   };
   int64_t k = 0;
+  // Twice in a row, for the loop's own instructions take the places of multiply-adds.
+#pragma GCC unroll 2
   for (; k + chains <= count; k += chains) {
 #pragma GCC unroll 2
     for (int chain = 0; chain < chains; ++chain) add(k + chain, sums[chain]);
