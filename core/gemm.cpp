@@ -34,6 +34,7 @@ constexpr int64_t packed_terms = 16;  // the terms of a piece are a multiple of 
 constexpr int64_t direct_rows = 48, direct_rows_in_line = 64, direct_rows_meeting = 18;
 constexpr int64_t line = 64, meeting = 4096;       // bytes
 constexpr int64_t direct_reads = 3 * 1024 * 1024;  // items that all rows skip over
+constexpr int64_t leftover_terms = 128;            // with fewer, joining the lanes of a sum costs more than it saves
 constexpr int64_t narrow_limit = 256;  // items from one column of A to the next that are read where they lie
 
 // Cuts `extent` into equal parts of at most `limit`, each a multiple of `unit`.
@@ -95,17 +96,56 @@ struct Columns {
   }
 };
 
+// The last few columns of C behind whole vectors: sums along the rows of A, where these lie side by side, for
+// they would take as long as a whole vector of columns.
+template <class T>
+class Leftover {
+ public:
+  Leftover(const Product<T>& p, const T* packed_columns) : columns_(count(p)), numbers_(columns_ * p.k), dots_(p) {
+    const int64_t first = p.n - columns_, panel = first / tile_columns<T> * tile_columns<T>;
+    const Columns<T> from(p, packed_columns, panel, 0);
+    for (int64_t j = 0; j < columns_; ++j) {
+      for (int64_t k = 0; k < p.k; ++k) numbers_[j * p.k + k] = from.first[k * from.step + first - panel + j];
+    }
+    dots_.n = columns_;
+    dots_.b = {numbers_.get(), 1, p.k};
+    dots_.c += first;
+  }
+
+  int64_t columns() const { return columns_; }
+
+  void multiply(int64_t i, int64_t rows) const {
+    for (int64_t r = 0; columns_ > 0 && r < rows; r += dot_rows) {
+      multiply_dot_rows<T>(std::min<int64_t>(dot_rows, rows - r), dots_, i + r, 0, columns_);
+    }
+  }
+
+ private:
+  // The same for every block that ends where C does.
+  static int64_t count(const Product<T>& p) {
+    const int64_t rest = p.n % lanes<T>;
+    return p.a.column_stride == 1 && p.k >= leftover_terms && rest <= lanes<T> / 4 ? rest : 0;
+  }
+
+  int64_t columns_;
+  Scratch<T> numbers_;
+  Product<T> dots_;
+};
+
 // C, of rows that lie side by side, tile by tile.
 template <class T>
 void multiply_straight(const Product<T>& p, const T* packed_rows, const T* packed_columns) {
   const Store mode = p.accumulate ? Store::accumulate : Store::overwrite;
+  const Leftover<T> leftover(p, packed_columns);
+  const int64_t whole = p.n - leftover.columns();
   for (int64_t i = 0; i < p.m; i += tile_rows) {
     const Rows<T> rows(p, packed_rows, i, 0);
-    for (int64_t j = 0; j < p.n; j += tile_columns<T>) {
+    for (int64_t j = 0; j < whole; j += tile_columns<T>) {
       const Columns<T> columns(p, packed_columns, j, 0);
-      multiply_columns(rows.count, std::min<int64_t>(tile_columns<T>, p.n - j), p.k, rows.first, rows.step,
+      multiply_columns(rows.count, std::min<int64_t>(tile_columns<T>, whole - j), p.k, rows.first, rows.step,
                        columns.first, columns.step, p.c + i * p.c_row_stride + j, p.c_row_stride, mode);
     }
+    leftover.multiply(i, rows.count);
     if (p.has_epilogue()) finish(p.block(i, rows.count, 0, p.n));
   }
 }

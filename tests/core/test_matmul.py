@@ -119,7 +119,17 @@ def test_vectors(k: int) -> None:
 
 @pytest.mark.parametrize(
     ("m", "n", "k"),
-    [(300, 500, 400), (1, 2000, 1000), (5, 3000, 200), (2000, 3, 300), (64, 512, 784), (1030, 16, 900), (90, 70, 1300)],
+    [
+        (300, 500, 400),
+        (1, 2000, 1000),
+        (5, 3000, 200),
+        (2000, 3, 300),
+        (64, 512, 784),
+        (1030, 16, 900),
+        (90, 70, 1300),
+        (600, 49, 1500),
+        (24, 1025, 2000),
+    ],
 )
 def test_same_bits_for_any_number_of_threads(threads: None, m: int, n: int, k: int) -> None:
     a, b = make(0, (m, k), "contiguous", np.float32), make(1, (n, k), "contiguous", np.float32)
@@ -151,6 +161,30 @@ def test_left_sides_that_lie_in_columns(threads: None, m: int, n: int, k: int) -
     for count in (1, 2, 3, 8):
         native.set_num_threads(count)
         results.append(native.matmul(a, b))
+    check(results[0], a, b)
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    m=st.integers(1, 70),
+    vectors=st.integers(0, 10),
+    rest=st.integers(1, 4),
+    k=st.sampled_from([127, 128, 130, 500, 1200]),
+    right=st.sampled_from(["contiguous", "transposed"]),
+    dtype=dtypes,
+)
+def test_few_columns_behind_whole_vectors(m: int, vectors: int, rest: int, k: int, right: str, dtype: type) -> None:
+    a, b = make(0, (m, k), "contiguous", dtype), make(1, (k, 16 * vectors + rest), right, dtype)
+    before = native.get_num_threads()
+    try:
+        results = []
+        for count in (1, 3, 8):
+            native.set_num_threads(count)
+            results.append(native.matmul(a, b))
+    finally:
+        native.set_num_threads(before)
     check(results[0], a, b)
     for result in results[1:]:
         np.testing.assert_array_equal(result, results[0])

@@ -58,11 +58,9 @@ class _Splitting:
                     if self.parts or self.wholes:
                         node.substitute({value: self.whole(value) for value in node.values()})
                     self.nodes.append(node)
-        graph = self.graph
-        graph.outputs = tuple([self.whole(value) for value in graph.outputs])
-        graph.writes = [(target, self.whole(value)) for target, value in graph.writes]
-        graph.nodes = self.nodes
-        return graph
+        self.graph.substitute_results({value: self.whole(value) for value in self.graph.results()})
+        self.graph.nodes = self.nodes
+        return self.graph
 
     def goes_on(self, node: Node) -> bool:
         """Whether nobody needs the result of `cat` but elementwise operations of its shape."""
