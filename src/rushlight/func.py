@@ -19,7 +19,6 @@ from rushlight.autograd.walk import leads_beyond
 from rushlight.errors import ShapeError
 from rushlight.nn.modules.batchnorm import _BatchNorm
 from rushlight.nn.utils.stateless import functional_call as functional_call
-from rushlight.tensor import creation
 from rushlight.tensor.joining import stack
 from rushlight.tensor.random import default_generator
 from rushlight.tensor.tensor import Tensor
@@ -132,14 +131,10 @@ class _Call:
         return functional.vector_products(self.results, self.leaves, vectors, create_graph, False)
 
     def pushed(self, vectors: list[Tensor]) -> Any:
-        """The product of the Jacobian with vectors, one for each leaf of the arguments.
-
-        By differentiating the product of a vector with the Jacobian for that vector, on which it depends linearly.
-        """
+        """The product of the Jacobian with vectors, one for each leaf of the arguments."""
         joined = self.joined or any(vector.requires_grad for vector in vectors)
         with enable_grad():
-            duals = [creation.zeros_like(result).requires_grad_() for result in self.results]
-            found = functional.vector_products(self.products(duals, True), duals, vectors, joined, False)
+            found = functional.jacobian_products(self.results, self.leaves, vectors, joined, False)
         kept = iter(found if joined else [vector.detach() for vector in found])
         return _map(lambda _: next(kept), self.outputs)
 

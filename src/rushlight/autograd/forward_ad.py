@@ -12,8 +12,6 @@ import threading
 from types import TracebackType
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from rushlight.autograd.modes import enable_grad
 from rushlight.autograd.tape import Passing
 from rushlight.errors import ShapeError
@@ -113,7 +111,7 @@ def unpack_dual(tensor: Tensor, *, level: int | None = None) -> UnpackedDualTens
     duals, others = _ancestors(tensor)
     if not duals:
         return UnpackedDualTensor(tensor, None)
-    from rushlight.autograd.functional import vector_products
+    from rushlight.autograd.functional import jacobian_products
 
     keeps = others or any(dual.tangent is not None and dual.tangent.requires_grad for dual in duals)
     starts = []
@@ -122,9 +120,7 @@ def unpack_dual(tensor: Tensor, *, level: int | None = None) -> UnpackedDualTens
         start._node, start._requires_grad = dual, True
         starts.append(start)
     with enable_grad():
-        vector = wrap(np.zeros_like(tensor.array)).requires_grad_()
-        products = vector_products([tensor], starts, [vector], True, False)
-        (tangent,) = vector_products(products, [vector], [dual.tangent for dual in duals], keeps, False)
+        (tangent,) = jacobian_products([tensor], starts, [dual.tangent for dual in duals], keeps, False)
     return UnpackedDualTensor(tensor if others else tensor.detach(), tangent if keeps else tangent.detach())
 
 

@@ -26,17 +26,12 @@ def vjp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool
 
 
 def jvp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> Any:
-    """`(outputs, J v)`: the product of the Jacobian J of `func` at `inputs` with a vector.
-
-    By differentiating the vector-Jacobian product with respect to its vector, on which it depends linearly.
-    """
+    """`(outputs, J v)`: the product of the Jacobian J of `func` at `inputs` with a vector."""
     arguments, _ = _prepare(inputs, create_graph)
     vectors = _vectors(v, arguments, "inputs")
     with enable_grad():
         outputs, single = _call(func, arguments)
-        duals = [wrap(np.zeros_like(o.array)).requires_grad_() for o in outputs]
-        products = vector_products(outputs, arguments, duals, True, strict)
-        found = vector_products(products, duals, vectors, create_graph, strict)
+        found = jacobian_products(outputs, arguments, vectors, create_graph, strict)
     return _finish(outputs, single, create_graph), _finish(found, single, create_graph)
 
 
@@ -161,6 +156,18 @@ def vector_products(
             raise RuntimeError("the outputs are independent of an input; this isn't allowed in strict mode")
         results.append(wrap(np.zeros_like(tensor.array)) if gradient is None else gradient)
     return results
+
+
+def jacobian_products(
+    outputs: list[Tensor], inputs: list[Tensor], vectors: Any, create_graph: bool, strict: bool
+) -> list[Tensor]:
+    """The product of the Jacobian of `outputs` with vectors, one for each input; one for each output.
+
+    By differentiating the product of a vector with the Jacobian for that vector, on which it depends linearly.
+    """
+    duals = [wrap(np.zeros_like(output.array)).requires_grad_() for output in outputs]
+    products = vector_products(outputs, inputs, duals, True, strict)
+    return vector_products(products, duals, vectors, create_graph, strict)
 
 
 def jacobian_of(output: Tensor, arguments: list[Tensor], create_graph: bool, strict: bool) -> list[Tensor]:

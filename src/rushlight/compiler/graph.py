@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rushlight.ops.declare import OPERATIONS
+
 
 class Value:
     """One result of a node, or an input of the graph: known by shape and NumPy dtype. `node` is None for inputs."""
@@ -113,6 +115,12 @@ class Node:
         self.inputs = tuple(inputs)
         found = _values_in(self.inputs)
         self._values = (*found, *[option for option in self.options.values() if isinstance(option, Value)])
+
+    @property
+    def is_elementwise(self) -> bool:
+        """Whether a declared operation computes each element of its result from those in its place alone."""
+        declared = OPERATIONS.get(self.operation)
+        return declared is not None and declared.elementwise
 
     def values(self) -> tuple[Value, ...]:
         """The values that it reads, with repetition."""

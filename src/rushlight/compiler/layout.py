@@ -112,7 +112,7 @@ def parts(graph: Graph) -> dict[Value, Place]:
 
 def _is_program(node: Node) -> bool:
     """Whether the node is run by the elementwise engine, which reads and writes any strides."""
-    return node.operation == "fused" or (node.operation in OPERATIONS and OPERATIONS[node.operation].elementwise)
+    return node.operation == "fused" or node.is_elementwise
 
 
 def _writes_anywhere(value: Value) -> bool:
@@ -231,7 +231,7 @@ def _works_in_place(node: Node, operand: Value, result: Value, found: dict[Value
         reduced = node.options["program"].reduced
         if reduced and reduced[result.index]:
             return False  # written before all has been read
-    elif not (node.operation in OPERATIONS and OPERATIONS[node.operation].elementwise):
+    elif not node.is_elementwise:
         return False
     place = found[operand]
     if operand.shape != result.shape or operand.dtype != result.dtype or place.root.nbytes != result.nbytes:

@@ -50,7 +50,7 @@ class _Folding:
                 continue
             rule = _RULES.get(node.operation)
             result = None if rule is None else rule(self, node)
-            if result is None and node.operation in OPERATIONS and OPERATIONS[node.operation].elementwise:
+            if result is None and node.is_elementwise:
                 result = self.elementwise(node)
             if result is None:
                 self.nodes.append(node)
@@ -373,8 +373,7 @@ def _is_row_major(value: Value) -> bool:
 
 
 def _is_elementwise(value: Value) -> bool:
-    operation = None if value.node is None else OPERATIONS.get(value.node.operation)
-    return operation is not None and operation.elementwise
+    return value.node is not None and value.node.is_elementwise
 
 
 def _computed(operation: Operation, operands: list[Any], options: dict[str, Any]) -> tuple[Any, ...]:

@@ -135,7 +135,7 @@ def fold_normalization(graph: Graph) -> Graph:
             made.line = before.line
             nodes.append(made)
             replaced[y] = made.outputs[0]
-        elif y not in results and all(_is_elementwise(reader) for reader in uses.get(y, [])):
+        elif y not in results and all(reader.is_elementwise for reader in uses.get(y, [])):
             builder = _Builder(nodes, node.line)
             channels = (-1, *[1] * (y.ndim - 2))
             scale, shift = [builder.reshape(vector, channels) for vector in builder.scale_and_shift(node)]
@@ -157,10 +157,6 @@ def _same_floats(inputs: tuple[Any, ...]) -> bool:
 def _takes_scale(node: Node) -> bool:
     """Whether the node's channels, dimension 1 of its result, are dimension 0 of its weight."""
     return node.operation == "convolution" or (node.operation == "linear" and node.outputs[0].ndim == 2)
-
-
-def _is_elementwise(node: Node) -> bool:
-    return node.operation in OPERATIONS and OPERATIONS[node.operation].elementwise
 
 
 class _Builder:

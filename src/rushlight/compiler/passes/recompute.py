@@ -10,7 +10,6 @@ from rushlight.compiler import layout
 from rushlight.compiler.graph import Graph, Input, Node, Value
 from rushlight.compiler.passes.recipes import size_of
 from rushlight.compiler.profile import operations_of
-from rushlight.ops.declare import OPERATIONS
 
 _LEAST = 16 << 20  # bytes at the peak of a graph that is worth it
 _PARTS = 256  # a value that is less than this part of the peak isn't looked at
@@ -158,8 +157,7 @@ def _bytes_of(value: Value) -> int:
 
 
 def _is_cheap(node: Node) -> bool:
-    operation = OPERATIONS.get(node.operation)
-    return node.operation in _CHEAP or (operation is not None and operation.elementwise)
+    return node.operation in _CHEAP or node.is_elementwise
 
 
 def _peak(made: list[list[Value]], last: dict[Value, int]) -> tuple[int, int]:
@@ -184,7 +182,6 @@ def _peak(made: list[list[Value]], last: dict[Value, int]) -> tuple[int, int]:
 def _cost(node: Node) -> float:
     moved = sum(v.nbytes for v in dict.fromkeys(node.values())) + sum(v.nbytes for v in node.outputs)
     done = operations_of(node)
-    operation = OPERATIONS.get(node.operation)
-    if operation is not None and operation.elementwise:
+    if node.is_elementwise:
         done = float(size_of(node) * node.outputs[0].size)
     return moved + done / _OPERATIONS_FOR_A_BYTE

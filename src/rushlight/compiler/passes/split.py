@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from rushlight.compiler.graph import Graph, Node, Value
 from rushlight.compiler.passes.join import part_of
-from rushlight.ops.declare import OPERATIONS
 
 _LEAST = 4096  # bytes of a whole: less isn't worth further calls
 _MOST_PARTS = 4
@@ -69,21 +68,21 @@ class _Splitting:
             return False
         if any(value.ndim != result.ndim for value in node.inputs):
             return False
-        return all(_is_elementwise(r) and r.outputs[0].shape == result.shape for r in self.uses.get(result, ()))
+        return all(r.is_elementwise and r.outputs[0].shape == result.shape for r in self.uses.get(result, ()))
 
     def is_sliced(self, value: Value) -> bool:
         """Whether the value is elementwise, and all that is read of it are a few slices, apart from each other."""
         readers = self.uses.get(value, [])
         if value.nbytes < _LEAST or value in self.results or not 0 < len(readers) <= _MOST_PARTS:
             return False
-        if value not in self.parts and (value.node is None or not _is_elementwise(value.node)):
+        if value not in self.parts and (value.node is None or not value.node.is_elementwise):
             return False
         parts = [_taken(reader) for reader in readers]
         return all(parts) and sum(reader.outputs[0].size for reader in readers) <= value.size
 
     def ranges(self, node: Node) -> list[_Range]:
         """The parts in which an elementwise node is computed: those of an operand of its shape."""
-        if not _is_elementwise(node):
+        if not node.is_elementwise:
             return []
         for value in node.values():
             if value in self.parts and value.shape == node.outputs[0].shape:
@@ -107,7 +106,7 @@ class _Splitting:
         if part in self.parts.get(value, ()):
             return self.parts[value][part]
         alone = len(self.uses.get(value, ())) == 1 and value not in self.results
-        if value.node is not None and _is_elementwise(value.node) and (alone or self.is_sliced(value)):
+        if value.node is not None and value.node.is_elementwise and (alone or self.is_sliced(value)):
             return self.computed(value.node, part)
         if (value, part) not in self.made:
             index = (Ellipsis, slice(part.start, part.stop), *[slice(None)] * (-part.dim - 1))
@@ -125,10 +124,6 @@ class _Splitting:
             self.nodes.append(node)
             self.wholes[value] = node.outputs[0]
         return self.wholes.get(value, value)
-
-
-def _is_elementwise(node: Node) -> bool:
-    return node.operation in OPERATIONS and OPERATIONS[node.operation].elementwise
 
 
 def _joined(node: Node) -> dict[_Range, Value]:
