@@ -149,8 +149,8 @@ void Program::Task::operator()(int64_t begin, int64_t end) const {
 
 void Program::execute(Task& task) const {
   task.grain = std::max<int64_t>(131072 / (3 + cost_) / 1024 * 1024, 1024);
-  if (const int64_t tasks = (task.total + task.grain - 1) / task.grain; tasks > 1 && tasks < 16) {
-    const int64_t even = (tasks + 3) / 4 * 4;  // as many for each of a few threads
+  if (const int64_t tasks = divide_up(task.total, task.grain); tasks > 1 && tasks < 16) {
+    const int64_t even = round_up(tasks, 4);  // as many for each of a few threads
     task.grain = (task.total / even / 256 + 1) * 256;
   }
   if (task.row > 0) {  // whole rows to each task; and to each block, where that holds one

@@ -288,6 +288,12 @@ void multiply_pieces(const Product<T>& p) {
   });
 }
 
+// Multiply-adds, or what could have been done while the numbers came from memory.
+template <class T>
+int64_t work(const Product<T>& p) {
+  return std::max(p.m, read_work) * p.n * std::max<int64_t>(p.k, 1);
+}
+
 enum class Method { nothing, dots, pieces, blocks };
 
 // How a product is computed, by its shape alone, and how C is cut into blocks to be shared out among threads. However
@@ -342,9 +348,6 @@ struct Plan {
     }
   }
 
-  // Multiply-adds, or what could have been done while the numbers came from memory.
-  static int64_t work(const Product<T>& p) { return std::max(p.m, read_work) * p.n * p.k; }
-
   void choose_method(Product<T>& p, int64_t count) {
     if (p.k == 0) {
       method = Method::nothing;
@@ -383,8 +386,7 @@ void multiply(Product<T> p, int64_t count, const int64_t* a_offsets, const int64
   if (plan.method == Method::pieces) return multiply_pieces(item(0));
   const int64_t row_blocks = divide_up(p.m, plan.block_rows), column_blocks = divide_up(p.n, plan.block_columns);
   const int64_t blocks = row_blocks * column_blocks;
-  const int64_t work = std::max(p.m, read_work) * p.n * std::max<int64_t>(p.k, 1);
-  const int64_t grain = blocks == 1 ? std::max<int64_t>(1, block_work / 2 / work) : 1;
+  const int64_t grain = blocks == 1 ? std::max<int64_t>(1, block_work / 2 / work(p)) : 1;
   parallel_for(count * blocks, grain, [&](int64_t begin, int64_t end) {
     std::optional<Packed<T>> packed;
     if (plan.method == Method::blocks) packed.emplace(p, plan.block_rows, plan.block_columns);

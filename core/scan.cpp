@@ -114,7 +114,7 @@ nb::object scan_any(nb::handle source, int64_t dim, bool reverse) {
 template <class T>
 void recur(const T* x, const T* a, T* y, const Slabs& slabs, bool reverse) {
   constexpr int64_t width = 256;  // columns that go on together
-  const int64_t inner = slabs.inner, strips = (inner + width - 1) / width;
+  const int64_t inner = slabs.inner, strips = divide_up(inner, width);
   const int64_t step = reverse ? -inner : inner, work = slabs.count * std::min(width, inner);
   parallel_for(slabs.outer * strips, std::max<int64_t>(32768 / work, 1), [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
