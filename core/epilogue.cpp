@@ -27,6 +27,14 @@ V activate(V x) {
   return x;
 }
 
+// What becomes of a sum; `residual` may be null.
+template <Activation activation, class T>
+Vec<T> complete(Vec<T> sum, const T* residual) {
+  if constexpr (activation == Activation::relu_gradient) return select(load(residual) <= 0, Vec<T>{}, sum);
+  if (residual != nullptr) sum += load(residual);
+  return activate<activation>(sum);
+}
+
 template <Activation activation, class T>
 void finish(T* line, int64_t count, T constant, const T* bias, const T* residual) {
   int64_t i = 0;
@@ -34,22 +42,18 @@ void finish(T* line, int64_t count, T constant, const T* bias, const T* residual
     Vec<T> value = load(line + i);
     if (constant != 0) value += constant;
     if (bias != nullptr) value += load(bias + i);
-    if (residual != nullptr) value += load(residual + i);
-    store<T>(line + i, activate<activation>(value));
+    store<T>(line + i, complete<activation>(value, residual == nullptr ? nullptr : residual + i));
   }
-  T rest[lanes<T>] = {};
-  T* to = activation == Activation::none ? line + i : rest;
+  if (i == count) return;
+  T rest[lanes<T>] = {}, rest_residual[lanes<T>] = {};
   for (int64_t r = 0; r < count - i; ++r) {
-    T value = line[i + r];
-    if (constant != 0) value += constant;
-    if (bias != nullptr) value += bias[i + r];
-    if (residual != nullptr) value += residual[i + r];
-    to[r] = value;
+    rest[r] = line[i + r];
+    if (constant != 0) rest[r] += constant;
+    if (bias != nullptr) rest[r] += bias[i + r];
+    if (residual != nullptr) rest_residual[r] = residual[i + r];
   }
-  if (activation != Activation::none && i < count) {
-    store<T>(rest, activate<activation>(load(rest)));
-    std::copy(rest, rest + (count - i), line + i);
-  }
+  store<T>(rest, complete<activation>(load(rest), residual == nullptr ? nullptr : rest_residual));
+  std::copy(rest, rest + (count - i), line + i);
 }
 
 }  // namespace
@@ -71,6 +75,7 @@ void finish_line(T* line, int64_t count, T constant, const T* bias, const T* res
     case Activation::sigmoid: return finish<Activation::sigmoid>(line, count, constant, bias, residual);
     case Activation::tanh: return finish<Activation::tanh>(line, count, constant, bias, residual);
     case Activation::silu: return finish<Activation::silu>(line, count, constant, bias, residual);
+    case Activation::relu_gradient: return finish<Activation::relu_gradient>(line, count, constant, bias, residual);
   }
 }
 

@@ -26,7 +26,8 @@ constexpr int64_t thread_blocks = 8;                                           /
 constexpr int64_t block_work = 256 * 1024;                                     // multiply-adds of a block, at least
 constexpr int64_t read_work = 8;              // multiply-adds in the time that a number takes from memory
 constexpr int64_t shared_work = 1024 * 1024;  // multiply-adds of one product that all threads share
-constexpr int64_t piece_terms = 256, most_pieces = 16, piece_numbers = 32 * 1024;  // pieces of a small C's terms
+constexpr int64_t piece_terms = 256, most_pieces = 16;                 // pieces of a small C's terms
+constexpr int64_t piece_numbers = 64 * 1024, numbers_for_a_term = 36;  // of such a C, at most
 constexpr int64_t wanted_parts = 8;   // of C, in which the pieces are added up
 constexpr int64_t packed_terms = 16;  // the terms of a piece are a multiple of these
 // B is read where it lies with at most so many rows of A, or if it is nearby. With rows of B in line with the lines of
@@ -35,7 +36,8 @@ constexpr int64_t direct_rows = 48, direct_rows_in_line = 64, direct_rows_meetin
 constexpr int64_t line = 64, meeting = 4096;       // bytes
 constexpr int64_t direct_reads = 3 * 1024 * 1024;  // items that all rows skip over
 constexpr int64_t leftover_terms = 128;            // with fewer, joining the lanes of a sum costs more than it saves
-constexpr int64_t narrow_limit = 256;  // items from one column of A to the next that are read where they lie
+// A is read where it lies if its columns are so many items apart, all of them together.
+constexpr int64_t narrow_limit = 256, narrow_items = 128 * 1024;
 
 // Cuts `extent` into equal parts of at most `limit`, each a multiple of `unit`.
 int64_t even_part(int64_t extent, int64_t limit, int64_t unit) {
@@ -45,7 +47,8 @@ int64_t even_part(int64_t extent, int64_t limit, int64_t unit) {
 
 template <class T>
 bool packs_rows(const Product<T>& p) {
-  return p.a.column_stride != 1 && (p.a.row_stride != 1 || p.a.column_stride > narrow_limit);
+  return p.a.column_stride != 1 && (p.a.row_stride != 1 || p.a.column_stride > narrow_limit ||
+                                    p.a.column_stride * p.k > narrow_items);
 }
 
 // Whether B is copied into panels. Its rows are read where they lie if their numbers lie side by side, unless many
@@ -256,7 +259,9 @@ double cost_of_block(const Product<T>& p, int64_t rows, int64_t columns) {
 // another one has packed, and added up in their order.
 template <class T>
 void multiply_pieces(const Product<T>& p) {
-  const int64_t piece = even_part(p.k, std::max(piece_terms, divide_up(p.k, most_pieces)), packed_terms);
+  int64_t wanted = 1;  // a power of two: numbers of threads divide it
+  while (2 * wanted <= std::min(most_pieces, p.k / piece_terms)) wanted *= 2;
+  const int64_t piece = even_part(p.k, divide_up(p.k, wanted), packed_terms);
   const int64_t pieces = divide_up(p.k, piece), size = p.m * p.n;
   const auto aside = [&](const Product<T>& product) {  // the first piece, into rows that lie side by side
     return Product<T>{product.m, product.n, piece, product.a, product.b, nullptr, product.n, 1};
@@ -357,7 +362,8 @@ struct Plan {
     if (cost_of_dots(p) < cost(p)) {
       method = Method::dots;
       if (p.n < p.m) turn(p);
-    } else if (count == 1 && p.m * p.n * p.k >= shared_work && p.k >= 4 * piece_terms && p.m * p.n <= piece_numbers) {
+    } else if (count == 1 && p.m * p.n * p.k >= shared_work && p.k >= 4 * piece_terms &&
+               p.m * p.n <= std::min(piece_numbers, numbers_for_a_term * p.k)) {
       method = Method::pieces;
     } else {
       method = Method::blocks;

@@ -180,11 +180,9 @@ nb::object matmul(nb::handle a_object, nb::handle b_object) {
 
 // activation(x (..., k) times the transpose of w (n, k), plus bias (n), plus residual (..., n)).
 nb::object linear(nb::handle x_object, nb::handle w_object, nb::handle bias_object, nb::handle residual_object,
-                  const std::string& activation_name) {
+                  Activation activation) {
   Array x = borrow(x_object), w = borrow(w_object);
   const DType dtype = x.dtype;
-  Activation activation;
-  if (!find_activation(activation_name, activation)) throw nb::value_error("linear: no activation of this name");
   const bool plain = activation == Activation::none && residual_object.is_none();
   if (dtype != w.dtype || !native(dtype) || (is_half(dtype) && !plain)) return not_implemented();
   WorkArray wide_x, wide_w, bias, residual;
@@ -211,6 +209,18 @@ nb::object linear(nb::handle x_object, nb::handle w_object, nb::handle bias_obje
       .object;
 }
 
+nb::object linear_activation(nb::handle x, nb::handle w, nb::handle bias, nb::handle residual,
+                             const std::string& name) {
+  Activation activation;
+  if (!find_activation(name, activation)) throw nb::value_error("linear: no activation of this name");
+  return linear(x, w, bias, residual, activation);
+}
+
+nb::object linear_relu_gradient(nb::handle g, nb::handle w, nb::handle y) {
+  if (y.is_none()) mismatch();
+  return linear(g, w, nb::none(), y, Activation::relu_gradient);
+}
+
 }  // namespace
 
 void bind_matmul(nb::module_& module) {
@@ -219,10 +229,12 @@ void bind_matmul(nb::module_& module) {
       "a (..., m, k) times b (..., k, n), leading dimensions broadcast; a vector is a row on the left, a column "
       "on the right.");
   define_kernel(
-      module, "linear", &linear, nb::arg("x"), nb::arg("w"), nb::arg("bias").none(),
+      module, "linear", &linear_activation, nb::arg("x"), nb::arg("w"), nb::arg("bias").none(),
       nb::arg("residual").none() = nb::none(), nb::arg("activation") = "none",
       "activation(x (..., k) times the transpose of w (n, k), plus bias (n), plus residual (..., n)); bias and "
       "residual may be None. Activations: none, relu, gelu, gelu_tanh, sigmoid, tanh, silu.");
+  define_kernel(module, "linear_relu_gradient", &linear_relu_gradient, nb::arg("g"), nb::arg("w"), nb::arg("y"),
+                "g (..., k) times the transpose of w (n, k) where y (..., n), the result of a relu, is above 0; else 0.");
 }
 
 }  // namespace rushlight

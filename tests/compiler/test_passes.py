@@ -580,9 +580,34 @@ def test_epilogue_of_matmul():
         argument %3: f32[3,4]
         %4: f32[3,4] = permute(%1, dims=(1, 0))
         %6: f32[5,3] = linear_activation(%0, %4, %2, None, activation='tanh')
-        %7: f32[4,3] = permute(%3, dims=(1, 0))
         %9: f32[5,3] = linear_activation(%0, %3, None, %6, activation='none')
         return %9
+        """,
+        exact=False,
+    )
+
+
+def test_gradient_of_relu_as_epilogue():
+    check(
+        attach_epilogues,
+        """
+        argument %0: f32[5,4]
+        argument %1: f32[4,3]
+        argument %2: f32[5,3]
+        %3: f32[5,3] = relu(%2)
+        %4: f32[5,3] = matmul(%0, %1)
+        %5: bool[5,3] = less_equal(%3, 0)
+        %6: f32[5,3] = where(%5, 0.0, %4)
+        return %6, %3
+        """,
+        """
+        argument %0: f32[5,4]
+        argument %1: f32[4,3]
+        argument %2: f32[5,3]
+        %3: f32[5,3] = relu(%2)
+        %4: f32[3,4] = permute(%1, dims=(1, 0))
+        %6: f32[5,3] = linear_relu_gradient(%0, %4, %3)
+        return %6, %3
         """,
         exact=False,
     )
@@ -619,6 +644,9 @@ def test_epilogue_of_convolution():
         "%5: f32[2,5,3] = add(%4, %3)\n%6: f32[2,5,3] = exp(%5)",  # broadcast
         "%5: f32[5,3] = add(%4, 1.5)\n%6: f32[5,3] = exp(%5)",
         "%5: f32[5,3] = add(%4, %4)\n%6: f32[5,3] = exp(%5)",
+        "%5: bool[2,5,3] = less_equal(%3, 0)\n%6: f32[2,5,3] = where(%5, 0.0, %4)",
+        "%5: bool[5,3] = less_equal(%4, 0)\n%6: f32[5,3] = where(%5, 0.0, %4)",
+        "%5: bool[3] = less_equal(%2, 0)\n%6: f32[5,3] = where(%5, 0.0, %4)",
     ],
 )
 def test_epilogues_that_are_left(lines):

@@ -253,6 +253,24 @@ def test_linear_with_residual_and_activation(
         np.testing.assert_allclose(got, want, rtol=16 * epsilon, atol=16 * epsilon)
 
 
+@given(rows=extents, n=extents, k=extents, layout=layouts, dtype=dtypes)
+def test_linear_through_the_gradient_of_relu(rows: int, n: int, k: int, layout: str, dtype: type) -> None:
+    g, w = make(0, (rows, k), "contiguous", dtype), make(1, (n, k), layout, dtype)
+    y = np.maximum(make(2, (rows, n), "contiguous", dtype), 0)
+    y.flat[: n // 2] = np.nan
+    got = native.linear_relu_gradient(g, w, y)
+    np.testing.assert_array_equal(got, np.where(y <= 0, 0, native.linear(g, w, None)))
+    assert got.dtype == dtype
+
+
+def test_linear_through_the_gradient_of_relu_refuses() -> None:
+    g, w = np.ones((2, 3), np.float32), np.ones((4, 3), np.float32)
+    with pytest.raises(ValueError, match="fit"):
+        native.linear_relu_gradient(g, w, np.ones((4, 2), np.float32))
+    with pytest.raises((TypeError, ValueError)):
+        native.linear_relu_gradient(g, w, None)
+
+
 @pytest.mark.parametrize(("rows", "n", "k"), [(96, 70, 1100), (300, 40, 2000)])
 def test_many_terms_with_bias_residual_and_activation(rows: int, n: int, k: int) -> None:
     x, w = make(0, (rows, k), "contiguous", np.float64), make(1, (n, k), "contiguous", np.float64)

@@ -86,7 +86,7 @@ def operations_of(node: Node) -> float:
     out = node.outputs[0].shape
     if node.operation == "matmul":
         return 2.0 * math.prod(out) * shapes[0][-1]
-    if node.operation in ("linear", "linear_activation"):
+    if node.operation in ("linear", "linear_activation", "linear_relu_gradient"):
         return 2.0 * math.prod(out) * shapes[1][-1]
     if node.operation in ("convolution", "convolution_activation"):
         return 2.0 * math.prod(out) * math.prod(shapes[1][1:])

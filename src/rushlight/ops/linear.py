@@ -11,7 +11,7 @@ import numpy as np
 from rushlight import dtypes
 from rushlight.errors import DimensionError, DtypeError, InputError, ShapeError
 from rushlight.ops.declare import OPERATIONS, Sample, Spec, differentiated, operation
-from rushlight.ops.elementwise import add, gelu, gelu_tanh, multiply, relu, sigmoid, silu, tanh
+from rushlight.ops.elementwise import add, gelu, gelu_tanh, multiply, relu, sigmoid, silu, tanh, where
 from rushlight.ops.movement import expand, permute, reshape, slice_
 from rushlight.ops.reduction import sum_, sum_to
 
@@ -237,6 +237,33 @@ def _(make: Any) -> Iterator[Sample]:
     yield Sample((make(5, 4), make(3, 4), make(3), None), {"activation": "sigmoid"})
     yield Sample((make(5, 4), make(3, 4), make(3), make(5, 3)), {"activation": "tanh"})
     yield Sample((make(0, 4), make(3, 4), make(3), None), {"activation": "silu"})
+
+
+@operation(kernel="linear_relu_gradient")
+def linear_relu_gradient(xp: Any, g: Any, weight: Any, y: Any) -> Any:
+    """linear(g, weight) through the gradient of the relu whose result is y: what `compile` makes of these steps."""
+    return xp.where(y <= 0, 0, linear.meaning(xp, g, weight, None)).astype(g.dtype)
+
+
+@linear_relu_gradient.shape
+def _(g: Any, weight: Any, y: Any) -> Spec:
+    spec: Spec = linear.spec(g, weight, None)
+    check_residual("linear_relu_gradient", spec, y)
+    return spec
+
+
+@differentiated
+def _relu_gradient(g: Any, weight: Any, y: Any) -> Any:
+    return where(y <= 0, 0.0, linear(g, weight, None))
+
+
+linear_relu_gradient.gradient(_relu_gradient)
+
+
+@linear_relu_gradient.samples
+def _(make: Any) -> Iterator[Sample]:
+    yield Sample((make(5, 4), make(3, 4), make(5, 3)))
+    yield Sample((make(2, 3, 4), make(17, 4), make(2, 3, 17)))
 
 
 # Compositions.

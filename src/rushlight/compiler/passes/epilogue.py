@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rushlight.compiler.graph import Graph, Node, Value
+from rushlight.compiler.passes.dead import remove_dead
 
 _ACTIVATIONS = frozenset(["relu", "gelu", "gelu_tanh", "sigmoid", "tanh", "silu"])
 _ACTIVATED = {
@@ -20,7 +21,10 @@ _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def attach_epilogues(graph: Graph) -> Graph:
-    """A bias, a residual and an activation become part of the linear layer, matmul or convolution they alone read."""
+    """A bias, a residual and an activation become part of the linear layer, matmul or convolution they alone read.
+
+    So does the gradient of a relu, which is told from the relu's result, of linear layers and matmuls.
+    """
     uses = graph.uses()
     results = set(graph.results())
     gone: set[Node] = set()
@@ -51,6 +55,8 @@ def attach_epilogues(graph: Graph) -> Graph:
         elif reader.operation == "add":
             for position in (1, 0):
                 made = made or _added(product(reader.inputs[position]), reader.inputs[1 - position], reader)
+        elif reader.operation == "where":
+            made = _rectified(product(reader.inputs[2]), reader)
         if made is None:
             nodes.append(reader)
             continue
@@ -69,7 +75,7 @@ def attach_epilogues(graph: Graph) -> Graph:
         original[node.outputs[0]] = reader.outputs[0]
     graph.nodes = [node for node in nodes if node not in gone]
     graph.substitute_results(replaced)
-    return graph
+    return remove_dead(graph)
 
 
 def _parts(product: Node) -> tuple[Any, Any, Any, Any]:
@@ -96,6 +102,22 @@ def _added(product: Node | None, other: Any, reader: Node) -> tuple[Node, Node] 
     if bias is None and other.shape == result.shape[-1:] and product.operation in ("matmul", "linear"):
         return product, Node("linear", (x, weight, other), {}, [(result.shape, result.dtype)], reader.line)
     return None
+
+
+def _rectified(product: Node | None, reader: Node) -> tuple[Node, Node] | None:
+    """where(y <= 0, 0, product), the gradient of a relu whose result is y."""
+    condition, zero, _ = reader.inputs
+    compared = condition.node if isinstance(condition, Value) else None
+    if product is None or product.operation not in ("matmul", "linear") or zero != 0:
+        return None
+    if compared is None or compared.operation != "less_equal" or compared.inputs[1] != 0:
+        return None
+    x, weight, bias, _ = _parts(product)
+    y, result = compared.inputs[0], reader.outputs[0]
+    specs = {(value.shape, value.dtype) for value in (y, result, product.outputs[0]) if isinstance(value, Value)}
+    if bias is not None or not isinstance(y, Value) or len(specs) > 1:
+        return None
+    return product, Node("linear_relu_gradient", (x, weight, y), {}, [(result.shape, result.dtype)], reader.line)
 
 
 def _node(product: Node, inputs: tuple[Any, ...], activation: str, reader: Node) -> Node:
