@@ -157,8 +157,9 @@ inline Vec<T> load_every(const T* from, std::integer_sequence<int, I...>) {
   return __builtin_shufflevector(load(from), load(from + lanes<T>), (2 * I)...);
 }
 
-// The maxima of some rows of outputs of one plane, and where they are if `Index` isn't void. The rows of inputs are
-// copied between margins of the lowest number, so that whole vectors can be read at every window.
+// The maxima of some rows of outputs of one plane, and where they are if `Index` isn't void. The rows of inputs, or the
+// maxima down their columns where these are enough, lie between margins of the lowest number, so that whole vectors can
+// be read at every window.
 template <class T, class Index, int S>
 class MaximaOfRows {
  public:
@@ -181,7 +182,9 @@ class MaximaOfRows {
   int64_t padded() const { return padded_; }  // outputs of a row, in whole vectors
   int64_t memory(int64_t output_rows) const {
     const Axis &depth = window_.depth(), &height = window_.height();
-    const int64_t rows = output_rows == window_.output_rows() ? depth.input * height.input : rows_of(output_rows);
+    const int64_t rows = !with_indices                          ? 1
+                         : output_rows == window_.output_rows() ? depth.input * height.input
+                                                                : rows_of(output_rows);
     return rows * pitch_ + lanes<T>;
   }
 
@@ -189,6 +192,7 @@ class MaximaOfRows {
   // are not all. `memory` must be filled with the lowest number at first, and is left so where no row is copied to.
   template <class Put>
   void run(const T* plane, int64_t begin, int64_t end, T* memory, Put&& put) const {
+    if constexpr (!with_indices) return run_by_columns(plane, begin, end, memory, put);
     const Axis &depth = window_.depth(), &height = window_.height(), &width = window_.width();
     const bool all = end - begin == window_.output_rows();
     const int64_t above = all ? 0 : first_row_of(begin, end);
@@ -207,13 +211,9 @@ class MaximaOfRows {
             const T* source = memory + (line - above) * pitch_ + left_ + o * S;
             for (const Tap& tap : width.taps) {
               const Vec<T> value = load_every<S>(source + tap.offset, std::make_integer_sequence<int, lanes<T>>());
-              if constexpr (with_indices) {
-                const auto take = (value > best) | (value != value);
-                best = select(take, value, best);
-                where = select(take, positions(line * width.input + o * S + tap.offset), where);
-              } else {
-                best = maximum(best, value);
-              }
+              const auto take = (value > best) | (value != value);
+              best = select(take, value, best);
+              where = select(take, positions(line * width.input + o * S + tap.offset), where);
             }
           }
         }
@@ -223,6 +223,35 @@ class MaximaOfRows {
   }
 
  private:
+  template <class Put>
+  void run_by_columns(const T* plane, int64_t begin, int64_t end, T* memory, Put&& put) const {
+    const Axis &depth = window_.depth(), &height = window_.height(), &width = window_.width();
+    T* const line = memory + left_;
+    constexpr int64_t ahead = 4096 / sizeof(T);  // items that are fetched before they are read
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t od = row / height.output, oh = row % height.output;
+      const int64_t first = height.begin[oh], last = height.end[oh];
+      for_vectors<T>(width.input, [&](int64_t w, auto count) {
+        Vec<T> best = broadcast(lowest<T>());
+        for (int64_t d = depth.begin[od]; d < depth.end[od]; d += depth.step) {
+          for (int64_t h = first; h < last; h += height.step) {
+            const T* const from = plane + (d * height.input + h) * width.input + w;
+            __builtin_prefetch(from + ahead);
+            best = maximum(best, load_some(from, count, lowest<T>()));
+          }
+        }
+        store_some(line + w, best, count);
+      });
+      for (int64_t o = 0; o < padded_; o += lanes<T>) {
+        Vec<T> best = broadcast(lowest<T>());
+        for (const Tap& tap : width.taps) {
+          best = maximum(best, load_every<S>(line + o * S + tap.offset, std::make_integer_sequence<int, lanes<T>>()));
+        }
+        put(row, o, best, nullptr);
+      }
+    }
+  }
+
   // The first row of inputs that some rows of outputs read: not always the first one's, where windows are dilated.
   int64_t first_row_of(int64_t begin, int64_t end) const {
     const auto& first = window_.height().begin;

@@ -226,15 +226,47 @@ inline V copysign(V magnitude, V sign) {
   return reinterpret<V>(reinterpret<Bits<T>>(absolute(magnitude)) | reinterpret<Bits<T>>(sign_bit(sign)));
 }
 
-// NaN where either is NaN.
+// x where it isn't below (above) the bound, or where either is NaN.
+template <class V>
+inline V at_least(V bound, V x) {
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<Lane<V>, float>) return (V)_mm512_max_ps((__m512)bound, (__m512)x);
+#elif defined(__AVX2__)
+  if constexpr (std::is_same_v<Lane<V>, float>) return (V)_mm256_max_ps((__m256)bound, (__m256)x);
+#elif defined(__x86_64__)
+  if constexpr (std::is_same_v<Lane<V>, float>) return (V)_mm_max_ps((__m128)bound, (__m128)x);
+#endif
+  return select(x < bound, bound, x);
+}
+template <class V>
+inline V at_most(V bound, V x) {
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<Lane<V>, float>) return (V)_mm512_min_ps((__m512)bound, (__m512)x);
+#elif defined(__AVX2__)
+  if constexpr (std::is_same_v<Lane<V>, float>) return (V)_mm256_min_ps((__m256)bound, (__m256)x);
+#elif defined(__x86_64__)
+  if constexpr (std::is_same_v<Lane<V>, float>) return (V)_mm_min_ps((__m128)bound, (__m128)x);
+#endif
+  return select(x > bound, bound, x);
+}
+template <class V>
+inline V at_least(Lane<V> low, V x) {
+  return at_least(broadcast<Lane<V>>(low), x);
+}
+template <class V>
+inline V at_most(Lane<V> high, V x) {
+  return at_most(broadcast<Lane<V>>(high), x);
+}
+
+// NaN where either is NaN; the first of equal ones.
 template <class V>
 inline V maximum(V a, V b) {
-  if constexpr (std::is_floating_point_v<Lane<V>>) return select((a >= b) | (a != a), a, b);
+  if constexpr (std::is_floating_point_v<Lane<V>>) return select(b != b, b, at_least(b, a));
   return select(a >= b, a, b);
 }
 template <class V>
 inline V minimum(V a, V b) {
-  if constexpr (std::is_floating_point_v<Lane<V>>) return select((a <= b) | (a != a), a, b);
+  if constexpr (std::is_floating_point_v<Lane<V>>) return select(b != b, b, at_most(b, a));
   return select(a <= b, a, b);
 }
 
@@ -246,31 +278,6 @@ inline V per_lane(F f, V x, Vs... more) {
   return result;
 }
 
-// x where it isn't below (above) a bound that is a number: NaN stays.
-template <class V>
-inline V at_least(Lane<V> low, V x) {
-  [[maybe_unused]] V bound = broadcast<Lane<V>>(low);
-#if defined(__AVX512F__)
-  if constexpr (std::is_same_v<Lane<V>, float>) return (V)_mm512_max_ps((__m512)bound, (__m512)x);
-#elif defined(__AVX2__)
-  if constexpr (std::is_same_v<Lane<V>, float>) return (V)_mm256_max_ps((__m256)bound, (__m256)x);
-#elif defined(__x86_64__)
-  if constexpr (std::is_same_v<Lane<V>, float>) return (V)_mm_max_ps((__m128)bound, (__m128)x);
-#endif
-  return select(x < low, low, x);
-}
-template <class V>
-inline V at_most(Lane<V> high, V x) {
-  [[maybe_unused]] V bound = broadcast<Lane<V>>(high);
-#if defined(__AVX512F__)
-  if constexpr (std::is_same_v<Lane<V>, float>) return (V)_mm512_min_ps((__m512)bound, (__m512)x);
-#elif defined(__AVX2__)
-  if constexpr (std::is_same_v<Lane<V>, float>) return (V)_mm256_min_ps((__m256)bound, (__m256)x);
-#elif defined(__x86_64__)
-  if constexpr (std::is_same_v<Lane<V>, float>) return (V)_mm_min_ps((__m128)bound, (__m128)x);
-#endif
-  return select(x > high, high, x);
-}
 template <class V>
 inline V clamp_keeping_nan(V x, Lane<V> low, Lane<V> high) {
   return at_most(high, at_least(low, x));

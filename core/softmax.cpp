@@ -34,7 +34,7 @@ void softmax_rows(const T* x, T* y, const Classes& shape, bool logarithm) {
 template <class T, class Width>
 void softmax_strip(const T* from, T* to, int64_t n, int64_t stride, Width width, bool logarithm) {
   Vec<T> top = broadcast(minus_infinity<T>), sum = {};
-  for (int64_t k = 0; k < n; ++k) top = maximum(top, load_some(from + k * stride, width, T(0)));
+  for (int64_t k = 0; k < n; ++k) top = at_least(load_some(from + k * stride, width, T(0)), top);
   for (int64_t k = 0; k < n; ++k) {
     Vec<T> value = exp_of_weight(Vec<T>(load_some(from + k * stride, width, T(0)) - top));
     sum += value;

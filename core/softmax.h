@@ -66,12 +66,13 @@ void for_rows(const Classes& shape, Row&& row) {
   });
 }
 
+// The largest item that is a number: a NaN comes into the sum of exponentials anyway.
 template <class T>
 T maximum_of(const T* x, int64_t count) {
   Vec<T> best = broadcast(minus_infinity<T>);
   for_vectors<T>(count,
-                 [&](int64_t i, auto width) { best = maximum(best, load_some(x + i, width, minus_infinity<T>)); });
-  return reduce_lanes(best, [](Vec<T> a, Vec<T> b) { return maximum(a, b); });
+                 [&](int64_t i, auto width) { best = at_least(load_some(x + i, width, minus_infinity<T>), best); });
+  return reduce_lanes(best, [](Vec<T> a, Vec<T> b) { return at_least(a, b); });
 }
 
 // The sum of exp(x - top); the terms go to `to` where it isn't null.
@@ -94,11 +95,11 @@ Vec<T> maxima_of_rows(const T* x, int64_t count, int64_t rows) {
       [&](int64_t row) {
         Vec<T> best = broadcast(minus_infinity<T>);
         for_vectors<T>(count, [&](int64_t i, auto width) {
-          best = maximum(best, load_some(x + row * count + i, width, minus_infinity<T>));
+          best = at_least(load_some(x + row * count + i, width, minus_infinity<T>), best);
         });
         return best;
       },
-      [](Vec<T> a, Vec<T> b) { return maximum(a, b); });
+      [](Vec<T> a, Vec<T> b) { return at_least(a, b); });
 }
 
 // The sums of exp(x - top) of a group of rows; the terms go to `to` where it isn't null.

@@ -108,12 +108,13 @@ C lerp(C start, C end, C weight) {
   return weight < C(0.5) ? start + weight * (end - start) : end - (end - start) * (1 - weight);
 }
 
-// The gradient as the formulas take it: negated to maximise, with the parameter's decay added.
-template <bool decay, class C>
+// The gradient as the formulas take it: negated to maximise, with the parameter's decay added. Where there is more to
+// compute than this, whether there is a decay costs nothing in the loop, and loops of their own would be twice the
+// code.
+template <class C>
 C prepared(C gradient, C parameter, C sign, C weight_decay) {
   gradient *= sign;
-  if constexpr (decay) gradient += weight_decay * parameter;
-  return gradient;
+  return weight_decay != 0 ? gradient + weight_decay * parameter : gradient;
 }
 
 enum class Momentum { none, plain, nesterov };
@@ -124,7 +125,7 @@ void sgd_piece(int64_t count, const T* __restrict g, T* __restrict p, T* __restr
   using C = Compute<T>;
   for (int64_t i = 0; i < count; ++i) {
     C value = static_cast<C>(p[i]);
-    C d = prepared<decay>(static_cast<C>(g[i]), value, static_cast<C>(sign), static_cast<C>(weight_decay));
+    C d = prepared(static_cast<C>(g[i]), value, static_cast<C>(sign), decay ? static_cast<C>(weight_decay) : C(0));
     if constexpr (kind != Momentum::none) {
       C average = static_cast<C>(kept) * static_cast<C>(buffer[i]) + static_cast<C>(added) * d;
       buffer[i] = static_cast<T>(average);
@@ -180,7 +181,7 @@ struct AdamNumbers {
         sign(maximize ? -1 : 1) {}
 };
 
-template <bool decay, bool amsgrad, bool directly, class T>
+template <bool amsgrad, bool directly, class T>
 void adam_piece(int64_t count, const T* __restrict g, T* __restrict p, T* __restrict m, T* __restrict v,
                 T* __restrict largest, const AdamNumbers& numbers) {
   using C = Compute<T>;
@@ -192,7 +193,7 @@ void adam_piece(int64_t count, const T* __restrict g, T* __restrict p, T* __rest
   const C sign = static_cast<C>(numbers.sign);
   for (int64_t i = 0; i < count; ++i) {
     C value = static_cast<C>(p[i]);
-    C d = prepared<decay>(static_cast<C>(g[i]), value, sign, weight_decay);
+    C d = prepared(static_cast<C>(g[i]), value, sign, weight_decay);
     value *= keep;
     C first = lerp(static_cast<C>(m[i]), d, rate1);
     C second = beta2 * static_cast<C>(v[i]) + rate2 * d * d;
@@ -217,18 +218,15 @@ nb::object adam_steps(const List& parameters, const List& gradients, const List&
   bool known = group.gradients.empty() || dispatch_floating(group.dtype, [&](auto tag) {
                  using T = decltype(tag);
                  Unlocked unlocked;
-                 with_flag(numbers.weight_decay != 0, [&](auto decay) {
-                   constexpr bool d = decltype(decay)::value;
-                   if (largest) {
-                     for_pieces<T, 4>(group, [&](int64_t count, const T* g, T** p) {
-                       adam_piece<d, true, false, T>(count, g, p[0], p[1], p[2], p[3], numbers);
-                     });
-                     return;
-                   }
-                   with_flag(numbers.direct != 0, [&](auto directly) {
-                     for_pieces<T, 3>(group, [&](int64_t count, const T* g, T** p) {
-                       adam_piece<d, false, decltype(directly)::value, T>(count, g, p[0], p[1], p[2], nullptr, numbers);
-                     });
+                 if (largest) {
+                   for_pieces<T, 4>(group, [&](int64_t count, const T* g, T** p) {
+                     adam_piece<true, false, T>(count, g, p[0], p[1], p[2], p[3], numbers);
+                   });
+                   return;
+                 }
+                 with_flag(numbers.direct != 0, [&](auto directly) {
+                   for_pieces<T, 3>(group, [&](int64_t count, const T* g, T** p) {
+                     adam_piece<false, decltype(directly)::value, T>(count, g, p[0], p[1], p[2], nullptr, numbers);
                    });
                  });
                });
@@ -276,7 +274,7 @@ struct RMSpropNumbers {
   double lr, alpha, eps, weight_decay, momentum, sign;
 };
 
-template <bool decay, bool centered, bool heavy, class T>
+template <bool centered, bool heavy, class T>
 void rmsprop_piece(int64_t count, const T* __restrict g, T* __restrict p, T* __restrict squares, T* __restrict averages,
                    T* __restrict buffer, const RMSpropNumbers& numbers) {
   using C = Compute<T>;
@@ -286,7 +284,7 @@ void rmsprop_piece(int64_t count, const T* __restrict g, T* __restrict p, T* __r
   const C sign = static_cast<C>(numbers.sign);
   for (int64_t i = 0; i < count; ++i) {
     C value = static_cast<C>(p[i]);
-    C d = prepared<decay>(static_cast<C>(g[i]), value, sign, weight_decay);
+    C d = prepared(static_cast<C>(g[i]), value, sign, weight_decay);
     C square = alpha * static_cast<C>(squares[i]) + rate * d * d;
     squares[i] = static_cast<T>(square);
     if constexpr (centered) {
@@ -315,31 +313,28 @@ nb::object rmsprop(const List& parameters, const List& gradients, const List& sq
   const List &second = centered ? *averages : squares, &third = heavy ? *buffers : squares;
   if (!collect(gradients, {&parameters, &squares, &second, &third}, group)) return not_implemented();
   RMSpropNumbers numbers{lr, alpha, eps, weight_decay, momentum, maximize ? -1.0 : 1.0};
-  bool known =
-      group.gradients.empty() || dispatch_floating(group.dtype, [&](auto tag) {
-        using T = decltype(tag);
-        Unlocked unlocked;
-        with_flag(weight_decay != 0, [&](auto decay) {
-          with_flag(centered, [&](auto center) {
-            with_flag(heavy, [&](auto velocity) {
-              constexpr bool d = decltype(decay)::value, c = decltype(center)::value, h = decltype(velocity)::value;
-              for_pieces<T, 4>(group, [&](int64_t count, const T* g, T** p) {
-                rmsprop_piece<d, c, h, T>(count, g, p[0], p[1], c ? p[2] : nullptr, h ? p[3] : nullptr, numbers);
-              });
-            });
-          });
-        });
-      });
+  bool known = group.gradients.empty() || dispatch_floating(group.dtype, [&](auto tag) {
+                 using T = decltype(tag);
+                 Unlocked unlocked;
+                 with_flag(centered, [&](auto center) {
+                   with_flag(heavy, [&](auto velocity) {
+                     constexpr bool c = decltype(center)::value, h = decltype(velocity)::value;
+                     for_pieces<T, 4>(group, [&](int64_t count, const T* g, T** p) {
+                       rmsprop_piece<c, h, T>(count, g, p[0], p[1], c ? p[2] : nullptr, h ? p[3] : nullptr, numbers);
+                     });
+                   });
+                 });
+               });
   return known ? done() : not_implemented();
 }
 
-template <bool decay, class T>
+template <class T>
 void adagrad_piece(int64_t count, const T* __restrict g, T* __restrict p, T* __restrict sums, double lr, double eps,
                    double weight_decay, double sign) {
   using C = Compute<T>;
   for (int64_t i = 0; i < count; ++i) {
     C value = static_cast<C>(p[i]);
-    C d = prepared<decay>(static_cast<C>(g[i]), value, static_cast<C>(sign), static_cast<C>(weight_decay));
+    C d = prepared(static_cast<C>(g[i]), value, static_cast<C>(sign), static_cast<C>(weight_decay));
     C sum = static_cast<C>(sums[i]) + d * d;
     sums[i] = static_cast<T>(sum);
     p[i] = static_cast<T>(value - static_cast<C>(lr) * d / (std::sqrt(sum) + static_cast<C>(eps)));
@@ -354,11 +349,8 @@ nb::object adagrad(const List& parameters, const List& gradients, const List& su
   bool known = group.gradients.empty() || dispatch_floating(group.dtype, [&](auto tag) {
                  using T = decltype(tag);
                  Unlocked unlocked;
-                 with_flag(weight_decay != 0, [&](auto decay) {
-                   constexpr bool d = decltype(decay)::value;
-                   for_pieces<T, 2>(group, [&](int64_t count, const T* g, T** p) {
-                     adagrad_piece<d, T>(count, g, p[0], p[1], rate, eps, weight_decay, sign);
-                   });
+                 for_pieces<T, 2>(group, [&](int64_t count, const T* g, T** p) {
+                   adagrad_piece<T>(count, g, p[0], p[1], rate, eps, weight_decay, sign);
                  });
                });
   return known ? done() : not_implemented();

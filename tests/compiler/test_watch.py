@@ -132,3 +132,34 @@ def test_equal_numbers_are_no_change() -> None:
     assert both.same() and watch.same()
     named["a"] = 0.75
     assert not both.same() and not watch.same()
+
+
+@pytest.mark.usefixtures("compared")
+def test_what_has_come_back_is_no_change() -> None:
+    first, second = Kind(), Kind()
+    values, named = {"a": first}, {"a": first, "b": second}
+    watch = Watch()
+    watch.items(values)
+    watch.entries(named, ["a"])
+    assert watch.same()
+    values["a"] = named["a"] = second
+    assert not watch.same()
+    values["a"] = named["a"] = first
+    assert watch.same()
+    named["b"] = first  # which nobody looks at
+    assert watch.same()
+    named["a"] = second
+    assert not watch.same()
+
+
+@pytest.mark.usefixtures("compared")
+def test_attributes_of_a_dictionary() -> None:
+    class Named(dict[str, Any]):
+        attribute: Any = None
+
+    item = Named(a=1)
+    watch = Watch()
+    watch.attributes(item, ["attribute"])
+    assert watch.same() and watch.same()
+    item.attribute = Kind()
+    assert not watch.same()

@@ -404,6 +404,12 @@ def _tied(gradient: Tensor | None, read: Sequence[Any]) -> Tensor | None:
 
 class _HooksOnLeaves:
     any = False  # whether a leaf has ever had one: without them, a backward pass needs no look at the graph beforehand
+    places = 0  # leaves that were given a dictionary for theirs: while this stays, those without one have none
+
+    def place(self) -> dict[int, Any]:
+        """A dictionary for the hooks of a leaf, which keeps it."""
+        self.places += 1
+        return {}
 
 
 hooks_on_leaves = _HooksOnLeaves()
@@ -420,7 +426,7 @@ def register_hook(tensor: Tensor, hook: Callable[..., Any]) -> RemovableHandle:
     if node is None:
         hooks_on_leaves.any = True
         if tensor._hooks is None:
-            tensor._hooks = {}
+            tensor._hooks = hooks_on_leaves.place()
         return add_hook(tensor._hooks, hook)
     if node.hooks is None:
         node.hooks = {}
@@ -434,7 +440,7 @@ def register_post_accumulate_grad_hook(tensor: Tensor, hook: Callable[..., Any])
     if tensor._node is not None:
         raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
     if tensor._post_hooks is None:
-        tensor._post_hooks = {}
+        tensor._post_hooks = hooks_on_leaves.place()
     return add_hook(tensor._post_hooks, hook)
 
 

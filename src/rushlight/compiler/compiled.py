@@ -263,7 +263,8 @@ class Compiled:
         """
         from rushlight.compiler.profile import Profile
 
-        return Profile([program for program in self._programs() if program.has_run], runs)
+        with self._lock:
+            return Profile([program for program in self._programs() if program.has_run], runs)
 
     def _programs(self) -> list[Program]:
         """That of the last call, and that of its way back, if it has one."""
@@ -310,6 +311,7 @@ class _Entry:
         self.shared: list[tuple[int, Tensor]] = []  # arguments that the function also sees otherwise, with their places
         self.attributes: list[Attribute] = []  # that each run sets, to the last of the results
         self._holds_always = False
+        self._prepares = self._changes = False  # whether there is anything to do before a run; or around it
         self._values_of: list[tuple[int, Array]] = []  # arguments whose values it has read, by their places: the values
         self._values_in: list[tuple[Array, Array]] = []  # the same of memory that it closes over
         self._updates = trace.updates
@@ -361,6 +363,9 @@ class _Entry:
         self.program = Program(graph)
         self._at_risk = _at_risk(self.program)
         self._gradients.lie(self.program.gradients)
+        self._prepares = bool(self._updates or self._draws)
+        changed = (self._updates, self._at_risk, self._argument_gradients, self._requiring, self._written)
+        self._changes = self._gradients.any or any(changed)
 
     def _keep_gradients(self, trace: Trace, tensors: list[Tensor]) -> None:
         """Finds out what gradients the trace leaves at leaves."""
@@ -384,7 +389,7 @@ class _Entry:
     def holds(self, tensors: list[Tensor]) -> bool:
         """Whether the program is right for this call; if so, all that happens in Python before its run is done."""
         if not self.attributes:
-            return self._hold(tensors) and self._start()
+            return self._hold(tensors) and (not self._prepares or self._start())
         values = [attribute.put_back() for attribute in self.attributes]
         right = self._hold(tensors) and self._start()
         if not right:
@@ -432,11 +437,27 @@ class _Entry:
         """One run of the program."""
         if self.program is None:
             return function(*args, **options)
+        results = self._run_and_change(tensors) if self._changes else self._run(tensors)
+        outputs = [*map(wrap, results)]
+        if self.differentiable is not None:
+            outputs = outputs[: self.differentiable.results]
+            self.differentiable.record(outputs, results[self.differentiable.results :], tensors)
+        if self.attributes:
+            for attribute, tensor in zip(self.attributes, outputs[-len(self.attributes) :], strict=True):
+                attribute.set(tensor)
+        return outputs[0] if self._structure is _TENSOR else _rebuild(self._structure, iter(outputs))
+
+    def _run(self, tensors: list[Tensor]) -> list[Array]:
+        return self.program.run([*map(_array_of, tensors)], self._values)  # type: ignore[union-attr]
+
+    def _run_and_change(self, tensors: list[Tensor]) -> list[Array]:
+        """A run that leaves more behind than its results."""
+        assert self.program is not None
         if not self._gradients.leave_to_others():
             self._make(self.program.graph)
         copies = [*map(np.copy, self._at_risk)]
         try:
-            results = self.program.run([*map(_array_of, tensors)], self._values)
+            results = self._run(tensors)
         except BaseException:
             for array, copy in zip(self._at_risk, copies, strict=True):
                 np.copyto(array, copy)
@@ -453,14 +474,7 @@ class _Entry:
             written = reference()
             if written is not None:
                 bump_version(written)
-        outputs = [*map(wrap, results)]
-        if self.differentiable is not None:
-            outputs = outputs[: self.differentiable.results]
-            self.differentiable.record(outputs, results[self.differentiable.results :], tensors)
-        if self.attributes:
-            for attribute, tensor in zip(self.attributes, outputs[-len(self.attributes) :], strict=True):
-                attribute.set(tensor)
-        return _rebuild(self._structure, iter(outputs))
+        return results
 
 
 @contextmanager

@@ -192,7 +192,8 @@ class Differentiable:
             np.zeros(spec.shape, spec.dtype) if gradient is None else gradient.array
             for gradient, spec in zip(gradients, self.specs, strict=True)
         ]
-        found = self.program.run([*kept, *given], ())
+        with self.program.lock:
+            found = self.program.run([*kept, *given], ())
         return [
             wrap(array) if reach & there or not reach else None for array, reach in zip(found, self.reach, strict=True)
         ]

@@ -38,6 +38,11 @@ class Gradients:
         self._watch = Watch()  # whether all is where the last run has put it
         self._placed = False  # whether a run will find all where it is to leave it
 
+    @property
+    def any(self) -> bool:
+        """Whether there are leaves whose gradients a run changes or takes away."""
+        return bool(self._made or self._others)
+
     def lie(self, gradients: dict[Input, Array]) -> None:
         """Takes the memory that a program has for them."""
         self._memories = [gradients[kept] for _, kept in self._made]

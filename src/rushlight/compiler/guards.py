@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from rushlight.autograd.tape import hooks_on_leaves
 from rushlight.compiler.attributes import Attribute, set_while_tracing
 from rushlight.compiler.streams import Randomness, refuse_iterator
 from rushlight.compiler.trace import REPLACED, Trace
@@ -369,8 +370,9 @@ class Guards:
 
     def _watch_all(self) -> Watch:
         watch = Watch(self._surroundings.watch)
+        watch.attributes(hooks_on_leaves, ("places",))
         for tensor, *_ in self._tensors:
-            watch.attributes(tensor, ("array", "_requires_grad", "_hooks", "_post_hooks"))
+            watch.attributes(tensor, ("array", "_requires_grad"))
             for hooks in (tensor._hooks, tensor._post_hooks):
                 if hooks is not None:
                     watch.items(hooks)

@@ -49,7 +49,7 @@ class Program:
         self._returned = [value for value in dict.fromkeys(graph.outputs) if self._is_returned(value)]
         self._offsets, self.arena_bytes = self._plan()
         self._arena = _aligned(self.arena_bytes)
-        self._lock = threading.Lock()  # one run at a time: they share the arena
+        self.lock = threading.Lock()  # one run at a time: they share the arena
         self._arrays: dict[Value, Array] = {}
         self.gradients = {target: self._gradient(target) for target, _ in graph.writes if target.is_gradient}
         for target, memory_of_gradient in self.gradients.items():
@@ -229,26 +229,25 @@ class Program:
     # Running
 
     def run(self, arguments: Sequence[Array], numbers: Sequence[float]) -> list[Array]:
-        """The results, in memory of their own."""
-        with self._lock:
-            bases = [*map(np.ascontiguousarray, arguments)]
-            fresh = [*map(_empty_like, self._fresh)]
-            self._last = [*map(_known_later, arguments)], numbers
-            try:
-                self.executor.run([*bases, *fresh], numbers)
-                for position in self._written_arguments:
-                    if bases[position] is not arguments[position]:
-                        np.copyto(arguments[position], bases[position])
-                return [array.copy() if place is None else fresh[place] for array, place in self._results]
-            except Exception as error:
-                failed = self.executor.failed
-                node = self.calls[failed].node if failed >= 0 else None
-                if node is not None:
-                    error.add_note(f"in {node.operation}, called at {node.line}")
-                raise
-            finally:
-                if self._moves:
-                    self.executor.release()
+        """The results, in memory of their own. Others that might run it are kept away by the caller."""
+        bases = [*map(np.ascontiguousarray, arguments)]
+        fresh = [*map(_empty_like, self._fresh)]
+        self._last = [*map(_known_later, arguments)], numbers
+        try:
+            self.executor.run([*bases, *fresh], numbers)
+            for position in self._written_arguments:
+                if bases[position] is not arguments[position]:
+                    np.copyto(arguments[position], bases[position])
+            return [array.copy() if place is None else fresh[place] for array, place in self._results]
+        except Exception as error:
+            failed = self.executor.failed
+            node = self.calls[failed].node if failed >= 0 else None
+            if node is not None:
+                error.add_note(f"in {node.operation}, called at {node.line}")
+            raise
+        finally:
+            if self._moves:
+                self.executor.release()
 
     def _executor(self) -> PythonExecutor | NativeExecutor:
         """The calls in the hands of the core, if there is one."""
@@ -274,7 +273,7 @@ class Program:
         """
         assert self._last is not None
         references, numbers = self._last
-        with self._lock:
+        with self.lock:
             bases = [np.zeros(home.shape, home.dtype) for home in self.arguments]
             for base, reference in zip(bases, references, strict=True):
                 given = reference()

@@ -25,6 +25,7 @@ class Watch:
         self._attributes: list[Any] = [entry for other in others for entry in other._attributes]
         self._ordered: list[Any] = [entry for other in others for entry in other._ordered]
         self._contents: list[tuple[Any, bytes]] = [entry for other in others for entry in other._contents]
+        self._states = None if core.native is None else core.native.States()
 
     def items(self, container: Any) -> None:
         """Watches all items of a list, a set or a deque, or all values of a dictionary."""
@@ -48,7 +49,7 @@ class Watch:
 
     def same(self) -> bool:
         """Whether all is as it was."""
-        if unchanged is None or not unchanged(self._items, self._entries, self._attributes):
+        if unchanged is None or not unchanged(self._items, self._entries, self._attributes, self._states):
             if not (
                 all(_renewed(_items(container), was) for container, was in self._items)
                 and all(_renewed(_entries(mapping, keys), was) for mapping, keys, was in self._entries)
