@@ -24,12 +24,12 @@ constexpr int64_t packed_columns_items = 192 * 1024, packed_rows_limit = 512;  /
 constexpr int64_t rows_limit = 2048;                                           // of a block, in any case
 constexpr int64_t thread_blocks = 8;                                           // for each thread, to share out
 constexpr int64_t block_work = 256 * 1024;                                     // multiply-adds of a block, at least
-constexpr int64_t read_work = 8;              // multiply-adds in the time that a number takes from memory
-constexpr int64_t shared_work = 1024 * 1024;  // multiply-adds of one product that all threads share
-constexpr int64_t piece_terms = 256, most_pieces = 16;                 // pieces of a small C's terms
+constexpr int64_t read_work = 8;                        // multiply-adds in the time that a number takes from memory
+constexpr int64_t shared_work = 1024 * 1024;            // multiply-adds of one product that all threads share
+constexpr int64_t piece_terms = 256, most_pieces = 16;  // pieces of a small C's terms
 constexpr int64_t piece_numbers = 64 * 1024, numbers_for_a_term = 36;  // of such a C, at most
-constexpr int64_t wanted_parts = 8;   // of C, in which the pieces are added up
-constexpr int64_t packed_terms = 16;  // the terms of a piece are a multiple of these
+constexpr int64_t wanted_parts = 8;                                    // of C, in which the pieces are added up
+constexpr int64_t packed_terms = 16;                                   // the terms of a piece are a multiple of these
 // B is read where it lies with at most so many rows of A, or if it is nearby. With rows of B in line with the lines of
 // a cache these may be more; with rows that meet in the same few lines they are fewer.
 constexpr int64_t direct_rows = 48, direct_rows_in_line = 64, direct_rows_meeting = 18;
@@ -47,8 +47,8 @@ int64_t even_part(int64_t extent, int64_t limit, int64_t unit) {
 
 template <class T>
 bool packs_rows(const Product<T>& p) {
-  return p.a.column_stride != 1 && (p.a.row_stride != 1 || p.a.column_stride > narrow_limit ||
-                                    p.a.column_stride * p.k > narrow_items);
+  return p.a.column_stride != 1 &&
+         (p.a.row_stride != 1 || p.a.column_stride > narrow_limit || p.a.column_stride * p.k > narrow_items);
 }
 
 // Whether B is copied into panels. Its rows are read where they lie if their numbers lie side by side, unless many

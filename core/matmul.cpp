@@ -233,8 +233,9 @@ void bind_matmul(nb::module_& module) {
       nb::arg("residual").none() = nb::none(), nb::arg("activation") = "none",
       "activation(x (..., k) times the transpose of w (n, k), plus bias (n), plus residual (..., n)); bias and "
       "residual may be None. Activations: none, relu, gelu, gelu_tanh, sigmoid, tanh, silu.");
-  define_kernel(module, "linear_relu_gradient", &linear_relu_gradient, nb::arg("g"), nb::arg("w"), nb::arg("y"),
-                "g (..., k) times the transpose of w (n, k) where y (..., n), the result of a relu, is above 0; else 0.");
+  define_kernel(
+      module, "linear_relu_gradient", &linear_relu_gradient, nb::arg("g"), nb::arg("w"), nb::arg("y"),
+      "g (..., k) times the transpose of w (n, k) where y (..., n), the result of a relu, is above 0; else 0.");
 }
 
 }  // namespace rushlight
