@@ -215,7 +215,7 @@ def test_containers_and_arrays(name: str) -> None:
         if number == 2:
             change(seen)
         check_same(values(compiled(x)), values(use(x, seen)))
-    assert compiled.cache_info().misses == (1 if name == "array" else 2)  # which the program reads where it lies
+    assert compiled.cache_info().misses == 2
 
 
 def test_default_arguments_and_what_stands_in_them() -> None:

@@ -409,7 +409,7 @@ def test_optimizer_of_ones_own() -> None:
 
         return step, net, optimizer
 
-    same_as_eager(build, batch)
+    same_as_eager(build, batch, traced=2)
 
 
 def test_buffers_and_average_of_weights() -> None:

@@ -313,6 +313,8 @@ def check_writable(name: str, tensor: Tensor) -> None:
     refresh(tensor)
     base = tensor if tensor._base is None else tensor._base
     if mode.grad_enabled and base._requires_grad and base._node is None:
+        if declare.routing.tracing is not None:
+            declare.routing.tracing.changes_leaf(base)
         what = "a leaf Variable" if tensor._base is None else "a view of a leaf Variable"
         raise RuntimeError(
             f"{what} that requires grad is being used in an in-place operation. ({name}: do it under no_grad(), "

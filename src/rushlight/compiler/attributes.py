@@ -40,7 +40,14 @@ class Attribute:
 
 
 class NotYet(Exception):
-    """Attributes that the function sets aren't tensors yet: this call runs eagerly, which makes them so."""
+    """Attributes that the function sets aren't what they will be yet: this call runs eagerly, which makes them so.
+
+    settled: whether the next call will surely find them so.
+    """
+
+    def __init__(self, settled: bool = False) -> None:
+        super().__init__()
+        self.settled = settled
 
 
 def set_while_tracing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import itertools
 import threading
 import time
 import warnings
@@ -17,18 +18,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rushlight import settings
-from rushlight.autograd.eager import refresh
 from rushlight.autograd.modes import mode
 from rushlight.compiler.attributes import Attribute, NotYet, results_among
-from rushlight.compiler.differentiable import Differentiable, NotNative, WayBack, detached
+from rushlight.compiler.differentiable import Differentiable, WayBack, detached
 from rushlight.compiler.gradients import Gradients
 from rushlight.compiler.graph import Graph, Input
 from rushlight.compiler.guards import Guards, Surroundings
 from rushlight.compiler.names import state_names
 from rushlight.compiler.passes import simplify
 from rushlight.compiler.program import Program
+from rushlight.compiler.results import Arguments, Results
+from rushlight.compiler.structure import flatten, objects_in
 from rushlight.compiler.text import show
-from rushlight.compiler.trace import Trace, tracing
+from rushlight.compiler.trace import NotNative, Trace, tracing
 from rushlight.dtypes import get_default_dtype
 from rushlight.errors import TraceError
 from rushlight.ops.declare import OPERATIONS, routing
@@ -93,8 +95,8 @@ class Compiled:
         if routing.tracing is not None:  # inlined in the function that is being compiled
             return self._function(*args, **options)
         tensors: list[Tensor] = []
-        structure = _flatten(args, tensors) if args else None
-        named = _flatten(options, tensors) if options else None
+        structure = flatten(args, tensors) if args else None
+        named = flatten(options, tensors) if options else None
         kinds = _signature(tensors) if tensors else None
         key = (structure, named, kinds, mode.grad_enabled, mode.inference, get_default_dtype())
         with self._lock:
@@ -111,8 +113,14 @@ class Compiled:
             known = self._entries.get(key, [])
             try:
                 entry, result = self._trace(args, options, tensors, known, key not in self._waited)
-            except NotYet:
-                self._waited.add(key)
+            except NotYet as reason:
+                if not reason.settled:
+                    self._waited.add(key)
+                self._misses += 1
+                return self._function(*args, **options)
+            except NotNative as reason:
+                self._last = _Refusal(str(reason))
+                self._keep(key, [*known, self._last])
                 self._misses += 1
                 return self._function(*args, **options)
             except TraceError as error:
@@ -155,7 +163,7 @@ class Compiled:
     def _compile(
         self, args: Any, options: Any, tensors: list[Tensor], known: Sequence[_Entry | _Refusal], waits: bool
     ) -> tuple[Trace, _Entry]:
-        objects = [*_objects_in(_flatten((args, options), []))]
+        objects = [*objects_in(flatten((args, options), []))]
         surroundings = before = Surroundings(self._function, objects)
         for attempt in range(2):
             trace = Trace([t.array for t in tensors])
@@ -169,13 +177,16 @@ class Compiled:
                         "each call: a program does only what is done to the values of tensors. Do it outside the "
                         "compiled function"
                     )
+                if attempt:
+                    raise NotYet(settled=True)
             except BaseException:
                 trace.undo()
                 before.put_back()
                 raise
             if settled:
                 break
-            # It has made something that it keeps (a mask, a mode): the next call will find that there.
+            # It has made something that it keeps (a mask, a mode). Does the next call find all there? If so, this one
+            # runs eagerly.
             trace.undo()
             surroundings = Surroundings(self._function, objects)
         if entry.depend_on_values(trace, known):
@@ -184,7 +195,7 @@ class Compiled:
                 "these differ from call to call",
                 stacklevel=4,
             )
-        entry.compile(trace, surroundings)
+        entry.compile(trace, surroundings, tensors)
         return trace, entry
 
     def _record(
@@ -192,16 +203,17 @@ class Compiled:
     ) -> _Entry:
         """Calls the function and takes down what it does."""
         given = detached(tensors) if mode.grad_enabled else tensors
-        outputs: list[Tensor] = []
+        trace.stand_ins = {id(leaf) for tensor, leaf in zip(tensors, given, strict=True) if tensor is not leaf}
         back: WayBack | str | None = None
         with tracing(trace):
-            called: Any = _rebuild(_flatten((args, options), [], keep=True), iter(given))
-            result = self._function(*called[0], **called[1])
-            structure = _flatten(result, outputs, keep=True)
+            called = Arguments(args, options, given)
+            result = self._function(*called.args, **called.options)
             read = [given.array for given in trace.graph.inputs if given.kind == "state" and given.array is not None]
             set_here = results_among(surroundings.set_attributes(trace), read, waits)
-            outputs.extend([tensor.detach() for tensor in set_here.values()])
-            _refresh_all(outputs)
+            attributes = [tensor.detach() for tensor in set_here.values()]
+            results = Results(result, attributes, called, given, surroundings.seen)
+            results.find_ways(trace, surroundings.tensors)
+            outputs = results.computed
             cut = [tensor for tensor, leaf in zip(tensors, given, strict=True) if tensor is not leaf]
             if any(id(tensor) in surroundings.tensors for tensor in cut):
                 back = "one of its arguments, the result of differentiable operations, is also seen from inside"
@@ -214,12 +226,14 @@ class Compiled:
                     back = str(reason)
         if isinstance(back, str):
             trace.undo_histories()
-        entry = _Entry(trace, tensors, structure, outputs, back)
+        entry = _Entry(trace, tensors, results, back)
         entry.attributes = [*set_here]
         for attribute in entry.attributes:
             attribute.set(attribute.before)
-        entry.shared = [(place, t) for place, t in enumerate(tensors) if id(t) in surroundings.tensors]
-        del result, outputs, called, given, cut, set_here, read
+        seen = {id(tensor.array) for tensor in surroundings.tensors.values()}
+        entry.shared = [(place, t.array) for place, t in enumerate(tensors) if id(t.array) in seen]
+        results.forget()
+        del result, results, attributes, outputs, called, given, cut, set_here, read
         escaped = trace.forget()
         if escaped:
             raise TraceError(
@@ -299,16 +313,17 @@ class _Entry:
         self,
         trace: Trace,
         tensors: list[Tensor],
-        structure: Any,
-        outputs: list[Tensor],
+        results: Results,
         back: WayBack | str | None,
     ) -> None:
-        self._structure = structure
+        self._results = results
         self._back = back if isinstance(back, WayBack) else None
         self.eager = back if isinstance(back, str) else ""  # why calls run eagerly, where they do
         self.program: Program | None = None
         self.differentiable: Differentiable | None = None
-        self.shared: list[tuple[int, Tensor]] = []  # arguments that the function also sees otherwise, with their places
+        self.shared: list[tuple[int, Array]] = []  # the memory of arguments that the function also sees otherwise
+        self._kept_apart: set[int] = set()  # roots of memory that arguments may not lie in
+        self._overlaps = False  # whether they do, and the calls run eagerly
         self.attributes: list[Attribute] = []  # that each run sets, to the last of the results
         self._holds_always = False
         self._prepares = self._changes = False  # whether there is anything to do before a run; or around it
@@ -317,7 +332,7 @@ class _Entry:
         self._updates = trace.updates
         self._draws = trace.draws
         self._keep_gradients(trace, tensors)
-        trace.finish([t.array for t in outputs])
+        trace.finish([t.array for t in results.computed])
 
     @property
     def reads_values(self) -> bool:
@@ -339,9 +354,10 @@ class _Entry:
                 self._values_in.append((given.array, values))
         return False
 
-    def compile(self, trace: Trace, surroundings: Surroundings) -> None:
+    def compile(self, trace: Trace, surroundings: Surroundings, tensors: list[Tensor]) -> None:
         """Makes the program of what was recorded."""
         self._guards = Guards(surroundings, trace)
+        self._keep_apart(trace.graph, tensors)
         if self._back is not None and not self.eager:
             try:
                 self.differentiable = Differentiable(trace.graph, self._back, trace)
@@ -358,6 +374,18 @@ class _Entry:
         for update in self._updates:
             found.update(update.first_numbers())
         self._values = [*map(found.__getitem__, self.program.numbers)]
+
+    def _keep_apart(self, graph: Graph, tensors: list[Tensor]) -> None:
+        """Finds out whether what is written lies in memory that is also known as something else."""
+        written = [target for target, _ in graph.writes]
+        if any(target.kind == "argument" for target in written):
+            written = graph.inputs
+            if _overlapping(tensors):
+                self.eager = "it changes an argument in place that overlaps another one in memory"
+        self._kept_apart = {id(_root(t.array)) for t in written if t.kind == "state" and t.array is not None}
+        self._overlaps = _any_within(tensors, self._kept_apart, self.shared)
+        if self._overlaps:
+            self.eager = "an argument overlaps memory that it also sees otherwise, and it changes that in place"
 
     def _make(self, graph: Graph) -> None:
         self.program = Program(graph)
@@ -401,9 +429,11 @@ class _Entry:
     def _hold(self, tensors: list[Tensor]) -> bool:
         if self._holds_always:
             return True
-        for place, tensor in self.shared:
-            if tensors[place] is not tensor:
+        for place, array in self.shared:
+            if tensors[place].array is not array:
                 return False
+        if self._kept_apart and self._overlaps is not _any_within(tensors, self._kept_apart, self.shared):
+            return False
         for place, values in self._values_of:
             if not np.array_equal(tensors[place].array, values):
                 return False
@@ -411,6 +441,17 @@ class _Entry:
             if not np.array_equal(array, values):
                 return False
         return self._guards.hold()
+
+    def _is_known_to_others(self, memory: Array) -> bool:
+        """Whether another program depends on the memory of a gradient of this one."""
+        entries = [e for compiled in list(_all) for known in list(compiled._entries.values()) for e in known]
+        return any(entry is not self and isinstance(entry, _Entry) and entry.depends_on(memory) for entry in entries)
+
+    def depends_on(self, memory: Array) -> bool:
+        """Whether the program reads that memory, or is right only while a gradient lies there."""
+        programs = [self.program, None if self.differentiable is None else self.differentiable.program]
+        read = [given.array for program in programs if program is not None for given in program.graph.inputs]
+        return self._guards.know(memory) or any(array is memory for array in read)
 
     def _start(self) -> bool:
         """Does what happens in Python before a run; False where an optimizer does something else than before."""
@@ -442,10 +483,10 @@ class _Entry:
         if self.differentiable is not None:
             outputs = outputs[: self.differentiable.results]
             self.differentiable.record(outputs, results[self.differentiable.results :], tensors)
-        if self.attributes:
-            for attribute, tensor in zip(self.attributes, outputs[-len(self.attributes) :], strict=True):
-                attribute.set(tensor)
-        return outputs[0] if self._structure is _TENSOR else _rebuild(self._structure, iter(outputs))
+        result, kept = self._results.put_together(outputs, tensors, args, options)
+        for attribute, tensor in zip(self.attributes, kept, strict=True):
+            attribute.set(tensor)
+        return result
 
     def _run(self, tensors: list[Tensor]) -> list[Array]:
         return self.program.run([*map(_array_of, tensors)], self._values)  # type: ignore[union-attr]
@@ -453,7 +494,7 @@ class _Entry:
     def _run_and_change(self, tensors: list[Tensor]) -> list[Array]:
         """A run that leaves more behind than its results."""
         assert self.program is not None
-        if not self._gradients.leave_to_others():
+        if not self._gradients.leave_to_others(self._is_known_to_others):
             self._make(self.program.graph)
         copies = [*map(np.copy, self._at_risk)]
         try:
@@ -504,89 +545,45 @@ def _at_risk(program: Program) -> list[Array]:
     return [target.array for target in changed]
 
 
-def _refresh_all(tensors: list[Tensor]) -> None:
-    """Gives views their places in the graph, where what they are views of was changed in place."""
-    for tensor in tensors:
-        refresh(tensor)
-
-
 def _signature(tensors: list[Tensor]) -> Any:
     """What of the tensors a program depends on.
 
     The gradients that leaves bring along are put behind them: a backward pass adds to them.
     """
     places: dict[int, int] = {}
+    roots: set[int] = set()
     for position, tensor in enumerate(tensors):
         if tensor._requires_grad:
             if tensor._grad is not None and tensor._node is None:
                 tensors.append(tensor._grad)  # which the loop comes to
         places.setdefault(id(tensor.array), position)
+        base = tensor.array.base
+        roots.add(id(base if type(base) is np.ndarray else tensor.array))
     sharing = tuple([places[id(t.array)] for t in tensors]) if len(places) < len(tensors) else None
-    kinds = [(t.array.shape, t.array.dtype, t._requires_grad, t._grad is None, t._node is None) for t in tensors]
-    return (sharing, *kinds)
+    kinds = [
+        (array.shape, array.dtype, array.flags.c_contiguous or array.strides)
+        + (t._requires_grad, t._grad is None, t._node is None)
+        for t in tensors
+        for array in (t.array,)
+    ]
+    overlapping = _overlapping(tensors) if len(roots) < len(places) else None
+    return (sharing, overlapping, *kinds)
 
 
-# Nested structures: tensors are taken out and put back; what else there is belongs to the signature.
+def _overlapping(tensors: list[Tensor]) -> tuple[tuple[int, int], ...]:
+    """Which of the tensors overlap in memory without having the same."""
+    arrays = [tensor.array for tensor in tensors]
+    pairs = itertools.combinations(range(len(arrays)), 2)
+    return tuple([(i, j) for i, j in pairs if arrays[i] is not arrays[j] and np.may_share_memory(arrays[i], arrays[j])])
 
 
-class _Leaf(NamedTuple):
-    """The place of a tensor."""
-
-    cls: type
-
-
-class _Same:
-    """An object that is told from others by identity."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __hash__(self) -> int:
-        return id(self.value)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.value is self.value
+def _root(array: Array) -> Array:
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
 
 
-_TENSOR = _Leaf(Tensor)
-
-
-def _flatten(item: Any, tensors: list[Tensor], keep: bool = False) -> Any:
-    """The structure of nested containers, hashable; the tensors in it are appended to `tensors`."""
-    if isinstance(item, Tensor):
-        tensors.append(item)
-        return _TENSOR
-    kind = type(item)
-    if kind is tuple or kind is list or (isinstance(item, tuple) and hasattr(item, "_fields")):
-        return (kind, *[_flatten(entry, tensors, keep) for entry in item])
-    if isinstance(item, dict):
-        return (kind, tuple([(key, _flatten(entry, tensors, keep)) for key, entry in item.items()]))
-    if isinstance(item, (bool, int, float, str, bytes, type(None))):
-        return (kind, item) if not keep else _Same(item)
-    return _Same(item)
-
-
-def _objects_in(structure: Any) -> Iterator[Any]:
-    """The objects that a structure knows by identity."""
-    if isinstance(structure, _Same):
-        yield structure.value
-    elif type(structure) is tuple:
-        for entry in structure:
-            yield from _objects_in(entry)
-
-
-def _rebuild(structure: Any, results: Any) -> Any:
-    """The containers of a structure, with the next tensors in their places."""
-    if structure is _TENSOR:
-        return next(results)
-    if isinstance(structure, _Same):
-        return structure.value
-    kind, *rest = structure
-    if kind is tuple or kind is list:
-        return kind([_rebuild(entry, results) for entry in rest])
-    if isinstance(kind, type) and issubclass(kind, dict):
-        made = [(key, _rebuild(entry, results)) for key, entry in rest[0]]
-        return dict(made) if kind is dict else kind(made)
-    return kind(*[_rebuild(entry, results) for entry in rest])
+def _any_within(tensors: list[Tensor], roots: set[int], shared: list[tuple[int, Array]]) -> bool:
+    """Whether some of the tensors lie in memory with one of these roots, but for those that are shared as a whole."""
+    found = [place for place, t in enumerate(tensors) if id(t.array) in roots or id(t.array.base) in roots]
+    return len(found) > len(shared) and not {place for place, _ in shared}.issuperset(found)

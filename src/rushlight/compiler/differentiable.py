@@ -18,15 +18,11 @@ from rushlight.compiler.graph import Graph, Input, Value
 from rushlight.compiler.graph import Node as GraphNode
 from rushlight.compiler.passes import simplify
 from rushlight.compiler.program import Program
-from rushlight.compiler.trace import Trace
+from rushlight.compiler.trace import NotNative, Trace
 from rushlight.ops.declare import Spec
 from rushlight.tensor.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]
-
-
-class NotNative(Exception):
-    """Says why calls of a function whose results are to be differentiated run eagerly."""
 
 
 class _Walk(Walk):

@@ -7,7 +7,7 @@ where memory is held (a NumPy array, another tensor), the program is to take new
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -52,8 +52,11 @@ class Gradients:
     def _count(self) -> list[int]:
         return [*map(sys.getrefcount, self._tensors), *map(sys.getrefcount, self._memories)]
 
-    def leave_to_others(self) -> bool:
-        """Before a run: gives tensors that are held memory of their own; False where memory itself is held."""
+    def leave_to_others(self, known_to_others: Callable[[Array], bool]) -> bool:
+        """Before a run: gives tensors that are held memory of their own; False where memory itself is held.
+
+        known_to_others: whether another program depends on that memory.
+        """
         if not self._leaves:
             self._placed = True
             return True
@@ -72,7 +75,7 @@ class Gradients:
                 tensor.array = memory.copy()
                 self._tensors[place] = wrap(memory)
             # A program that was made since the last run may read it: that is to see what comes.
-            if of_memory > 0 and Program.made == self._programs:
+            if of_memory > 0 and (Program.made == self._programs or not known_to_others(memory)):
                 free = False
         self._counts = []
         return free

@@ -34,7 +34,6 @@ from rushlight.submodules import PACKAGES
 from rushlight.tensor.tensor import Tensor
 
 _MOST = 1024  # entries of a list or dictionary that are looked at
-_MOST_BYTES = 1 << 20  # of a NumPy array whose elements are compared
 _INSTALLED = tuple({os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "purelib", "platlib")})
 _MISSING = object()
 
@@ -106,14 +105,14 @@ class Surroundings:
     def __init__(self, function: Any, arguments: Iterable[Any] = ()) -> None:
         self.watch = Watch()
         self._restorable: list[tuple[Any, Any, list[Any]]] = []  # containers, their keys, their values
-        self._seen: set[int] = set()
+        self.seen: set[int] = set()
         self._holding: list[Any] = []  # keeps what was seen alive, so that identities stay theirs
         self._names: set[str] = set()  # all names that occur in the code
         # What has attributes, those looked at, and the names in its class, which may come to stand there too.
         self._objects: list[tuple[Mapping[str, Any], set[str], frozenset[str]]] = []
         self._randomness = Randomness()
         self._attributes: list[tuple[dict[Any, Any], dict[Any, Any]]] = []  # those of objects, and what they were
-        self.tensors: set[int] = set()
+        self.tensors: dict[int, Tensor] = {}
         self.arrays: list[np.ndarray[Any, Any]] = []
         self._look_at(function)
         for argument in arguments:
@@ -172,9 +171,9 @@ class Surroundings:
         if isinstance(value, Tensor):
             self._look_at_tensor(value)
             return
-        if isinstance(value, PLAIN) or id(value) in self._seen:
+        if isinstance(value, PLAIN) or id(value) in self.seen:
             return
-        self._seen.add(id(value))
+        self.seen.add(id(value))
         self._holding.append(value)
         if isinstance(value, Module):
             self._look_at_module(value)
@@ -217,7 +216,7 @@ class Surroundings:
 
     def _look_at_tensor(self, tensor: Tensor) -> None:
         if id(tensor) not in self.tensors:
-            self.tensors.add(id(tensor))
+            self.tensors[id(tensor)] = tensor
             attributes = vars(tensor)
             if any(name != "array" and not name.startswith("_") for name in attributes):  # the user's
                 self._objects.append((attributes, set(), frozenset()))
@@ -307,8 +306,8 @@ class Surroundings:
                     self._look_at(entry)
 
     def _look_at_hooks_of_all_modules(self) -> None:
-        if id(global_hooks) not in self._seen:
-            self._seen.add(id(global_hooks))
+        if id(global_hooks) not in self.seen:
+            self.seen.add(id(global_hooks))
             for hooks in vars(global_hooks).values():
                 self.watch.items(hooks)
                 for hook in hooks.values():
@@ -346,11 +345,8 @@ class Guards:
             for leaf, grad in trace.gradients.values()
             if grad is not REPLACED
         ]
-        state = [given.array for given in trace.graph.inputs if given.kind == "state" and given.array is not None]
         for array in surroundings.arrays:
-            # What the program reads where it lies may change; else its elements, or a copy, may have become constants.
-            if array.nbytes <= _MOST_BYTES and not any(np.may_share_memory(array, memory) for memory in state):
-                surroundings.watch.contents(array)
+            surroundings.watch.contents(array)  # which may have become constants
         self._watch: Watch | None = None  # all of it, once it has been found to be right
 
     def hold(self) -> bool:
@@ -367,6 +363,10 @@ class Guards:
             if (None if grad is None else grad.array) is not memory:
                 return False
         return True
+
+    def know(self, memory: np.ndarray[Any, Any]) -> bool:
+        """Whether the program is right only as long as a gradient has this memory."""
+        return any(array is memory for _, array in self._gradients)
 
     def _watch_all(self) -> Watch:
         watch = Watch(self._surroundings.watch)

@@ -36,6 +36,10 @@ from rushlight.tensor.unread import Unread, refuse, refuse_effect, user_line
 Array = np.ndarray[Any, Any]
 
 
+class NotNative(Exception):
+    """Says why calls of a function whose results are to be differentiated run eagerly."""
+
+
 class _Location:
     """Memory: the value that stands there now, and how often it was written to."""
 
@@ -74,6 +78,7 @@ class Trace:
         self.requiring: list[tuple[Tensor, bool]] = []  # tensors whose requires_grad was set, with what it was
         self._generators: list[tuple[Any, Any]] = []  # those drawn from, with their state before
         self.gradients: dict[int, tuple[Tensor, Any]] = {}  # leaves, with the `.grad` that was read at first
+        self.stand_ins: set[int] = set()  # leaves that stand for arguments which are results of operations
         self.walked = False  # whether a backward pass has run
         self.known = Known()
         self.left_behind = False  # whether memory that it made and wrote to is kept by something outside
@@ -334,6 +339,11 @@ class Trace:
         """Takes a tensor made in the function for one that has the same values in every call."""
         if type(array) is not Unread and id(array) not in self._locations and id(array) not in self._views:
             self._place_input(array, self._input("constant", array.copy()))
+
+    def changes_leaf(self, leaf: Tensor) -> None:
+        """A leaf that requires a gradient is about to be changed in place, which isn't allowed."""
+        if id(leaf) in self.stand_ins:
+            raise NotNative("it changes a tensor from outside in place, and with it where its gradient goes")
 
     def drawing(self, generator: Any) -> None:
         """Takes down that random numbers are about to be drawn from `generator`."""

@@ -154,6 +154,12 @@ class Operation:
                 raise ValueError(f"operation {self.name!r} is declared twice")
             OPERATIONS[self.name] = self
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Operation:
+        return self  # as functions are: a module may have one as an attribute
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return operation_named, (self.name,)
+
     def __call__(self, *args: Any, **options: Any) -> Any:
         if options and not self.option_names.issuperset(options):
             args, options = self._positional(args, options)
@@ -355,6 +361,11 @@ class Operation:
         rest = [not p.name.startswith("_") for p in parameters if p.kind == p.VAR_POSITIONAL]
         reads_inputs = (read[2:] + rest * count)[:count]
         return GradientPlan(None, (), read[1] if len(read) > 1 else False, reads_inputs)
+
+
+def operation_named(name: str) -> Operation:
+    """The declared operation of that name; raises KeyError."""
+    return OPERATIONS[name]
 
 
 class GradientPlan:
