@@ -5,6 +5,7 @@ import re
 
 import rushlight
 from rushlight import nn
+from rushlight.compiler.text import parse
 
 
 def names(step) -> set[str]:
@@ -63,3 +64,44 @@ def test_modules_of_an_object_and_of_a_compiled_module():
     with rushlight.no_grad():
         net(rushlight.randn(4, 3))
     assert names(net) == {"0.weight", "0.bias"}
+
+
+def test_arguments_have_the_names_of_parameters():
+    def step(x, batch, *states, scale=1.0):
+        weight.grad = None
+        loss = (x * batch["image"] * states[0][1] * scale * weight).sum()
+        loss.backward()
+        return loss
+
+    weight = nn.Parameter(rushlight.ones(2))
+    x, given = rushlight.ones(2), rushlight.ones(2)
+    compiled = rushlight.compile(step)
+    compiled(x, {"image": given}, [1, rushlight.ones(2)], scale=rushlight.ones(2))
+    found = re.findall(r'^argument .*"(.*)"$', compiled.graph(), re.MULTILINE)
+    assert found == ["x", "batch.image", "states.0.1", "scale"]
+    net = rushlight.compile(nn.Linear(2, 1))
+    net(x.requires_grad_()).sum().backward()
+    net(x)
+    assert '"input"' in net.graph() and '"input.grad"' in net.graph()
+
+
+def test_the_text_shows_lines_and_state_and_can_be_read_back():
+    net = nn.Linear(4, 2)
+    optimizer = rushlight.optim.SGD(net.parameters(), lr=0.1)
+
+    @rushlight.compile
+    def step(x):
+        optimizer.zero_grad()
+        loss = net(x[:, 1:5]).square().sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    step(rushlight.ones(3, 6))
+    text = step.graph()
+    assert re.search(r"^# test_names.py:\d+  loss = net\(x\[:, 1:5\]\)", text, re.MULTILINE)
+    assert "index=at[:, 1:5]" in text and "# -> weight.grad" in text
+    assert re.search(r"^%\d+.* = linear\(.*\)  # weight, bias$", text, re.MULTILINE)
+    plain = re.sub(r"^#.*\n|  # .*", "", text, flags=re.MULTILINE)
+    assert str(parse(text)) == plain
+    assert "-> weight.grad" in str(step.profile())

@@ -24,7 +24,7 @@ from rushlight.compiler.differentiable import Differentiable, WayBack, detached
 from rushlight.compiler.gradients import Gradients
 from rushlight.compiler.graph import Graph, Input
 from rushlight.compiler.guards import Guards, Surroundings
-from rushlight.compiler.names import state_names
+from rushlight.compiler.names import argument_names, labels_of, state_names
 from rushlight.compiler.passes import simplify
 from rushlight.compiler.program import Program
 from rushlight.compiler.results import Arguments, Results
@@ -196,6 +196,7 @@ class Compiled:
                 stacklevel=4,
             )
         entry.compile(trace, surroundings, tensors)
+        entry.argument_names = argument_names(self._function, args, options, tensors)
         return trace, entry
 
     def _record(
@@ -266,8 +267,8 @@ class Compiled:
 
         Where the results can be differentiated, that of the way back follows.
         """
-        names = state_names(self._function)
-        return "\n\nway back:\n".join([show(program.graph, names) for program in self._programs()])
+        programs = self._programs()
+        return "\n\nway back:\n".join(map(show, *zip(*self._labelled(programs), strict=True)))
 
     def profile(self, runs: int = 3) -> Any:
         """What the kernels of the last call's program cost: a table that prints; `.save(path)` draws it.
@@ -278,7 +279,14 @@ class Compiled:
         from rushlight.compiler.profile import Profile
 
         with self._lock:
-            return Profile([program for program in self._programs() if program.has_run], runs)
+            programs = [program for program in self._programs() if program.has_run]
+            return Profile(programs, [labels for _, labels in self._labelled(programs)], runs)
+
+    def _labelled(self, programs: list[Program]) -> list[tuple[Graph, dict[Input, str]]]:
+        """Their graphs, and names for the inputs of these."""
+        assert isinstance(self._last, _Entry)
+        states = state_names(self._function)
+        return [(p.graph, labels_of(p.graph, states, self._last.argument_names)) for p in programs]
 
     def _programs(self) -> list[Program]:
         """That of the last call, and that of its way back, if it has one."""
@@ -322,6 +330,7 @@ class _Entry:
         self.program: Program | None = None
         self.differentiable: Differentiable | None = None
         self.shared: list[tuple[int, Array]] = []  # the memory of arguments that the function also sees otherwise
+        self.argument_names: list[str] = []
         self._kept_apart: set[int] = set()  # roots of memory that arguments may not lie in
         self._overlaps = False  # whether they do, and the calls run eagerly
         self.attributes: list[Attribute] = []  # that each run sets, to the last of the results

@@ -1,15 +1,56 @@
-"""Names for a program's state: those of parameters, buffers, optimizer states and variables in the user's code."""
+"""Names for a program's inputs: of parameters, buffers, optimizer states, variables, and of what it is called with."""
 
 from __future__ import annotations
 
 import functools
+import inspect
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from rushlight.compiler.graph import Graph, Input
+from rushlight.compiler.structure import entries_of
 from rushlight.nn.modules.module import Module
 from rushlight.optim.optimizer import Optimizer
 from rushlight.tensor.tensor import Tensor
+
+
+def argument_names(function: Any, args: Any, options: Any, tensors: Sequence[Tensor]) -> list[str]:
+    """Names for the tensors in a call's arguments: "x", "batch.image", "states.0", and "x.grad" for gradients."""
+    called = function.forward if isinstance(function, Module) else function
+    try:
+        bound = inspect.signature(called).bind(*args, **options).arguments
+    except (TypeError, ValueError):  # none of Python's own functions tells
+        bound = {**{str(place): entry for place, entry in enumerate(args)}, **options}
+    of_tensors: dict[int, str] = {}
+    for name, item in bound.items():
+        _name_parts(name, item, of_tensors)
+    for tensor in tensors:
+        if tensor._grad is not None:
+            of_tensors.setdefault(id(tensor._grad), f"{of_tensors.get(id(tensor), '')}.grad")
+    return [of_tensors.get(id(tensor), "") for tensor in tensors]
+
+
+def _name_parts(name: str, item: Any, found: dict[int, str]) -> None:
+    if isinstance(item, Tensor):
+        found.setdefault(id(item), name)
+        return
+    if isinstance(item, tuple) and hasattr(item, "_fields"):
+        parts: Any = zip(item._fields, item, strict=True)
+    else:
+        entries = entries_of(item)
+        parts = enumerate(entries) if isinstance(entries, list) else entries.items()
+    for key, entry in parts:
+        _name_parts(f"{name}.{key}", entry, found)
+
+
+def labels_of(graph: Graph, states: Mapping[int, str], arguments: Sequence[str]) -> dict[Input, str]:
+    """The names of a graph's inputs. states: by the identity of their arrays. arguments: in their order."""
+    found = {given: states[id(given.array)] for given in graph.inputs if id(given.array) in states}
+    for given in graph.inputs:
+        if given.kind == "argument" and given.name:
+            found[given] = arguments[int(given.name)]
+    return found
 
 
 def state_names(function: Any) -> dict[int, str]:

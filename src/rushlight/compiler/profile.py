@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from rushlight.compiler.graph import Node, Value
+from rushlight.compiler.graph import Input, Node, Value
+from rushlight.compiler.text import short_line, touched
 
 if TYPE_CHECKING:
     from rushlight.compiler.program import Program
 
 
 class Row(NamedTuple):
-    """One call of a kernel. seconds: the median of the runs; operations, bytes: counted from the shapes."""
+    """One call of a kernel. seconds: the median of the runs; operations, bytes: counted from the shapes.
+
+    names: of the state that it reads and, with an arrow, writes.
+    """
 
     name: str
     shapes: str
     line: str
+    names: str
     seconds: float
     operations: float
     bytes: float
@@ -27,13 +31,16 @@ class Row(NamedTuple):
 class Profile:
     """The calls of programs in order; prints as a table, the most expensive first."""
 
-    def __init__(self, programs: Iterable[Program], runs: int) -> None:
+    def __init__(self, programs: Iterable[Program], labels: Iterable[Mapping[Input, str]], runs: int) -> None:
+        """labels: for each program, names of its graph's inputs."""
         self.rows: list[Row] = []
-        for program in programs:
+        for program, known in zip(programs, labels, strict=True):
             times = [program.profile() for _ in range(max(1, runs))]
+            written = {value: target for target, value in program.graph.writes}
             for position, node in enumerate(program.labels):
                 seconds = sorted(t[position] for t in times)[len(times) // 2]
-                self.rows.append(_row(node, seconds))
+                names = [] if node is None else touched(node, known, written)
+                self.rows.append(_row(node, seconds, ", ".join(names[:2]) + (", ..." if len(names) > 2 else "")))
 
     @property
     def seconds(self) -> float:
@@ -42,14 +49,13 @@ class Profile:
 
     def __str__(self) -> str:
         total = self.seconds or 1.0
-        lines = [f"{'kernel':<28}{'time':>10}{'share':>8}{'GFLOP/s':>9}{'GB/s':>7}  result, line"]
+        lines = [f"{'kernel':<28}{'time':>10}{'share':>8}{'GFLOP/s':>9}{'GB/s':>7}  result, line, state"]
         for row in sorted(self.rows, key=lambda r: -r.seconds):
             spent = max(row.seconds, 1e-9)
             flops = f"{row.operations / spent / 1e9:.1f}" if row.operations else ""
-            place = Path(row.line.rpartition(":")[0]).name + ":" + row.line.rpartition(":")[2] if row.line else ""
             lines.append(
                 f"{row.name:<28}{spent * 1e6:>8.1f}us{100 * spent / total:>7.1f}%{flops:>9}"
-                f"{row.bytes / spent / 1e9:>7.1f}  {row.shapes} {place}"
+                f"{row.bytes / spent / 1e9:>7.1f}  {row.shapes} {short_line(row.line)} {row.names}".rstrip()
             )
         lines.append(f"{'all':<28}{total * 1e6:>8.1f}us")
         return "\n".join(lines)
@@ -71,13 +77,13 @@ class Profile:
         figure.savefig(path)
 
 
-def _row(node: Node | None, seconds: float) -> Row:
+def _row(node: Node | None, seconds: float, names: str) -> Row:
     if node is None:
-        return Row("write", "", "", seconds, 0.0, 0.0)
+        return Row("write", "", "", "", seconds, 0.0, 0.0)
     values = list(node.values())
     moved = float(sum(v.nbytes for v in dict.fromkeys(values)) + sum(v.nbytes for v in node.outputs))
     shapes = ", ".join(str(tuple(v.shape)) for v in node.outputs[:2])
-    return Row(node.operation, shapes, node.line, seconds, operations_of(node), moved)
+    return Row(node.operation, shapes, node.line, names, seconds, operations_of(node), moved)
 
 
 def operations_of(node: Node) -> float:

@@ -1,24 +1,27 @@
 """The textual form of a graph: printed for people, and read back for the tests of the passes.
 
-    argument %0: f32[64,784]
+    argument %0: f32[64,784] "x"
     state %1: f32[512,784] "0.weight"
     state %2: f32[512] "0.bias"
     number %3: f64[] "lr"
-    %4: f32[64,512] = linear(%0, %1, %2)
+    # train.py:12  loss = net(x).relu().square().sum()
+    %4: f32[64,512] = linear(%0, %1, %2)  # 0.weight, 0.bias
     %5: f32[64,512] = fused(%4) { b = maximum(a, 0.0); return b }
     %6: f32[64,512], %7: f32[] = fused(%5) { b = multiply(a, a); return b, sum(b) }
     return %5
-    write %1 <- %9
+    write %1 <- %9  # 0.weight
 
 The inputs of an elementwise program are called a, b, c ..., and so are, going on, the results of its instructions.
+Comments are for people: the user's lines, and the names of the state that is read and written.
 """
 
 from __future__ import annotations
 
 import ast
+import linecache
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,22 +39,27 @@ _LONG = {short: dtypes._named[name] for name, short in SHORT.items()}
 _SHOWN_CONSTANT = 16  # elements of a constant that are printed
 
 
-def show(graph: Graph, names_of_state: Mapping[int, str] = MappingProxyType({})) -> str:
-    """The graph as text. names_of_state: better names for inputs, by the identity of their arrays."""
+def show(graph: Graph, labels: Mapping[Input, str] | None = None) -> str:
+    """The graph as text. labels: names for its inputs, with which it is written for people, with comments."""
     names: dict[Value, str] = {}
 
     def name(value: Value) -> str:
         return names.setdefault(value, f"%{len(names)}")
 
-    lines = []
+    lines = [] if labels is None else [_LEGEND]
     for given in graph.inputs:
-        label = names_of_state.get(id(given.array), given.name)
+        label = given.name if labels is None else labels.get(given, given.name)
         label = f' "{label}"' if label else ""
         data = ""
         if given.kind == "constant" and given.array is not None and given.array.size <= _SHOWN_CONSTANT:
             data = f" = {_literal(given.array.tolist(), name)}"
         lines.append(f"{given.kind} {name(given)}: {_type(given)}{label}{data}")
+    written = {value: target for target, value in graph.writes}
+    place = ""
     for node in graph.nodes:
+        if labels is not None and node.line != place:
+            place = node.line
+            lines.append(f"# {short_line(place)}  {_source(place)}".rstrip())
         inputs = ", ".join([_literal(item, name) for item in node.inputs])
         options = {k: v for k, v in node.options.items() if k != "program"}
         settings = "".join([f", {key}={_literal(item, name)}" for key, item in options.items()])
@@ -59,11 +67,48 @@ def show(graph: Graph, names_of_state: Mapping[int, str] = MappingProxyType({}))
         if "program" in node.options:
             call += " { " + _show_program(node.options["program"], len(node.inputs)) + " }"
         results = ", ".join([f"{name(value)}: {_type(value)}" for value in node.outputs])
-        lines.append(f"{results} = {call}")
+        lines.append(f"{results} = {call}{_comment(touched(node, labels, written))}")
     if graph.outputs:
         lines.append("return " + ", ".join([name(value) for value in graph.outputs]))
-    lines.extend([f"write {name(target)} <- {name(value)}" for target, value in graph.writes])
+    for target, value in graph.writes:
+        lines.append(f"write {name(target)} <- {name(value)}{_comment([(labels or {}).get(target, '')])}")
     return "\n".join(lines)
+
+
+_LEGEND = """\
+# argument: what the function is called with; state: memory that lives on (parameters, gradients, ...); number: a Python
+# number of each call. Then what is computed, in order, as result: dtype[shape] = operation(inputs). "fused" is a chain
+# of elementwise operations in one pass over memory, whose inputs are a, b, c, ... At last, what is written to state."""
+_MOST_NAMED = 4  # names in a comment
+
+
+def touched(node: Node, labels: Mapping[Input, str] | None, written: Mapping[Value, Input]) -> list[str]:
+    """The names of the state that a node reads, and with an arrow of that which takes its results."""
+    if not labels:
+        return []
+    read = [
+        labels[v] for v in dict.fromkeys(node.values()) if isinstance(v, Input) and v.kind == "state" and v in labels
+    ]
+    to = [labels[written[v]] for v in node.outputs if v in written and written[v] in labels]
+    return read + [f"-> {label}" for label in to if label not in read]
+
+
+def _comment(found: list[str]) -> str:
+    known = [label for label in found if label]
+    more = ", ..." if len(known) > _MOST_NAMED else ""
+    return f"  # {', '.join(known[:_MOST_NAMED])}{more}" if known else ""
+
+
+def short_line(place: str) -> str:
+    """ "file:line" without the file's folder."""
+    path, _, line = place.rpartition(":")
+    return f"{Path(path).name}:{line}" if path else place
+
+
+def _source(place: str) -> str:
+    """What stands in that line."""
+    path, _, line = place.rpartition(":")
+    return linecache.getline(path, int(line)).strip() if line.isdigit() else ""
 
 
 def _type(value: Value) -> str:
@@ -80,6 +125,9 @@ def _literal(item: Any, name: Any) -> str:
         return SHORT[item.name]
     if isinstance(item, np.dtype):
         return SHORT[dtypes.of_numpy(item).name]
+    if type(item) is tuple and any(isinstance(entry, slice) for entry in item):
+        inner = ", ".join([_slice(entry) if isinstance(entry, slice) else _literal(entry, name) for entry in item])
+        return f"at[{inner}]" if len(item) > 1 else f"at[{inner},]"
     if isinstance(item, (tuple, list)):
         inner = ", ".join([_literal(entry, name) for entry in item])
         if isinstance(item, list):
@@ -94,6 +142,11 @@ def _literal(item: Any, name: Any) -> str:
     if item is Ellipsis:
         return "..."
     return repr(item)
+
+
+def _slice(item: slice) -> str:
+    start, stop, step = ["" if bound is None else str(bound) for bound in (item.start, item.stop, item.step)]
+    return f"{start}:{stop}:{step}" if step else f"{start}:{stop}"
 
 
 def _letters() -> Iterator[str]:
@@ -135,8 +188,8 @@ def parse(text: str) -> Graph:
     graph = Graph()
     values: dict[str, Value] = {}
     for line in text.strip().splitlines():
-        line = line.strip()
-        if not line or line.startswith("#"):
+        line = re.sub(r"(^|  )# .*", "", line.strip())
+        if not line:
             continue
         try:
             _read(graph, line, values)
@@ -201,6 +254,11 @@ def _evaluate(tree: ast.expr, values: dict[str, Value]) -> Any:
     if isinstance(tree, ast.Dict):
         keys = [_evaluate(key, values) for key in tree.keys if key is not None]
         return dict(zip(keys, _all(tree.values, values), strict=True))
+    if isinstance(tree, ast.Subscript):  # at[1:, 0]
+        return _evaluate(tree.slice, values)
+    if isinstance(tree, ast.Slice):
+        bounds = (tree.lower, tree.upper, tree.step)
+        return slice(*[None if bound is None else _evaluate(bound, values) for bound in bounds])
     if isinstance(tree, ast.Attribute):
         return OPERATIONS[tree.attr]
     if isinstance(tree, ast.Call):

@@ -25,6 +25,7 @@ from rushlight.autograd.tape import OperationNode, next_sequence
 from rushlight.compiler import layout
 from rushlight.compiler.graph import Graph, Input, Node, Value
 from rushlight.compiler.known import Known
+from rushlight.compiler.text import short_line
 from rushlight.compiler.updates import UpdateCalls
 from rushlight.errors import TraceError
 from rushlight.ops.declare import Operation, Spec, interpreted_by, routing
@@ -352,7 +353,7 @@ class Trace:
 
     def drawn(self, array: Array, fill: Callable[[Array], None]) -> None:
         """Takes down random numbers: `fill` draws those of the next call into the same memory."""
-        self._place_input(array, self._input("drawn", array))
+        self._place_input(array, self._input("drawn", array, f"random numbers of {short_line(user_line())}"))
         self.draws.append((array, fill))
 
     def replaces_memory(self, tensor: Tensor, value: Tensor) -> None:
