@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from compiled_comparison import check_same, same_as_eager, values
 
 import rushlight as rl
 from rushlight import nn, optim
+from rushlight.errors import TraceError
 from rushlight.nn import functional as F
 
 SETTINGS = {"scale": 1.0}
@@ -192,6 +195,17 @@ def rescale(seen: Any) -> None:
 
 SEEN: dict[str, tuple[Callable[[], Any], Callable[[Any, Any], Any], Callable[[Any], Any]]] = {
     "set": (lambda: {"a"}, lambda x, seen: x * 2 if "b" in seen else x, lambda seen: seen.add("b")),
+    "empty set": (set, lambda x, seen: x * len(seen), lambda seen: seen.add(2.0)),
+    "computed name": (
+        lambda: SimpleNamespace(k0=1.0, k1=2.0),
+        lambda x, seen: x * sum(getattr(seen, f"k{place}") for place in range(2)),
+        lambda seen: setattr(seen, "k1", 5.0),
+    ),
+    "all attributes": (
+        lambda: SimpleNamespace(k0=1.0),
+        lambda x, seen: x * sum(vars(seen).values()),
+        lambda seen: setattr(seen, "k1", 5.0),
+    ),
     "deque": (lambda: deque([1.0, 2.0]), lambda x, seen: x * seen[0], lambda seen: seen.rotate()),
     "the last of many": (
         lambda: {number: [1.0] for number in range(500)},
@@ -216,6 +230,96 @@ def test_containers_and_arrays(name: str) -> None:
             change(seen)
         check_same(values(compiled(x)), values(use(x, seen)))
     assert compiled.cache_info().misses == 2
+
+
+class Replaced(nn.Module):
+    scale = 2.0
+
+    def forward(self, x: Any) -> Any:
+        return x * self.scale
+
+
+def test_forward_is_replaced() -> None:
+    net = Replaced()
+    compiled, before, x = rl.compile(net), Replaced.forward, rl.ones(1)
+    assert compiled(x).item() == 2
+    Replaced.forward = lambda self, x: x * 5  # type: ignore[method-assign]
+    assert compiled(x).item() == 5
+    net.forward = lambda x: x * 7  # type: ignore[method-assign]
+    assert compiled(x).item() == 7
+    del net.forward
+    Replaced.forward = before  # type: ignore[method-assign]
+    net.scale = 3.0
+    assert compiled(x).item() == 3
+    del net.scale
+    assert compiled(x).item() == 2
+
+
+def test_attributes_that_are_not_there_yet() -> None:
+    class Lazy(nn.Module):
+        @functools.cached_property
+        def table(self) -> Any:
+            return rl.arange(3.0)
+
+        def forward(self, x: Any) -> Any:
+            if not hasattr(self, "mask"):
+                self.mask = rl.ones(3)
+            return (x + self.table) * self.mask
+
+    net = Lazy()
+    compiled, x = rl.compile(net), rl.ones(3)
+    for _ in range(3):
+        assert compiled(x).tolist() == [1, 2, 3]
+    net.mask *= 2
+    net.table.add_(1)
+    assert compiled(x).tolist() == [4, 6, 8]
+    assert compiled.cache_info().hits >= 1
+
+    class Counting(nn.Module):
+        def forward(self, x: Any) -> Any:
+            self.calls = getattr(self, "calls", 0) + 1
+            return x * 2
+
+    counting = Counting()
+    with pytest.raises(TraceError, match="changes 'calls' from 1 to 2"):
+        rl.compile(counting)(x)
+    assert not hasattr(counting, "calls")
+
+
+def test_compiled_methods() -> None:
+    class First(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = 2.0
+
+        @rl.compile
+        def forward(self, x: Any) -> Any:
+            return x * self.scale
+
+    class Second(First):
+        def forward(self, x: Any) -> Any:
+            return super().forward(x) + 1
+
+    class Slotted:
+        __slots__ = ("scale",)
+
+        def __init__(self, scale: float) -> None:
+            self.scale = scale
+
+        @rl.compile
+        def apply(self, x: Any) -> Any:
+            return x * self.scale
+
+    x = rl.ones(1)
+    second, other = Second(), First()
+    assert [second(x).item(), other(x).item()] == [3, 2]
+    second.scale = 5.0
+    assert [second(x).item(), other(x).item()] == [6, 2]
+    one, two = Slotted(2.0), Slotted(3.0)
+    assert [one.apply(x).item(), two.apply(x).item()] == [2, 3]
+    one.scale = 4.0
+    assert [one.apply(x).item(), two.apply(x).item()] == [4, 3]
+    assert one.apply is one.apply
 
 
 def test_default_arguments_and_what_stands_in_them() -> None:

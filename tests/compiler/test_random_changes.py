@@ -632,7 +632,7 @@ class RandomChanges(RuleBasedStateMachine):
         before = compiled.state()
         expected, found = self.each(lambda twin: values(action(twin)))
         if isinstance(expected, Exception) or isinstance(found, Exception):
-            if not (isinstance(expected, type(found)) or isinstance(found, type(expected))):
+            if not (isinstance(expected, Exception) and isinstance(found, Exception)):
                 error = found if isinstance(found, Exception) else expected
                 raise AssertionError(f"{expected!r} is {found!r} in the compiled twin") from error
             self.failed(compiled, before)

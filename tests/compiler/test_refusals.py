@@ -267,6 +267,32 @@ def test_a_run_that_fails_changes_nothing(where: str, fault: str) -> None:
     assert int(optimizers[0].state[first.weight]["step"]) == (3 if where == "later call" else 1)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_an_optimizer_that_fails_counts_no_step(first: bool) -> None:
+    net = nn.Linear(2, 1)
+    optimizers = [optim.Adam([net.bias]), optim.RMSprop([net.weight])]
+
+    @rl.compile
+    def step(x: Any) -> Any:
+        loss = net(x).sum()
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+        return loss
+
+    step(rl.ones(3, 2))
+    if not first:
+        step(rl.ones(3, 2))
+    before = [state_of(optimizer) for optimizer in optimizers], values(net.state_dict())
+    optimizers[1].param_groups[0]["momentum"] = 0.5  # for which its state has nothing
+    for _ in range(2):
+        with pytest.raises(KeyError, match="momentum_buffer"):
+            step(rl.ones(3, 2))
+    optimizers[1].param_groups[0]["momentum"] = 0
+    check_same([state_of(optimizer) for optimizer in optimizers], before[0])
+    check_same(values(net.state_dict()), before[1])
+
+
 def test_disabled_functions_run_outside_only() -> None:
     @rl.compiler.disable(reason="it prints")
     def show(x: rl.Tensor) -> rl.Tensor:

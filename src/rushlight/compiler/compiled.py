@@ -78,17 +78,24 @@ class Compiled:
         self._seconds = 0.0
         self._last: _Entry | _Refusal | None = None
         self._waited: set[Any] = set()  # signatures of which a call ran eagerly, so that attributes are tensors
+        self._bound: dict[Any, Compiled] = {}  # for objects without a dictionary of attributes
         self._lock = threading.RLock()  # a program has one memory
         _all.add(self)
         self.__name__ = getattr(function, "__name__", type(function).__name__)
+        self.__qualname__ = getattr(function, "__qualname__", self.__name__)
         self.__doc__ = getattr(function, "__doc__", None)
         self.__wrapped__ = function
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
             return self
-        bound = Compiled(self._function.__get__(instance, owner), self._cache_size, self.fullgraph)
-        instance.__dict__[self.__name__] = bound  # found before this descriptor from now on
+        # One for each object, under a name that no attribute has: super().forward isn't self.forward.
+        known = getattr(instance, "__dict__", self._bound)
+        name = (self.__name__, id(instance)) if known is self._bound else f"compiled {self.__qualname__}"
+        bound = known.get(name)
+        if bound is None:
+            bound = Compiled(self._function.__get__(instance, owner), self._cache_size, self.fullgraph)
+            known[name] = bound
         return bound
 
     def __call__(self, *args: Any, **options: Any) -> Any:
@@ -469,7 +476,11 @@ class _Entry:
         if self._updates:
             found: dict[Input, float] = {}
             for position, update in enumerate(self._updates):
-                numbers = update.numbers()
+                try:
+                    numbers = update.numbers()
+                except BaseException:
+                    self._step_back(position + 1)
+                    raise
                 if numbers is None:
                     self._step_back(position + 1)
                     return False

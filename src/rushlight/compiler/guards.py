@@ -12,6 +12,7 @@ import argparse
 import collections
 import dis
 import functools
+import itertools
 import operator
 import os
 import sys
@@ -46,12 +47,14 @@ class _Named:
         self.names = names
 
     def __iter__(self) -> Iterator[Any]:
-        return map(self.mapping.get, self.names)
+        return iter([self.mapping.get(name, _MISSING) for name in self.names])
 
     def put(self, values: list[Any]) -> None:
         if isinstance(self.mapping, dict):
             for name, value in zip(self.names, values, strict=True):
-                if self.mapping.get(name) is not value:
+                if value is _MISSING:
+                    self.mapping.pop(name, None)
+                elif self.mapping.get(name, _MISSING) is not value:
                     self.mapping[name] = value
 
 
@@ -108,6 +111,8 @@ class Surroundings:
         self.seen: set[int] = set()
         self._holding: list[Any] = []  # keeps what was seen alive, so that identities stay theirs
         self._names: set[str] = set()  # all names that occur in the code
+        self._assigned: set[str] = set()  # those of attributes that it sets, which may not be there yet
+        self._computes_names = False  # whether it computes names of attributes, so that any may be meant
         # What has attributes, those looked at, and the names in its class, which may come to stand there too.
         self._objects: list[tuple[Mapping[str, Any], set[str], frozenset[str]]] = []
         self._randomness = Randomness()
@@ -120,7 +125,12 @@ class Surroundings:
         while self._look_at_attributes():
             pass
         for mapping, names, inherited in self._objects:
-            self._watch_names(mapping, sorted(names | (self._names & inherited)))
+            found = names | (self._names & inherited)
+            if not isinstance(mapping, types.MappingProxyType):
+                found |= self._assigned
+            self._watch_names(mapping, sorted(found))
+            if self._computes_names and type(mapping) is dict:
+                self.watch.items(mapping)
 
     def changes(self) -> list[str]:
         """What is something else now than it was, by name."""
@@ -225,7 +235,8 @@ class Surroundings:
         """Looks at the attributes of objects that the code names; whether there were new ones."""
         found = False
         for mapping, names, _ in tuple(self._objects):
-            for name in (self._names & mapping.keys()) - names:
+            every = self._computes_names and not isinstance(mapping, types.MappingProxyType)
+            for name in (set(mapping) if every else self._names & mapping.keys()) - names:
                 found = True
                 names.add(name)
                 self._look_at(mapping[name])
@@ -253,11 +264,13 @@ class Surroundings:
     def _look_at_class(self, kind: type) -> None:
         for base in kind.__mro__:
             if of_user(base):
-                self._objects.append((vars(base), set(), frozenset()))
+                called: set[str] = set()
+                self._objects.append((vars(base), called, frozenset()))
                 for name, entry in vars(base).items():
                     # Methods that Python or a Module calls, without their name in the code.
                     if isinstance(entry, types.FunctionType) and (name == "forward" or name.startswith("__")):
                         if name not in ("__init__", "__new__"):
+                            called.add(name)
                             self._look_at(entry)
 
     def _look_at_function(self, function: types.FunctionType) -> None:
@@ -277,8 +290,9 @@ class Surroundings:
             self._look_at(function.__kwdefaults__)
         if hasattr(function, "__wrapped__"):
             self._look_at(function.__wrapped__)
-        used = _names(function.__code__)
-        self._names |= used
+        self._names |= _names(function.__code__)
+        self._assigned |= _assigned_names(function.__code__)
+        self._computes_names |= _computes_names(function.__code__)
         variables_of_module = function.__globals__
         names = [name for name in _global_names(function.__code__) if name in variables_of_module]
         self._watch_names(variables_of_module, names)
@@ -297,7 +311,7 @@ class Surroundings:
                 elif not (without_hooks and name.endswith(("_hooks", "_hook_options"))):
                     self.watch.items(entries)
         if of_user(type(module)):
-            self._objects.append((attributes, {"training", "_hooked"}, _names_in_class(type(module))))
+            self._objects.append((attributes, {"forward", "training", "_hooked"}, _names_in_class(type(module))))
             self._look_at(type(module))
         else:
             self._watch_dictionary(attributes)
@@ -397,6 +411,36 @@ def _names(code: types.CodeType) -> frozenset[str]:
         elif isinstance(constant, str) and constant.isidentifier():
             names.add(constant)  # getattr(self, "name")
     return frozenset(names)
+
+
+@functools.cache
+def _assigned_names(code: types.CodeType) -> frozenset[str]:
+    """The names of attributes that code sets."""
+    names = {step.argval for step in dis.get_instructions(code) if step.opname == "STORE_ATTR"}
+    return frozenset(names).union(*[_assigned_names(inner) for inner in _inner(code)])
+
+
+@functools.cache
+def _computes_names(code: types.CodeType) -> bool:
+    """Whether code looks for attributes by names that don't stand in it."""
+    if not {"vars", "dir", "__dict__"}.isdisjoint(code.co_names) or any(map(_computes_names, _inner(code))):
+        return True
+    steps = list(dis.get_instructions(code))
+    for place, step in enumerate(steps):
+        if step.argval in ("getattr", "setattr", "hasattr") and step.opname.startswith("LOAD_"):
+            call = itertools.takewhile(
+                lambda later: later.opname not in ("PRECALL", "CALL", "CALL_KW"), steps[place + 1 :]
+            )
+            given = list(call)
+            constant = any(isinstance(later.argval, str) and later.opname == "LOAD_CONST" for later in given)
+            if not constant or any(later.opname in ("BUILD_STRING", "BINARY_OP") for later in given):
+                return True
+    return False
+
+
+def _inner(code: types.CodeType) -> list[types.CodeType]:
+    """The code of functions in it."""
+    return [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
 
 
 @functools.cache

@@ -381,7 +381,7 @@ class Trace:
             return array
         found = self.known.values(self.read(array))
         if found is None:
-            refuse(f"{what}() reads a tensor's values")
+            refuse(f"{what if ' ' in what else f'{what}()'} reads a tensor's values")
         return found
 
     def reads_gradient(self, leaf: Tensor) -> None:

@@ -55,10 +55,14 @@ class UpdateCalls:
         self._states: list[tuple[Tensor, dict[str, Any], list[Any]]] = []  # the parameters' states: their values
         self._counters: list[tuple[Any, Any]] = []  # step counts and the like: container and key
         self._counts: list[Any] = []  # their values before the step
+        self._repetition: _Repetition | None = None  # of the last step, where the next one may be just that
         self._take_down()
         self._counts = [_memory(container)[key] for container, key in self._counters]
-        self.recorded = self._take_outside(group)
-        self._repetition: _Repetition | None = None  # of the last step, where the next one may be just that
+        try:
+            self.recorded = self._take_outside(group)
+        except BaseException:
+            self.step_back()
+            raise
 
     def _take_down(self) -> None:
         known = self.optimizer.state

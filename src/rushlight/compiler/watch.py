@@ -32,7 +32,8 @@ class Watch:
         """Watches all items of a list, a set or a deque, or all values of a dictionary."""
         kind = type(container)
         as_usual = kind.__iter__ is list.__iter__ or getattr(kind, "values", None) is dict.values
-        (self._items if as_usual or not container else self._ordered).append((container, _items(container)))
+        as_usual |= isinstance(container, dict) and not container
+        (self._items if as_usual else self._ordered).append((container, _items(container)))
 
     def entries(self, mapping: Mapping[Any, Any], keys: Iterable[Any]) -> None:
         """Watches what stands under some keys of a mapping, or that nothing does."""

@@ -204,7 +204,7 @@ def resolve(tensor: Tensor, items: tuple[Any, ...]) -> tuple[Tensor, list[Tensor
             basic.append(item)
             source += 1
         elif item.array.dtype.kind == "b":
-            mask = values_of(item, "indexing with a mask, whose result has a shape that depends on values,")
+            mask = values_of(item, "indexing with a mask")
             for offset, size in enumerate(mask.shape):
                 if source + offset < len(shape) and size != shape[source + offset]:
                     raise DimensionError(
