@@ -139,14 +139,93 @@ def test_two_functions_that_set_the_same_attribute_leave_each_other_alone() -> N
     assert first.cache_info().hits >= 2 and second.cache_info().hits >= 2
 
 
-def test_what_a_call_leaves_for_the_next_one_is_no_result() -> None:
-    net = Remembering()
+class Recurrent(nn.Module):
+    """Goes on from where the last call has ended, and keeps an average as a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(4, 3)
+        self.state: Any = None
+        self.register_buffer("mean", rl.zeros(3))
+
+    def forward(self, x: Any) -> Any:
+        before = rl.zeros(x.shape[0], 3) if self.state is None else self.state.detach()
+        self.state = self.cell(x, before)
+        self.mean = 0.9 * self.mean + 0.1 * self.state.detach().mean(0)
+        return self.state - self.mean
+
+
+def forget(net: Any) -> None:
+    net.state = None
+
+
+def put_another(net: Any) -> None:
+    net.state = rl.ones(2, 3)
+
+
+def change_in_place(net: Any) -> None:
+    net.state.detach().mul_(2)
+    net.mean.add_(1)
+
+
+@pytest.mark.parametrize("change", [None, forget, put_another, change_in_place, nn.Module.eval])
+def test_what_a_call_leaves_for_the_next_one(change: Any) -> None:
+    def build() -> Any:
+        net = Recurrent()
+        optimizer = optim.SGD(net.parameters(), lr=0.1)
+        return step_of(net, optimizer, F.mse_loss), net, optimizer
+
+    seen: list[Any] = []
+
+    def between(number: int, step: Any, net: Any, optimizer: Any) -> None:
+        seen.append(values(net.state))
+        if number == 4 and change is not None:
+            change(net)
+
+    called = same_as_eager(
+        build, lambda n: inputs(n) + (numbers(2, 3, seed=n + 9),), calls=9, between=between, traced=None
+    )
+    assert called.cache_info().hits >= 3
+    for compiled, eager in zip(seen[9:], seen[:9], strict=True):
+        assert compiled == pytest.approx(eager, abs=1e-5)
+    assert '"state"' in called.graph() and '"mean"' in called.graph()
+
+
+def test_what_is_left_is_not_carried_where_gradients_flow_to_an_earlier_call() -> None:
+    class Through(Recurrent):
+        def forward(self, x: Any) -> Any:
+            self.state = self.cell(x, rl.zeros(2, 3) if self.state is None else self.state)
+            return self.state
+
+    net = Through()
     compiled = rl.compile(net)
     (x,) = inputs(0)
-    assert values(compiled(x)).tolist() == values(x).tolist()  # eagerly
-    with pytest.raises(TraceError, match="held by something outside"):
+    first = compiled(x)  # eagerly
+    second = net(x)
+    with pytest.raises(TraceError, match=r"reads 'state' and sets it .*\(at .*test_attributes.py:\d+\)"):
         compiled(x)
-    assert values(net.state).tolist() == values(x).tolist()
+    assert net.state is second
+    (first.sum() + second.sum()).backward()
+    with rl.no_grad():
+        assert values(compiled(x)) == pytest.approx(values(net.cell(x, second)), abs=1e-6)
+
+
+def test_what_is_left_is_not_carried_where_it_is_also_something_else() -> None:
+    class Pair:
+        first = second = rl.ones(2)
+
+        def __call__(self, x: Any) -> Any:
+            self.first = self.first + x
+            return self.first * self.second
+
+    pair = Pair()
+    compiled = rl.compile(pair, fullgraph=False)
+    for _ in range(2):
+        pair.first = rl.ones(2)
+        assert [compiled(rl.ones(2)).tolist() for _ in range(3)] == [[2, 2], [3, 3], [4, 4]]
+    pair.first = pair.second = rl.ones(2)
+    with pytest.warns(UserWarning, match="reads 'first' and sets it"):
+        assert [compiled(rl.ones(2)).tolist() for _ in range(3)] == [[2, 2], [3, 3], [4, 4]]
 
 
 def pruned(layer: nn.Module) -> nn.Module:

@@ -105,10 +105,11 @@ class Network(nn.Module):
         self.head = nn.Linear(WIDTH, CLASSES)
         self.register_buffer("offset", rl.zeros(WIDTH))
         self.scale = 1.0
-        self.residual = self.remembers = False
+        self.residual = self.remembers = self.carries = False
         self.functions = [rl.tanh]
         self.options = {"shift": 0.0}
         self.remembered: Any = None
+        self.carried = rl.zeros(WIDTH)
 
     def forward(self, x: Any) -> Any:
         hidden = self.front(x)
@@ -118,6 +119,9 @@ class Network(nn.Module):
         for function in self.functions:
             hidden = function(hidden)
         hidden = hidden * self.scale + self.offset + self.options["shift"]
+        if self.carries:
+            self.carried = 0.5 * self.carried + hidden.detach().mean(0)
+            hidden = hidden + self.carried
         if self.remembers:
             self.remembered = hidden.detach()
         return self.head(hidden)
@@ -231,7 +235,7 @@ class Training:
         training = [module.training for module in self.net.modules()]
         seen = [state_of(holder) for holder in (self.net, self.average, *self.optimizers)]
         required = [p.requires_grad for p in self.net.parameters()]
-        remembered = values(self.net.remembered)
+        remembered = values([self.net.remembered, self.net.carried])
         return [seen, training, required, remembered, values(self.kept), values(self.random)]
 
     def tensors(self) -> Iterator[Tensor]:
@@ -244,8 +248,7 @@ class Training:
             for state in optimizer.state.values():
                 yield from [entry for entry in state.values() if isinstance(entry, Tensor)]
         yield from [tensor for tensor in self.kept if isinstance(tensor, Tensor)]
-        if self.net.remembered is not None:
-            yield self.net.remembered
+        yield from [t for t in (self.net.remembered, self.net.carried) if t is not None]
 
     def learn(self, parameters: list[Any]) -> None:
         """Has an optimizer move new parameters."""
@@ -545,6 +548,8 @@ CHANGES: dict[str, Change] = {
     "scale": put("scale", 0.5, 1.0, 2.0, -0.0, 0.0, 1),
     "residual": put("residual", True, False),
     "remembers": put("remembers", True, False),
+    "carries": put("carries", True, False),
+    "carried": lambda t, n: setattr(t.net, "carried", rl.ones(WIDTH) * n),
     "functions": lambda t, n: t.net.functions.append([rl.sin, rl.sigmoid][n % 2]) if len(t.net.functions) < 4 else None,
     "functions replaced": put("functions", [rl.sin], [], [rl.tanh, rl.cos]),
     "shift": lambda t, n: t.net.options.update(shift=n / 10),

@@ -19,7 +19,7 @@ import numpy as np
 
 from rushlight import settings
 from rushlight.autograd.modes import mode
-from rushlight.compiler.attributes import Attribute, NotYet, results_among
+from rushlight.compiler.attributes import Attribute, Carried, Carrying, NotYet, results_among
 from rushlight.compiler.differentiable import Differentiable, WayBack, detached
 from rushlight.compiler.gradients import Gradients
 from rushlight.compiler.graph import Graph, Input
@@ -160,22 +160,55 @@ class Compiled:
     ) -> tuple[_Entry, Any]:
         start = time.perf_counter()
         with _without_collection():
-            trace, entry = self._compile(args, options, tensors, known, waits)
+            try:
+                trace, entry = self._compile(args, options, tensors, known, waits, Carrying(()))
+            except Carried as found:
+                trace, entry = self._compile_carrying(args, options, tensors, known, Carrying(found.attributes))
         self._seconds += time.perf_counter() - start
         if entry.program is None:
             trace.undo()
             return entry, self._function(*args, **options)
         return entry, entry.run(self._function, args, options, tensors)
 
-    def _compile(
-        self, args: Any, options: Any, tensors: list[Tensor], known: Sequence[_Entry | _Refusal], waits: bool
+    def _compile_carrying(
+        self, args: Any, options: Any, tensors: list[Tensor], known: Sequence[_Entry | _Refusal], carrying: Carrying
     ) -> tuple[Trace, _Entry]:
+        """The same with attributes that are read and set as arguments."""
+        carrying.stand_in()
+        try:
+            compiled = self._compile(args, options, tensors, known, False, carrying)
+        except Carried as found:
+            raise TraceError(f"{self.__name__} sets {found.attributes[0].name!r} from call to call") from None
+        finally:
+            carrying.put_back()
+        tensors.extend(carrying.tensors)
+        return compiled
+
+    def _compile(
+        self,
+        args: Any,
+        options: Any,
+        tensors: list[Tensor],
+        known: Sequence[_Entry | _Refusal],
+        waits: bool,
+        carrying: Carrying,
+    ) -> tuple[Trace, _Entry]:
+        others, tensors = tensors, [*tensors, *carrying.tensors]
         objects = [*objects_in(flatten((args, options), []))]
         surroundings = before = Surroundings(self._function, objects)
         for attempt in range(2):
             trace = Trace([t.array for t in tensors])
             try:
                 entry = self._record(trace, args, options, tensors, surroundings, waits)
+                refusal = carrying.refusal(entry.attributes, others, surroundings.occurrences, trace.walked)
+                if refusal:
+                    where = surroundings.where(refusal)
+                    raise TraceError(
+                        f"{self.__name__} reads {refusal!r} and sets it to a tensor that it makes{where}. Return that "
+                        "from the function, or write into the tensor that is there (state.copy_(value))"
+                    )
+                entry.carrying = carrying
+                entry.shared = [(place, array) for place, array in entry.shared if place < len(others)]
                 changes = surroundings.changes()
                 settled = not changes and not trace.left_behind
                 if attempt and not settled:
@@ -203,7 +236,7 @@ class Compiled:
                 stacklevel=4,
             )
         entry.compile(trace, surroundings, tensors)
-        entry.argument_names = argument_names(self._function, args, options, tensors)
+        entry.argument_names = [*argument_names(self._function, args, options, others), *carrying.names]
         return trace, entry
 
     def _record(
@@ -341,6 +374,7 @@ class _Entry:
         self._kept_apart: set[int] = set()  # roots of memory that arguments may not lie in
         self._overlaps = False  # whether they do, and the calls run eagerly
         self.attributes: list[Attribute] = []  # that each run sets, to the last of the results
+        self.carrying = Carrying(())  # those of them that are arguments, too
         self._holds_always = False
         self._prepares = self._changes = False  # whether there is anything to do before a run; or around it
         self._values_of: list[tuple[int, Array]] = []  # arguments whose values it has read, by their places: the values
@@ -435,8 +469,12 @@ class _Entry:
         if not self.attributes:
             return self._hold(tensors) and (not self._prepares or self._start())
         values = [attribute.put_back() for attribute in self.attributes]
-        right = self._hold(tensors) and self._start()
+        carried = self.carrying.take(values, tensors)
+        if carried is not None:
+            tensors.extend(carried)
+        right = carried is not None and self._hold(tensors) and self._start()
         if not right:
+            del tensors[len(tensors) - len(carried or ()) :]
             for attribute, value in zip(self.attributes, values, strict=True):
                 if attribute.attributes.get(attribute.name) is not value:
                     attribute.set(value)

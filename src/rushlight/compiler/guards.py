@@ -111,6 +111,7 @@ class Surroundings:
         self.seen: set[int] = set()
         self._holding: list[Any] = []  # keeps what was seen alive, so that identities stay theirs
         self._names: set[str] = set()  # all names that occur in the code
+        self._codes: list[types.CodeType] = []
         self._assigned: set[str] = set()  # those of attributes that it sets, which may not be there yet
         self._computes_names = False  # whether it computes names of attributes, so that any may be meant
         # What has attributes, those looked at, and the names in its class, which may come to stand there too.
@@ -118,6 +119,7 @@ class Surroundings:
         self._randomness = Randomness()
         self._attributes: list[tuple[dict[Any, Any], dict[Any, Any]]] = []  # those of objects, and what they were
         self.tensors: dict[int, Tensor] = {}
+        self.occurrences: collections.Counter[Tensor] = collections.Counter()  # in how many places these are
         self.arrays: list[np.ndarray[Any, Any]] = []
         self._look_at(function)
         for argument in arguments:
@@ -143,8 +145,14 @@ class Surroundings:
             else:
                 for name, is_now, was in zip(names, now, values, strict=True):
                     if is_now is not was and not same_plain(is_now, was):
-                        found.append(f"{name!r} from {was!r} to {is_now!r}" if isinstance(was, PLAIN) else f"{name!r}")
+                        numbers = f" from {was!r} to {is_now!r}" if isinstance(was, PLAIN) else ""
+                        found.append(f"{name!r}{numbers}{self.where(name)}")
         return found
+
+    def where(self, name: Any) -> str:
+        """Where in the code a variable, an attribute or an entry of that name is set; "" where that can't be told."""
+        lines = [line for code in self._codes for line in _lines_that_set(code, name)]
+        return f" (at {lines[0]})" if lines else ""
 
     def set_attributes(self, trace: Trace) -> dict[Attribute, Tensor]:
         """The attributes, and entries of dictionaries, that hold tensors which the trace has computed."""
@@ -225,6 +233,7 @@ class Surroundings:
             self._look_at_object(value)
 
     def _look_at_tensor(self, tensor: Tensor) -> None:
+        self.occurrences[tensor] += 1
         if id(tensor) not in self.tensors:
             self.tensors[id(tensor)] = tensor
             attributes = vars(tensor)
@@ -290,6 +299,7 @@ class Surroundings:
             self._look_at(function.__kwdefaults__)
         if hasattr(function, "__wrapped__"):
             self._look_at(function.__wrapped__)
+        self._codes.append(function.__code__)
         self._names |= _names(function.__code__)
         self._assigned |= _assigned_names(function.__code__)
         self._computes_names |= _computes_names(function.__code__)
@@ -418,6 +428,20 @@ def _assigned_names(code: types.CodeType) -> frozenset[str]:
     """The names of attributes that code sets."""
     names = {step.argval for step in dis.get_instructions(code) if step.opname == "STORE_ATTR"}
     return frozenset(names).union(*[_assigned_names(inner) for inner in _inner(code)])
+
+
+def _lines_that_set(code: types.CodeType, name: Any) -> Iterator[str]:
+    """The lines of code, "file:line", that set a variable, an attribute or an entry of that name."""
+    before: Any = None
+    for step in dis.get_instructions(code):
+        named = step.opname in ("STORE_ATTR", "STORE_GLOBAL", "STORE_DEREF") and step.argval == name
+        entry = step.opname == "STORE_SUBSCR" and before == name and type(before) is type(name)
+        if (named or entry) and step.positions is not None:
+            yield f"{code.co_filename}:{step.positions.lineno}"
+        if step.opname == "LOAD_CONST":
+            before = step.argval
+    for inner in _inner(code):
+        yield from _lines_that_set(inner, name)
 
 
 @functools.cache
