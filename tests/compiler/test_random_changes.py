@@ -658,7 +658,7 @@ class RandomChanges(RuleBasedStateMachine):
 
 
 RandomChanges.TestCase.settings = settings(
-    max_examples=int(os.environ.get("RUSHLIGHT_FUZZ", "60")),
+    max_examples=int(os.environ.get("RUSHLIGHT_FUZZ", "100")),
     stateful_step_count=24,
     deadline=None,
     derandomize="RUSHLIGHT_FUZZ" not in os.environ,

@@ -104,11 +104,11 @@ class Compiled:
         tensors: list[Tensor] = []
         structure = flatten(args, tensors) if args else None
         named = flatten(options, tensors) if options else None
-        kinds = _signature(tensors) if tensors else None
+        kinds, roots = _signature(tensors) if tensors else (None, _NO_ROOTS)
         key = (structure, named, kinds, mode.grad_enabled, mode.inference, get_default_dtype())
         with self._lock:
             for entry in self._entries.get(key, ()):
-                if entry.holds(tensors):
+                if entry.holds(tensors, roots):
                     self._hits += 1
                     self._last = entry
                     if len(self._entries) > 1:
@@ -347,7 +347,7 @@ class _Refusal:
     def __init__(self, why: str) -> None:
         self.eager = why
 
-    def holds(self, tensors: list[Tensor]) -> bool:
+    def holds(self, tensors: list[Tensor], roots: set[int]) -> bool:
         return True
 
     def run(self, function: Any, args: Any, options: Any, tensors: list[Tensor]) -> Any:
@@ -464,15 +464,19 @@ class _Entry:
                 self._argument_gradients.append((positions[id(leaf)], kept))
         self._gradients = Gradients(left)
 
-    def holds(self, tensors: list[Tensor]) -> bool:
-        """Whether the program is right for this call; if so, all that happens in Python before its run is done."""
+    def holds(self, tensors: list[Tensor], roots: set[int]) -> bool:
+        """Whether the program is right for this call; if so, all that happens in Python before its run is done.
+
+        roots: those of the tensors' memory, by identity.
+        """
         if not self.attributes:
-            return self._hold(tensors) and (not self._prepares or self._start())
+            return self._hold(tensors, roots) and (not self._prepares or self._start())
         values = [attribute.put_back() for attribute in self.attributes]
         carried = self.carrying.take(values, tensors)
-        if carried is not None:
+        if carried:
             tensors.extend(carried)
-        right = carried is not None and self._hold(tensors) and self._start()
+            roots = roots.union([id(_root(tensor.array)) for tensor in carried])
+        right = carried is not None and self._hold(tensors, roots) and self._start()
         if not right:
             del tensors[len(tensors) - len(carried or ()) :]
             for attribute, value in zip(self.attributes, values, strict=True):
@@ -480,13 +484,14 @@ class _Entry:
                     attribute.set(value)
         return right
 
-    def _hold(self, tensors: list[Tensor]) -> bool:
+    def _hold(self, tensors: list[Tensor], roots: set[int]) -> bool:
         if self._holds_always:
             return True
         for place, array in self.shared:
             if tensors[place].array is not array:
                 return False
-        if self._kept_apart and self._overlaps is not _any_within(tensors, self._kept_apart, self.shared):
+        apart = self._kept_apart.isdisjoint(roots) or not _any_within(tensors, self._kept_apart, self.shared)
+        if apart is self._overlaps:
             return False
         for place, values in self._values_of:
             if not np.array_equal(tensors[place].array, values):
@@ -541,6 +546,8 @@ class _Entry:
         if self.differentiable is not None:
             outputs = outputs[: self.differentiable.results]
             self.differentiable.record(outputs, results[self.differentiable.results :], tensors)
+        if self._results.is_one_tensor:
+            return outputs[0]
         result, kept = self._results.put_together(outputs, tensors, args, options)
         for attribute, tensor in zip(self.attributes, kept, strict=True):
             attribute.set(tensor)
@@ -603,29 +610,34 @@ def _at_risk(program: Program) -> list[Array]:
     return [target.array for target in changed]
 
 
-def _signature(tensors: list[Tensor]) -> Any:
-    """What of the tensors a program depends on.
+_NO_ROOTS: set[int] = set()
+
+
+def _signature(tensors: list[Tensor]) -> tuple[Any, set[int]]:
+    """What of the tensors a program depends on, and the arrays that own their memory, by identity.
 
     The gradients that leaves bring along are put behind them: a backward pass adds to them.
     """
     places: dict[int, int] = {}
     roots: set[int] = set()
-    for position, tensor in enumerate(tensors):
-        if tensor._requires_grad:
-            if tensor._grad is not None and tensor._node is None:
-                tensors.append(tensor._grad)  # which the loop comes to
-        places.setdefault(id(tensor.array), position)
-        base = tensor.array.base
-        roots.add(id(base if type(base) is np.ndarray else tensor.array))
-    sharing = tuple([places[id(t.array)] for t in tensors]) if len(places) < len(tensors) else None
-    kinds = [
-        (array.shape, array.dtype, array.flags.c_contiguous or array.strides)
-        + (t._requires_grad, t._grad is None, t._node is None)
-        for t in tensors
-        for array in (t.array,)
-    ]
-    overlapping = _overlapping(tensors) if len(roots) < len(places) else None
-    return (sharing, overlapping, *kinds)
+    kinds: list[Any] = []
+    for tensor in tensors:
+        array, grad, node = tensor.array, tensor._grad, tensor._node
+        requires_grad = tensor._requires_grad
+        if requires_grad and grad is not None and node is None:
+            tensors.append(grad)  # which the loop comes to
+        places.setdefault(id(array), len(kinds))
+        base = array.base
+        roots.add(id(base if type(base) is np.ndarray else array))
+        strides = None if array.flags.c_contiguous else array.strides
+        kinds.append((array.shape, array.dtype, strides, requires_grad, grad is None, node is None))
+    count = len(kinds)
+    if len(roots) < count:
+        if len(places) < count:
+            kinds.append(tuple([places[id(t.array)] for t in tensors]))
+        if len(roots) < len(places):
+            kinds.append(_overlapping(tensors))
+    return tuple(kinds), roots
 
 
 def _overlapping(tensors: list[Tensor]) -> tuple[tuple[int, int], ...]:
@@ -643,5 +655,8 @@ def _root(array: Array) -> Array:
 
 def _any_within(tensors: list[Tensor], roots: set[int], shared: list[tuple[int, Array]]) -> bool:
     """Whether some of the tensors lie in memory with one of these roots, but for those that are shared as a whole."""
-    found = [place for place, t in enumerate(tensors) if id(t.array) in roots or id(t.array.base) in roots]
-    return len(found) > len(shared) and not {place for place, _ in shared}.issuperset(found)
+    for place, tensor in enumerate(tensors):
+        array = tensor.array
+        if (id(array) in roots or id(array.base) in roots) and all(place != known for known, _ in shared):
+            return True
+    return False

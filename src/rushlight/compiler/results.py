@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from rushlight.autograd.eager import refresh
 from rushlight.autograd.modes import enable_grad
 from rushlight.compiler.structure import (
+    TENSOR,
     Packing,
     can_be_made,
     containers_in,
@@ -70,7 +71,7 @@ class Arguments:
 class Results:
     """How the results of a program become those of the function.
 
-    computed: the tensors that the program has to compute.
+    computed: the tensors that the program has to compute. is_one_tensor: whether one of these is the result, as it is.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Results:
             self._ways.append(way)
             known.add(tensor, _Way("before", place))
         self._all_computed = len(self.computed) == len(self._ways)
+        self.is_one_tensor = self._structure is TENSOR and self._all_computed and len(self._ways) == 1
 
     def forget(self) -> None:
         """Lets go of the trace's tensors."""

@@ -48,14 +48,14 @@ class _Container(NamedTuple):
     place: int
 
 
-_TENSOR = _Leaf(Tensor)
+TENSOR = _Leaf(Tensor)
 
 
 def flatten(item: Any, tensors: list[Tensor]) -> Any:
     """The structure of arguments, hashable; the tensors in it are appended to `tensors`."""
     if isinstance(item, Tensor):
         tensors.append(item)
-        return _TENSOR
+        return TENSOR
     kind = type(item)
     if kind is tuple or kind is list or (isinstance(item, tuple) and hasattr(item, "_fields")):
         return (kind, *[flatten(entry, tensors) for entry in item])
@@ -87,7 +87,7 @@ class Packing:
         """The structure; the tensors in it are appended to `tensors`."""
         if isinstance(item, Tensor):
             tensors.append(item)
-            return _TENSOR
+            return TENSOR
         place = self._places.get(id(item))
         return self.contents(item, tensors) if place is None else _Container(place)
 
@@ -109,7 +109,7 @@ class Packing:
 
 def rebuild(structure: Any, tensors: Iterator[Tensor], containers: Sequence[Any] = ()) -> Any:
     """What a structure says, with the next tensors in their places."""
-    if structure is _TENSOR:
+    if structure is TENSOR:
         return next(tensors)
     if isinstance(structure, _Same):
         return structure.value
