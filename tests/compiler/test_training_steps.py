@@ -368,3 +368,31 @@ def test_constant_gradients_are_made_in_each_call() -> None:
         compiled()
         assert weight.grad.tolist() == [2, 2, 2]
         weight.grad.mul_(3)
+
+
+def test_memory_of_a_gradient_that_is_kept_is_left_alone_when_another_function_was_compiled_since() -> None:
+    weight = nn.Parameter(rl.ones(3))
+
+    @rl.compile
+    def step(x: Any) -> Any:
+        weight.grad = None
+        loss = (weight * x).sum()
+        loss.backward()
+        return loss
+
+    step(rl.ones(3))
+    assert rl.compile(lambda x: (x * weight).sum())(rl.ones(3)).item() == 3
+    assert weight.grad is not None
+    kept = weight.grad.numpy()
+    step(rl.ones(3) * 2)
+    assert kept.tolist() == [1, 1, 1] and weight.grad.tolist() == [2, 2, 2]
+
+    @rl.compile
+    def apply() -> None:
+        with rl.no_grad():
+            weight.sub_(weight.grad)  # type: ignore[arg-type]
+
+    apply()
+    step(rl.ones(3) * 3)
+    apply()
+    assert weight.tolist() == [-4, -4, -4]

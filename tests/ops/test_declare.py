@@ -1,9 +1,13 @@
-"""Declarations that can't be meant."""
+"""Declarations: those that can't be meant, and operations as values."""
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 
+import rushlight as rl
 from rushlight.ops.declare import OPERATIONS, elementwise
 
 
@@ -26,3 +30,10 @@ def test_a_name_is_declared_once() -> None:
             return x
 
     assert OPERATIONS["sigmoid"] is before
+
+
+def test_operations_are_copied_and_pickled_as_functions_are():
+    net = rl.nn.Module()
+    net.activation = rl.tanh
+    assert copy.deepcopy(net).activation is rl.tanh
+    assert pickle.loads(pickle.dumps(net)).activation is rl.tanh
