@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import itertools
 import random
+import sys
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -164,6 +168,27 @@ def test_what_gives_something_else_each_time(name: str) -> None:
     assert [random.getstate(), np.random.get_state()[1].tolist()] == states
     if name == "iterator":
         assert next(stream) == 1.0  # nobody has taken it
+
+
+CLOCKS: dict[str, Callable[[], Any]] = {
+    "time": time.time,
+    "perf_counter": lambda: time.perf_counter(),
+    "now": lambda: datetime.datetime.now().timestamp(),
+    "uuid": lambda: uuid.uuid4().int % 7,
+}
+
+
+@pytest.mark.parametrize("name", CLOCKS)
+def test_clocks_are_not_read(name: str) -> None:
+    ask = CLOCKS[name]
+
+    def step(x: Any) -> Any:
+        return x * (time.time() if name == "time" else ask())
+
+    with pytest.raises(TraceError, match="gives something else each time, and is called while .* being compiled"):
+        rl.compile(step)(rl.ones(2))
+    assert sys.getprofile() is None
+    assert rl.compile(lambda x, time: x * time)(rl.ones(2), 2.0).tolist() == [2, 2]
 
 
 def test_a_refusal_leaves_no_first_state_behind() -> None:

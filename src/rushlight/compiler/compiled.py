@@ -11,7 +11,7 @@ import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ from rushlight.compiler.names import argument_names, labels_of, state_names
 from rushlight.compiler.passes import simplify
 from rushlight.compiler.program import Program
 from rushlight.compiler.results import Arguments, Results
+from rushlight.compiler.streams import refusing_clocks
 from rushlight.compiler.structure import flatten, objects_in
 from rushlight.compiler.text import show
 from rushlight.compiler.trace import NotNative, Trace, tracing
@@ -248,7 +249,8 @@ class Compiled:
         back: WayBack | str | None = None
         with tracing(trace):
             called = Arguments(args, options, given)
-            result = self._function(*called.args, **called.options)
+            with refusing_clocks() if surroundings.may_read_clocks else nullcontext():
+                result = self._function(*called.args, **called.options)
             read = [given.array for given in trace.graph.inputs if given.kind == "state" and given.array is not None]
             set_here = results_among(surroundings.set_attributes(trace), read, waits)
             attributes = [tensor.detach() for tensor in set_here.values()]

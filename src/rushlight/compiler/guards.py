@@ -25,7 +25,7 @@ import numpy as np
 
 from rushlight.autograd.tape import hooks_on_leaves
 from rushlight.compiler.attributes import Attribute, set_while_tracing
-from rushlight.compiler.streams import Randomness, refuse_iterator
+from rushlight.compiler.streams import NAMES_OF_CLOCKS, Randomness, refuse_iterator
 from rushlight.compiler.trace import REPLACED, Trace
 from rushlight.compiler.watch import PLAIN, Watch, same_plain
 from rushlight.nn.modules.hooks import global_hooks
@@ -133,6 +133,11 @@ class Surroundings:
             self._watch_names(mapping, sorted(found))
             if self._computes_names and type(mapping) is dict:
                 self.watch.items(mapping)
+
+    @property
+    def may_read_clocks(self) -> bool:
+        """Whether names of clocks occur in the code."""
+        return not NAMES_OF_CLOCKS.isdisjoint(self._names)
 
     def changes(self) -> list[str]:
         """What is something else now than it was, by name."""

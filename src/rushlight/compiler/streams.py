@@ -1,20 +1,26 @@
 """What gives something else each time it is asked, beside rushlight's own generators: a program wouldn't ask again.
 
 Iterators are refused at sight. The random numbers of Python and NumPy are compared: whether a function has drawn some.
+Clocks are refused when they are read.
 """
 
 from __future__ import annotations
 
+import datetime
 import io
+import os
 import pickle
 import random
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from rushlight.errors import TraceError
+from rushlight.tensor.unread import refuse_effect
 
 
 def refuse_iterator(value: Any) -> None:
@@ -24,6 +30,37 @@ def refuse_iterator(value: Any) -> None:
             f"a function that is to be compiled reads from an iterator, a {type(value).__name__}: its program would "
             "have the same item in each call. Call next() outside, and give the function what comes of it"
         )
+
+
+_CLOCKS = {
+    time.time, time.time_ns, time.perf_counter, time.perf_counter_ns, time.monotonic, time.monotonic_ns,
+    time.process_time, datetime.datetime.now, datetime.datetime.today, datetime.date.today, os.urandom,
+}  # fmt: skip
+NAMES_OF_CLOCKS = {clock.__name__ for clock in _CLOCKS} | {"uuid1", "uuid4", "token_hex", "token_bytes", "SystemRandom"}
+_OTHERS = ("logging", "threading", "queue")  # which read clocks for themselves
+
+
+@contextmanager
+def refusing_clocks() -> Iterator[None]:
+    """Raises TraceError where this thread reads a clock, or numbers of the system, within.
+
+    Costs time in each call of any function, so it is for code in which names of clocks occur.
+    """
+
+    def look(frame: Any, event: str, called: Any) -> None:
+        if event != "c_call" or called.__name__ not in NAMES_OF_CLOCKS or called not in _CLOCKS:
+            return
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in _OTHERS:
+            refuse_effect(f"{called.__name__}() gives something else each time, and is called")
+
+    if sys.getprofile() is not None:  # somebody measures
+        yield
+        return
+    sys.setprofile(look)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
 
 
 class Randomness:
