@@ -1,5 +1,5 @@
 """More workloads, of the kinds that the ten of workloads.py leave out: odd sizes, depthwise, dilated, 1-d and 3-d
-convolutions, skips across resolutions, patches, few and many channels, recurrent networks.
+convolutions, skips across resolutions, patches, few and many channels, attention by hand, recurrent networks.
 `python -m benchmarks --further` runs them.
 """
 
@@ -187,6 +187,48 @@ def vgg(torch: Any, channels_last: bool = False) -> Workload:
     net, x = formatted(torch, channels_last, net, normal(torch, 8, 3, 64, 64))
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-4)
     return training(torch, net, optimizer, x, labels(torch, 8, 10), torch.nn.functional.cross_entropy)
+
+
+@workload("axial attention by hand, heads in the batch, 16x16 positions of 64, batch 4, Adam", FURTHER)
+def axial(torch: Any, channels_last: bool = False) -> Workload:
+    nn = torch.nn
+
+    class Attention(nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self, width: int, heads: int) -> None:
+            super().__init__()
+            self.heads = heads
+            self.query, self.memory = nn.Linear(width, width, bias=False), nn.Linear(width, 2 * width, bias=False)
+            self.out = nn.Linear(width, width)
+
+        def forward(self, x: Any) -> Any:
+            batch, length, width = x.shape
+            features = width // self.heads
+
+            def split(y: Any) -> Any:
+                y = y.reshape(batch, length, self.heads, features).transpose(1, 2)
+                return y.reshape(batch * self.heads, length, features)
+
+            q, k, v = map(split, (self.query(x), *self.memory(x).chunk(2, -1)))
+            weights = (torch.bmm(q, k.transpose(1, 2)) * features**-0.5).softmax(-1)
+            y = torch.bmm(weights, v).reshape(batch, self.heads, length, features).transpose(1, 2)
+            return self.out(y.reshape(batch, length, width))
+
+    class Block(nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.rows, self.columns = Attention(width, 4), Attention(width, 4)
+            self.before_rows, self.before_columns = nn.LayerNorm(width), nn.LayerNorm(width)
+
+        def forward(self, x: Any) -> Any:
+            batch, height, width, features = x.shape
+            x = x + self.rows(self.before_rows(x).flatten(0, 1)).reshape(x.shape)
+            y = self.columns(self.before_columns(x).transpose(1, 2).flatten(0, 1))
+            return x + y.reshape(batch, width, height, features).transpose(1, 2)
+
+    net = nn.Sequential(nn.Linear(12, 64), *[Block(64) for _ in range(3)], nn.Linear(64, 3))
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    x, y = normal(torch, 4, 16, 16, 12), normal(torch, 4, 16, 16, 3, seed=1)
+    return training(torch, net, optimizer, x, y, torch.nn.functional.mse_loss)
 
 
 @workload("LSTM language model, 2 layers of 256, 64 x 16 tokens, Adam", FURTHER)

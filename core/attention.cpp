@@ -30,9 +30,14 @@ constexpr int64_t serial_work = 128 * 1024;  // multiply-adds that aren't worth 
 template <class T>
 constexpr T minus_infinity = -std::numeric_limits<T>::infinity();
 
+// In panels, and in lines of whole vectors.
 template <class T>
 int64_t padded(int64_t width) {
   return round_up(width, tile_columns<T>);
+}
+template <class T>
+int64_t in_vectors(int64_t width) {
+  return round_up(width, lanes<T>);
 }
 
 // An array (samples, tokens, heads, features); strides in items.
@@ -83,9 +88,25 @@ struct Problem {
   }
 };
 
+// As `pack_columns` does; but heads are narrow, so that filling up whole panels would take as long as the copies: the
+// last one has zeros up to its last vector alone.
 template <class T>
 void pack(Matrix<T> b, int64_t depth, int64_t width, T* panels) {
-  pack_columns(b, depth, width, panels, depth * tile_columns<T>);
+  constexpr int64_t columns = tile_columns<T>;
+  for (int64_t j = 0; j < width; j += columns, panels += depth * columns) {
+    const int64_t used = std::min(columns, width - j), filled = used / lanes<T> * lanes<T>;
+    const T* from = b.data + j * b.column_stride;
+    if (b.column_stride == 1) {
+      for (int64_t k = 0; k < depth; ++k) {
+        for_vectors<T>(used, [&](int64_t i, auto count) {
+          store(panels + k * columns + i, load_some(from + k * b.row_stride + i, count, T(0)));
+        });
+      }
+      continue;
+    }
+    for (int64_t k = 0; k < depth && filled < used; ++k) store(panels + k * columns + filled, Vec<T>{});
+    transpose(from, b.column_stride, used, depth, panels, columns);
+  }
 }
 
 // C = A B or C += A B. B lies in packed panels `panel_stride` apart.
@@ -180,17 +201,18 @@ void attend(const Problem& p, Tokens<const T> q, Tokens<const T> k, Tokens<const
   if (blocks * all_heads == 0) return;
   const int64_t wanted = std::max(divide_up(blocks, chunk_blocks), divide_up(enough_tasks, all_heads));
   const int64_t chunk = divide_up(blocks, std::min(blocks, wanted)) * query_block;  // queries of one task
-  const int64_t chunks = divide_up(p.queries, chunk), wide = padded<T>(v.features);
+  const int64_t chunks = divide_up(p.queries, chunk), wide = in_vectors<T>(v.features);
   const int64_t work = chunk * p.keys * (q.features + v.features);
   parallel_for(all_heads * chunks, serial_work / std::max<int64_t>(work, 1), [&](int64_t begin, int64_t end) {
-    Scratch<T> keys(q.features * padded<T>(key_block)), values(key_block * wide), gathered(chunk * wide);
+    Scratch<T> keys(q.features * padded<T>(key_block)), values(key_block * padded<T>(v.features)),
+        gathered(chunk * wide);
     Scratch<T> scores(query_block * key_block);
     Scratch<Seen<T>> seen_so_far(divide_up(chunk, lanes<T>));
     for (int64_t task = begin; task < end; ++task) {
       const int64_t sample = task / chunks / p.heads, head = task / chunks % p.heads, start = task % chunks * chunk;
       const int64_t stop = std::min(start + chunk, p.queries);
       std::fill_n(seen_so_far.get(), divide_up(chunk, lanes<T>), Seen<T>());
-      std::fill_n(gathered.get(), chunk * wide, T(0));
+      if (p.keys == 0) std::fill_n(gathered.get(), chunk * wide, T(0));
       for (int64_t first_key = 0; first_key < p.keys; first_key += key_block) {
         const int64_t seen = p.visible(first_key, stop);
         if (seen == 0) break;
@@ -199,7 +221,7 @@ void attend(const Problem& p, Tokens<const T> q, Tokens<const T> k, Tokens<const
         for (int64_t first = start; first < stop; first += query_block) {
           const int64_t rows = std::min(query_block, stop - first), visible = p.visible(first_key, first + rows);
           if (visible == 0) continue;
-          const int64_t width = divide_up(visible, lanes<T>) * lanes<T>;
+          const int64_t width = in_vectors<T>(visible);
           scores_of_block(p, q, keys.get(), sample, head, first, rows, first_key, visible, width, scores.get());
           T* target = gathered.get() + (first - start) * wide;
           for (int64_t i = 0; i < rows; i += lanes<T>) {
@@ -241,6 +263,22 @@ struct Gradients {
   Tokens<T> gq, gk, gv;
 };
 
+// What a thread of the backward pass packs and computes, for one head after the other.
+template <class T>
+struct Workspace {
+  Scratch<T> turned_keys, keys, turned_values, queries, gradients, scores, products, deltas;
+
+  Workspace(const Problem& p, int64_t e, int64_t d)
+      : turned_keys(e * padded<T>(key_block)),
+        keys(key_block * padded<T>(e)),
+        turned_values(d * padded<T>(key_block)),
+        queries(round_up(p.queries, query_block) * padded<T>(e)),
+        gradients(round_up(p.queries, query_block) * padded<T>(d)),
+        scores(query_block * key_block),
+        products(query_block * key_block),
+        deltas(p.queries) {}
+};
+
 // weights = exp(scores - log_sum), products = weights * (products - delta) * scale
 template <class T>
 void gradient_row(T* scores, T* products, int64_t width, T log_sum, T delta, T scale) {
@@ -266,15 +304,12 @@ void gather(int64_t rows, int64_t known, int64_t columns, int64_t depth, Matrix<
 
 // The blocks of keys [first_block, last_block) of one head; the queries' gradients are gathered in `gathered`.
 template <class T>
-void attend_backward(const Problem& p, const Gradients<T>& t, int64_t sample, int64_t head, int64_t first_block,
-                     int64_t last_block, T* gathered) {
-  const int64_t e = t.q.features, d = t.v.features, wide_e = padded<T>(e), wide_d = padded<T>(d);
-  const int64_t blocks = divide_up(p.queries, query_block);
-  const int64_t columns = padded<T>(key_block);
-  Scratch<T> turned_keys(e * columns), keys(key_block * wide_e), turned_values(d * columns);
-  Scratch<T> queries(blocks * query_block * wide_e), gradients(blocks * query_block * wide_d);
-  Scratch<T> scores(query_block * columns), products(query_block * columns), deltas(p.queries);
-  std::fill_n(gathered, p.queries * wide_e, T(0));
+void attend_backward(const Problem& p, const Gradients<T>& t, const Workspace<T>& space, int64_t sample, int64_t head,
+                     int64_t first_block, int64_t last_block, T* gathered) {
+  const int64_t e = t.q.features, d = t.v.features, wide = in_vectors<T>(e);
+  const int64_t panels_e = padded<T>(e), panels_d = padded<T>(d);
+  const auto& [turned_keys, keys, turned_values, queries, gradients, scores, products, deltas] = space;
+  if (first_block == last_block) std::fill_n(gathered, p.queries * wide, T(0));
   for (int64_t i = 0; i < p.queries; i += lanes<T>) {
     const int64_t group = std::min<int64_t>(lanes<T>, p.queries - i);
     const Vec<T> sums = sums_of_rows<T>(group, [&](int64_t row) {
@@ -287,8 +322,8 @@ void attend_backward(const Problem& p, const Gradients<T>& t, int64_t sample, in
   }
   for (int64_t first = 0; first < p.queries; first += query_block) {
     const int64_t rows = std::min(query_block, p.queries - first);
-    pack(t.q.rows(sample, head, first), rows, e, queries.get() + first * wide_e);
-    pack(t.g.rows(sample, head, first), rows, d, gradients.get() + first * wide_d);
+    pack(t.q.rows(sample, head, first), rows, e, queries.get() + first * panels_e);
+    pack(t.g.rows(sample, head, first), rows, d, gradients.get() + first * panels_d);
   }
   const T* log_sums = t.log_sums + (sample * p.heads + head) * p.queries;
   for (int64_t block = first_block; block < last_block; ++block) {
@@ -300,8 +335,11 @@ void attend_backward(const Problem& p, const Gradients<T>& t, int64_t sample, in
     int64_t known = 0;  // keys that queries have seen
     for (int64_t first = 0; first < p.queries; first += query_block) {
       const int64_t rows = std::min(query_block, p.queries - first), visible = p.visible(first_key, first + rows);
-      if (visible == 0) continue;
-      const int64_t width = divide_up(visible, lanes<T>) * lanes<T>;
+      if (visible == 0) {
+        if (block == first_block) std::fill_n(gathered + first * wide, rows * wide, T(0));
+        continue;
+      }
+      const int64_t width = in_vectors<T>(visible);
       scores_of_block(p, t.q, turned_keys.get(), sample, head, first, rows, first_key, visible, width, scores.get());
       multiply_packed<T>(rows, visible, d, t.g.rows(sample, head, first), turned_values.get(), d * tile_columns<T>,
                          products.get(), key_block, Store::overwrite);
@@ -309,11 +347,11 @@ void attend_backward(const Problem& p, const Gradients<T>& t, int64_t sample, in
         gradient_row(scores.get() + i * key_block, products.get() + i * key_block, width, log_sums[first + i],
                      deltas[first + i], static_cast<T>(p.scale));
       }
-      gather<T>(visible, known, d, rows, {scores.get(), 1, key_block}, gradients.get() + first * wide_d, gv,
+      gather<T>(visible, known, d, rows, {scores.get(), 1, key_block}, gradients.get() + first * panels_d, gv,
                 t.gv.token_stride);
       multiply_packed<T>(rows, e, visible, {products.get(), key_block, 1}, keys.get(), count * tile_columns<T>,
-                         gathered + first * wide_e, wide_e, Store::accumulate);
-      gather<T>(visible, known, e, rows, {products.get(), 1, key_block}, queries.get() + first * wide_e, gk,
+                         gathered + first * wide, wide, block == first_block ? Store::overwrite : Store::accumulate);
+      gather<T>(visible, known, e, rows, {products.get(), 1, key_block}, queries.get() + first * panels_e, gk,
                 t.gk.token_stride);
       known = std::max(known, visible);
     }
@@ -331,16 +369,17 @@ void attend_backward(const Problem& p, const Gradients<T>& t) {
   const int64_t all_heads = p.samples * p.heads, blocks = divide_up(p.keys, key_block);
   const int64_t parts =
       std::max<int64_t>(1, std::min(blocks, divide_up(enough_tasks, std::max<int64_t>(all_heads, 1))));
-  const int64_t e = t.q.features, wide = padded<T>(e), size = p.queries * wide;
+  const int64_t e = t.q.features, wide = in_vectors<T>(e), size = p.queries * wide;
   const int64_t work = p.queries * p.keys * (3 * e + 2 * t.v.features);
   for (int64_t from = 0; from < all_heads; from += enough_tasks) {  // bounds the memory of the parts
     const int64_t heads = std::min(enough_tasks, all_heads - from);
     Scratch<T> gathered(heads * parts * size);
     parallel_for(heads * parts, serial_work / std::max<int64_t>(work / parts, 1), [&](int64_t begin, int64_t end) {
+      const Workspace<T> space(p, e, t.v.features);
       for (int64_t task = begin; task < end; ++task) {
         const int64_t part = task % parts, number = from + task / parts;
-        attend_backward(p, t, number / p.heads, number % p.heads, blocks * part / parts, blocks * (part + 1) / parts,
-                        gathered.get() + task * size);
+        attend_backward(p, t, space, number / p.heads, number % p.heads, blocks * part / parts,
+                        blocks * (part + 1) / parts, gathered.get() + task * size);
       }
     });
     parallel_for(heads, serial_work / std::max<int64_t>(size, 1), [&](int64_t begin, int64_t end) {

@@ -184,6 +184,98 @@ def test_fold_keeps_what_changes_zeros(node):
     check(fold, text, text)
 
 
+def test_fold_goes_back_to_stacks_before_they_were_merged():
+    check(
+        fold,
+        """
+        argument %0: f32[2,5,3,4]
+        argument %1: f32[2,5,3,4]
+        argument %2: f32[6,5,4]
+        %3: f32[2,3,5,4] = permute(%0, dims=(0, 2, 1, 3))
+        %4: f32[6,5,4] = reshape(%3, shape=(6, 5, 4))
+        %5: f32[2,3,4,5] = permute(%1, dims=(0, 2, 3, 1))
+        %6: f32[6,4,5] = reshape(%5, shape=(6, 4, 5))
+        %7: f32[6,5,5] = matmul(%4, %6)
+        %8: f32[6,4,5] = permute(%2, dims=(0, 2, 1))
+        %9: f32[6,4,4] = matmul(%8, %4)
+        return %7, %9
+        """,
+        """
+        argument %0: f32[2,5,3,4]
+        argument %1: f32[2,5,3,4]
+        argument %2: f32[6,5,4]
+        %3: f32[2,3,5,4] = permute(%0, dims=(0, 2, 1, 3))
+        %4: f32[6,5,4] = reshape(%3, shape=(6, 5, 4))
+        %5: f32[2,3,4,5] = permute(%1, dims=(0, 2, 3, 1))
+        %6: f32[6,4,5] = reshape(%5, shape=(6, 4, 5))
+        %7: f32[2,3,5,5] = matmul(%3, %5)
+        %8: f32[6,5,5] = reshape(%7, shape=(6, 5, 5))
+        %9: f32[6,4,5] = permute(%2, dims=(0, 2, 1))
+        %10: f32[2,3,5,4] = reshape(%2, shape=(2, 3, 5, 4))
+        %11: f32[2,3,4,5] = permute(%10, dims=(0, 1, 3, 2))
+        %12: f32[2,3,4,4] = matmul(%11, %3)
+        %13: f32[6,4,4] = reshape(%12, shape=(6, 4, 4))
+        return %8, %13
+        """,
+    )
+
+
+def test_fold_leaves_stacks_that_only_a_copy_would_show_unmerged():
+    text = """
+        argument %0: f32[2,5,3,4]
+        argument %1: f32[4,5,6]
+        %2: f32[2,3,5,4] = permute(%0, dims=(0, 2, 1, 3))
+        %3: f32[6,5,4] = reshape(%2, shape=(6, 5, 4))
+        %4: f32[6,4,5] = permute(%1, dims=(2, 0, 1))
+        %5: f32[6,5,5] = matmul(%3, %4)
+        return %5
+        """
+    check(fold, text, text)
+
+
+def test_fold_finishes_products_before_they_are_reshaped():
+    check(
+        fold,
+        """
+        argument %0: f32[6,4]
+        argument %1: f32[5,4]
+        argument %2: f32[2,3,5]
+        argument %3: f32[3,2,5]
+        %4: f32[6,5] = linear(%0, %1, None)
+        %5: f32[2,3,5] = reshape(%4, shape=(2, 3, 5))
+        %6: f32[2,3,5] = add(%2, %5)
+        %7: f32[6,5] = linear(%0, %1, None)
+        %8: f32[2,3,5] = reshape(%7, shape=(2, 3, 5))
+        %9: f32[2,3,5] = permute(%3, dims=(1, 0, 2))
+        %10: f32[2,3,5] = add(%9, %8)
+        %11: f32[6,5] = linear(%0, %1, None)
+        %12: f32[2,3,5] = reshape(%11, shape=(2, 3, 5))
+        %13: f32[2,3,5] = relu(%12)
+        return %6, %10, %13
+        """,
+        """
+        argument %0: f32[6,4]
+        argument %1: f32[5,4]
+        argument %2: f32[2,3,5]
+        argument %3: f32[3,2,5]
+        %4: f32[6,5] = linear(%0, %1, None)
+        %5: f32[2,3,5] = reshape(%4, shape=(2, 3, 5))
+        %6: f32[6,5] = reshape(%2, shape=(6, 5))
+        %7: f32[6,5] = add(%6, %4)
+        %8: f32[2,3,5] = reshape(%7, shape=(2, 3, 5))
+        %9: f32[6,5] = linear(%0, %1, None)
+        %10: f32[2,3,5] = reshape(%9, shape=(2, 3, 5))
+        %11: f32[2,3,5] = permute(%3, dims=(1, 0, 2))
+        %12: f32[2,3,5] = add(%11, %10)
+        %13: f32[6,5] = linear(%0, %1, None)
+        %14: f32[2,3,5] = reshape(%13, shape=(2, 3, 5))
+        %15: f32[6,5] = relu(%13)
+        %16: f32[2,3,5] = reshape(%15, shape=(2, 3, 5))
+        return %8, %12, %16
+        """,
+    )
+
+
 def test_fold_merges_views():
     check(
         lambda graph: remove_dead(fold(graph)),
@@ -608,6 +700,29 @@ def test_gradient_of_relu_as_epilogue():
         %4: f32[3,4] = permute(%1, dims=(1, 0))
         %6: f32[5,3] = linear_relu_gradient(%0, %4, %3)
         return %6, %3
+        """,
+        exact=False,
+    )
+
+
+def test_epilogue_sees_living_readers_alone():
+    check(
+        attach_epilogues,
+        """
+        argument %0: f32[5,4]
+        argument %1: f32[3,4]
+        argument %2: f32[5,3]
+        %3: f32[5,3] = linear(%0, %1, None)
+        %4: f32[3,5] = permute(%3, dims=(1, 0))
+        %5: f32[5,3] = add(%2, %3)
+        return %5
+        """,
+        """
+        argument %0: f32[5,4]
+        argument %1: f32[3,4]
+        argument %2: f32[5,3]
+        %5: f32[5,3] = linear_activation(%0, %1, None, %2, activation='none')
+        return %5
         """,
         exact=False,
     )

@@ -9,7 +9,7 @@ import numpy as np
 from rushlight.compiler.graph import Graph, Node, Value
 from rushlight.compiler.passes.dead import remove_dead
 
-_ACTIVATIONS = frozenset(["relu", "gelu", "gelu_tanh", "sigmoid", "tanh", "silu"])
+ACTIVATIONS = frozenset(["relu", "gelu", "gelu_tanh", "sigmoid", "tanh", "silu"])
 _ACTIVATED = {
     "matmul": "linear_activation",
     "linear": "linear_activation",
@@ -17,15 +17,17 @@ _ACTIVATED = {
     "convolution": "convolution_activation",
     "convolution_activation": "convolution_activation",
 }
+PRODUCTS = frozenset(_ACTIVATED)
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def attach_epilogues(graph: Graph) -> Graph:
     """A bias, a residual and an activation become part of the linear layer, matmul or convolution they alone read.
 
-    So does the gradient of a relu, which is told from the relu's result, of linear layers and matmuls.
+    So does the gradient of a relu, which is told from the relu's result, of linear layers and matmuls. Who reads a
+    value decides much, so that dead code goes first.
     """
-    uses = graph.uses()
+    uses = remove_dead(graph).uses()
     results = set(graph.results())
     gone: set[Node] = set()
     replaced: dict[Value, Value] = {}
@@ -50,7 +52,7 @@ def attach_epilogues(graph: Graph) -> Graph:
         if replaced:
             reader.substitute(replaced)
         made = None
-        if reader.operation in _ACTIVATIONS:
+        if reader.operation in ACTIVATIONS:
             made = _activated(product(reader.inputs[0]), reader)
         elif reader.operation == "add":
             for position in (1, 0):

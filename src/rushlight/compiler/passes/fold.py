@@ -16,6 +16,7 @@ import numpy as np
 from rushlight import dtypes
 from rushlight.compiler.graph import Graph, Input, Node, Value
 from rushlight.compiler.layout import is_view
+from rushlight.compiler.passes.epilogue import ACTIVATIONS, PRODUCTS
 from rushlight.ops.declare import OPERATIONS, Operation
 from rushlight.ops.movement import expanded_shape
 from rushlight.ops.reduction import normalize_dims
@@ -103,8 +104,7 @@ class _Folding:
             if groups is not None and source.node is not None and source.node.operation == "permute":
                 moved_first = self.permute(source, tuple([at for d in dims for at in groups[d]]))
                 return self.reshape(moved_first, tuple([value.shape[d] for d in dims]))
-        last_two = (*range(value.ndim - 2), value.ndim - 1, value.ndim - 2)
-        if maker is not None and maker.operation == "matmul" and dims == last_two and self.reads[value] < 2:
+        if maker is not None and maker.operation == "matmul" and dims == _swapped(value.ndim) and self.reads[value] < 2:
             a, b = maker.inputs
             if a.ndim >= 2 and b.ndim >= 2:
                 shape = (*value.shape[:-2], value.shape[-1], value.shape[-2])
@@ -118,7 +118,7 @@ class _Folding:
         return self.emit("permute", [value], {"dims": dims}, (shape, value.dtype))
 
     def transpose(self, value: Value) -> Value:
-        return self.permute(value, (*range(value.ndim - 2), value.ndim - 1, value.ndim - 2))
+        return self.permute(value, _swapped(value.ndim))
 
     def expand(self, value: Value, shape: tuple[int, ...]) -> Value:
         if value.shape == shape:
@@ -165,7 +165,7 @@ class _Folding:
         if shape != result.shape:
             return self.expand(self.emit(node.operation, operands, node.options, (shape, result.dtype)), result.shape)
         node.read(operands)
-        return self._before_reshape(node)
+        return self._before_reshape(node) or self._at_product(node)
 
     def _as_number(self, node: Node, operands: list[Any], place: int, shape: tuple[int, ...]) -> Any:
         """A constant of one element as a number, where others give the result its shape and dtype."""
@@ -215,6 +215,26 @@ class _Folding:
         return self.reshape(
             self.emit(node.operation, inputs, node.options, (sources[0].shape, result.dtype)), result.shape
         )
+
+    def _at_product(self, node: Node) -> Value | None:
+        """What the kernel of a product can do at its end, before the product is reshaped."""
+        if node.operation != "add" and node.operation not in ACTIVATIONS:
+            return None
+        result = node.outputs[0]
+        if any(not isinstance(item, Value) or item.shape != result.shape for item in node.inputs):
+            return None
+        for value in node.inputs:
+            if value.node is None or value.node.operation != "reshape":
+                continue
+            product: Value = value.node.inputs[0]
+            if product.node is None or product.node.operation not in PRODUCTS or product.dtype != result.dtype:
+                continue
+            others = [other for other in node.inputs if other is not value]
+            if max(self.reads[value], self.reads[product]) < 2 and all(map(_is_row_major, others)):
+                inputs = [product if item is value else self.reshape(item, product.shape) for item in node.inputs]
+                spec = (product.shape, result.dtype)
+                return self.reshape(self.emit(node.operation, inputs, node.options, spec), result.shape)
+        return None
 
     # Rules for single operations
 
@@ -271,6 +291,34 @@ class _Folding:
             return None
         return self.reshape(value, result.shape)
 
+    def _matmul(self, node: Node) -> Value | None:
+        """Of stacks of matrices whose dimensions were merged, by a copy: as they were before."""
+        a, b = node.inputs
+        if a.ndim < 3 or a.shape[:-2] != b.shape[:-2]:
+            return None
+        for value in (a, b):
+            if value.node is None or value.node.operation != "reshape":
+                continue
+            source = value.node.inputs[0]
+            if source.ndim <= value.ndim or source.shape[-2:] != value.shape[-2:] or _is_row_major(source):
+                continue
+            batch = source.shape[:-2]
+            left, right = self._stacked(a, batch), self._stacked(b, batch)
+            if left is not None and right is not None:
+                spec = ((*batch, a.shape[-2], b.shape[-1]), node.outputs[0].dtype)
+                return self.reshape(self.emit("matmul", [left, right], {}, spec), node.outputs[0].shape)
+        return None
+
+    def _stacked(self, value: Value, batch: tuple[int, ...]) -> Value | None:
+        """A stack of matrices with the leading dimensions `batch`, without a copy; None where it can't be seen so."""
+        shape, maker = (*batch, *value.shape[-2:]), value.node
+        if maker is not None and maker.operation == "reshape" and maker.inputs[0].shape == shape:
+            return maker.inputs[0]  # type: ignore[no-any-return]
+        if maker is not None and maker.operation == "permute" and tuple(maker.options["dims"]) == _swapped(value.ndim):
+            before = self._stacked(maker.inputs[0], batch)
+            return None if before is None else self.transpose(before)
+        return self.reshape(value, shape) if _is_row_major(value) else None
+
     def _joined(self, node: Node) -> Value | None:
         return self.reshape(node.inputs[0], node.outputs[0].shape) if len(node.inputs) == 1 else None
 
@@ -312,6 +360,11 @@ class _Folding:
             else:
                 value = self.reshape(value, shape)
         return value
+
+
+def _swapped(ndim: int) -> tuple[int, ...]:
+    """The dimensions with the last two in each other's place."""
+    return (*range(ndim - 2), ndim - 1, ndim - 2)
 
 
 def _is_uniform(array: Any) -> bool:
@@ -395,6 +448,7 @@ _RULES: dict[str, Callable[[_Folding, Node], Value | None]] = {
     "expand": _Folding._expand,
     "identity": _Folding._same,
     "masked_fill": _Folding._masked_fill,
+    "matmul": _Folding._matmul,
     "mean": _Folding._reduction,
     "permute": _Folding._permute,
     "prod": _Folding._reduction,
