@@ -27,33 +27,23 @@ V activate(V x) {
   return x;
 }
 
-// What becomes of a sum; `residual` may be null.
-template <Activation activation, class T>
-Vec<T> complete(Vec<T> sum, const T* residual) {
-  if constexpr (activation == Activation::relu_gradient) return select(load(residual) <= 0, Vec<T>{}, sum);
-  if (residual != nullptr) sum += load(residual);
-  return activate<activation>(sum);
-}
-
 template <Activation activation, class T>
 void finish(T* line, int64_t count, T constant, const T* bias, const T* residual) {
+  const auto completed = [&](auto read) {  // what becomes of the numbers that `read` takes from each line
+    Vec<T> value = read(line);
+    if (constant != 0) value += constant;
+    if (bias != nullptr) value += read(bias);
+    if constexpr (activation == Activation::relu_gradient) return select(read(residual) <= 0, Vec<T>{}, value);
+    if (residual != nullptr) value += read(residual);
+    return activate<activation>(value);
+  };
   int64_t i = 0;
   for (; i + lanes<T> <= count; i += lanes<T>) {
-    Vec<T> value = load(line + i);
-    if (constant != 0) value += constant;
-    if (bias != nullptr) value += load(bias + i);
-    store<T>(line + i, complete<activation>(value, residual == nullptr ? nullptr : residual + i));
+    store<T>(line + i, completed([&](const T* from) { return load(from + i); }));
   }
-  if (i == count) return;
-  T rest[lanes<T>] = {}, rest_residual[lanes<T>] = {};
-  for (int64_t r = 0; r < count - i; ++r) {
-    rest[r] = line[i + r];
-    if (constant != 0) rest[r] += constant;
-    if (bias != nullptr) rest[r] += bias[i + r];
-    if (residual != nullptr) rest_residual[r] = residual[i + r];
-  }
-  store<T>(rest, complete<activation>(load(rest), residual == nullptr ? nullptr : rest_residual));
-  std::copy(rest, rest + (count - i), line + i);
+  const int64_t rest = count - i;
+  if (rest == 0) return;
+  store_partial<T>(line + i, completed([&](const T* from) { return load_partial(from + i, rest); }), rest);
 }
 
 }  // namespace

@@ -24,6 +24,7 @@ constexpr int64_t packed_columns_items = 192 * 1024, packed_rows_limit = 512;  /
 constexpr int64_t rows_limit = 2048;                                           // of a block, in any case
 constexpr int64_t thread_blocks = 8;                                           // for each thread, to share out
 constexpr int64_t block_work = 256 * 1024;                                     // multiply-adds of a block, at least
+constexpr double cut_line = 400;                        // cycles for a line of C that two threads write
 constexpr int64_t read_work = 8;                        // multiply-adds in the time that a number takes from memory
 constexpr int64_t shared_work = 1024 * 1024;            // multiply-adds of one product that all threads share
 constexpr int64_t piece_terms = 256, most_pieces = 16;  // pieces of a small C's terms
@@ -244,7 +245,8 @@ double cost_of_dots(const Product<T>& p) {
   return m * n * (static_cast<double>(divide_up(p.k, lanes<T>)) / 2 + 3.5);
 }
 
-// The same for a block that is too large for caches, for each term of its sums.
+// The same for a block that is too large for caches, for each term of its sums. Where lines of C are cut, the threads
+// on both sides of a cut take them from each other's caches: the processor fetches what lies behind, as well.
 template <class T>
 double cost_of_block(const Product<T>& p, int64_t rows, int64_t columns) {
   const double m = static_cast<double>(rows), n = static_cast<double>(columns);
@@ -252,7 +254,9 @@ double cost_of_block(const Product<T>& p, int64_t rows, int64_t columns) {
   const double bring_a = !packs_rows(p)        ? (p.m * depth_of(p) <= packed_columns_items ? 0.05 : 0.3)
                          : p.a.row_stride == 1 ? 1.1
                                                : 2.0;
-  return m * n / (2 * lanes<T>)+m * bring_a + n * bring_b;
+  const double cut_lines = p.c_column_stride == 1 ? (columns < p.n ? m : 0) : (rows < p.m ? n : 0);
+  const double share_c = cut_lines * cut_line / static_cast<double>(depth_of(p));
+  return m * n / (2 * lanes<T>)+m * bring_a + n * bring_b + share_c;
 }
 
 // Of many terms and a C that is small: pieces of the terms are summed up by themselves, so that no thread reads what
