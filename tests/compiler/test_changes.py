@@ -623,3 +623,17 @@ def test_leaves_that_the_function_makes_of_its_parameters_are_not_waited_for() -
     for call in range(1, 4):
         assert compiled(rl.ones(3) * call).tolist() == [2.0 * call**2] * 3
     assert compiled.cache_info()[:2] == (2, 1)
+
+
+def test_numbers_that_are_others_in_each_call_run_eagerly_in_the_end():
+    x = rl.arange(3.0)
+    step = rl.compile(lambda x, beta: x * beta)
+    with pytest.warns(UserWarning, match="traced anew in 16 of 16 calls"):
+        results = [step(x, beta / 7) for beta in range(1, 40)]
+    for beta, result in enumerate(results, 1):
+        assert rl.equal(result, x * (beta / 7))
+    assert step.cache_info().misses == 16
+    for _ in range(64):  # programs pay again
+        assert rl.equal(step(x, 16 / 7), x * (16 / 7))
+    assert rl.equal(step(x, 0.5), x * 0.5)
+    assert step.cache_info().misses == 17
