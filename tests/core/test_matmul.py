@@ -253,6 +253,7 @@ def test_linear_with_residual_and_activation(
         np.testing.assert_allclose(got, want, rtol=16 * epsilon, atol=16 * epsilon)
 
 
+@settings(max_examples=100, deadline=None)
 @given(rows=extents, n=extents, k=extents, layout=layouts, dtype=dtypes)
 def test_linear_through_the_gradient_of_relu(rows: int, n: int, k: int, layout: str, dtype: type) -> None:
     g, w = make(0, (rows, k), "contiguous", dtype), make(1, (n, k), layout, dtype)
