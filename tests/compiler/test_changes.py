@@ -637,3 +637,16 @@ def test_numbers_that_are_others_in_each_call_run_eagerly_in_the_end():
         assert rl.equal(step(x, 16 / 7), x * (16 / 7))
     assert rl.equal(step(x, 0.5), x * 0.5)
     assert step.cache_info().misses == 17
+
+
+def test_a_number_that_stays_after_many_others_has_a_program_in_the_end():
+    x = rl.arange(3.0)
+    step = rl.compile(lambda x, beta: x * beta)
+    with pytest.warns(UserWarning, match="traced anew"):
+        for beta in range(1, 40):
+            step(x, beta / 7)
+    step.cache_clear()
+    for _ in range(64):
+        assert rl.equal(step(x, 1.0), x)
+    info = step.cache_info()
+    assert info.hits > 0 and info.misses == 17

@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from rushlight import settings
 from rushlight.autograd.modes import mode
 from rushlight.compiler.attributes import Carried, Carrying, NotYet, results_among
@@ -34,7 +32,6 @@ from rushlight.errors import TraceError
 from rushlight.ops.declare import routing
 from rushlight.tensor.tensor import Tensor
 
-Array = np.ndarray[Any, Any]
 _MANY_TRACES, _CALLS_FOR_A_TRACE = 16, 4  # after so many traces, each has to have been worth so many calls
 
 
@@ -74,7 +71,7 @@ class Compiled:
         self._seconds = 0.0
         self._last: Entry | Refusal | None = None
         self._waited: set[Any] = set()  # signatures of which a call ran eagerly, so that attributes are tensors
-        self._has_warned = False  # that too many calls are traced
+        self._passed = 0  # calls that ran eagerly since too many were traced
         self._bound: dict[Any, Compiled] = {}  # for objects without a dictionary of attributes
         self._lock = threading.RLock()  # a program has one memory
         _all.add(self)
@@ -114,8 +111,10 @@ class Compiled:
                         name = f"compiled {self.__name__}"
                         return routing.timing(name, tensors, entry.run, self._function, args, options, tensors)
                     return entry.run(self._function, args, options, tensors)
-            if self._misses >= _MANY_TRACES and self._hits < _CALLS_FOR_A_TRACE * self._misses:
-                self._warn_of_traces()
+            if self._misses >= _MANY_TRACES and self._hits + self._passed < _CALLS_FOR_A_TRACE * self._misses:
+                if self._passed == 0:
+                    self._warn_of_traces()
+                self._passed += 1
                 return self._function(*args, **options)
             known = self._entries.get(key, [])
             try:
@@ -146,14 +145,12 @@ class Compiled:
             return result
 
     def _warn_of_traces(self) -> None:
-        if not self._has_warned:
-            self._has_warned = True
-            warnings.warn(
-                f"{self.__name__} was traced anew in {self._misses} of {self._hits + self._misses} calls: something "
-                "that it depends on is another each time (a number among its arguments, an attribute, a shape). Calls "
-                "for which there is no program run eagerly from now on. Give numbers that change as tensors",
-                stacklevel=3,
-            )
+        warnings.warn(
+            f"{self.__name__} was traced anew in {self._misses} of {self._hits + self._misses} calls: something that "
+            "it depends on is another each time (a number among its arguments, an attribute, a shape). Most calls for "
+            "which there is no program run eagerly from now on. Give numbers that change as tensors",
+            stacklevel=3,
+        )
 
     def _keep(self, key: Any, entries: list[Entry | Refusal]) -> None:
         """Keeps the programs of a signature, and forgets the least recently used ones."""
